@@ -1,0 +1,50 @@
+# Everything runs from .venv, made from the hashed requirements on first use.
+PYTHON ?= python3
+PUBSUB ?= embedded
+WORKERS ?= auto
+BIN := .venv/bin
+READY := .venv/.ready
+SOURCES := function supervisor emulator examples tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test fmt lint types lock clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## Make .venv from the locked requirements (the other targets do it by themselves)
+
+$(READY): tests/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; choose one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Setting up .venv (once; the packages are checked against their hashes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@sed -n '/^uv==/,/[^\\]$$/p' tests/requirements.txt > .venv/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.txt
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync --require-hashes tests/requirements.txt
+	@touch $@
+
+demo: $(READY)  ## Run the main job on this machine: three calls, then a supervisor is killed (PUBSUB=google for Google's emulator)
+	@$(BIN)/python -m emulator demo --pubsub $(PUBSUB)
+
+test: $(READY)  ## Run the tests
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+fmt: $(READY)  ## Format the code
+	@$(BIN)/ruff format $(SOURCES)
+	@$(BIN)/ruff check --fix --exit-zero --quiet $(SOURCES)
+
+lint: $(READY)  ## Check style and format
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+
+types: $(READY)  ## Check the types
+	@$(BIN)/mypy
+
+LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" $(UPGRADE) pyproject.toml
+lock: $(READY)  ## Compile the hashed requirements from pyproject.toml (UPGRADE=--upgrade for newer versions)
+	@$(LOCK) --group dev --output-file tests/requirements.txt
+	@$(LOCK) --group function --constraints tests/requirements.txt --output-file function/requirements.txt
+	@$(LOCK) --group supervisor --constraints tests/requirements.txt --output-file supervisor/requirements.txt
+
+clean:  ## Remove .venv and caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The stateless edge: checks webhooks and publishes the calls they tell of."""

@@ -1,0 +1,63 @@
+"""The message between the function and the supervisors: one `CallNotice` for each call to take.
+
+The function publishes it, so the function owns it. It is JSON in the Pub/Sub message's data; `schema`, `surface` and
+`transport` stand as attributes too, so that a subscription can filter on them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = 1
+
+
+class CallNotice(BaseModel):
+    """A call that somebody has to take.
+
+    Everything in it but `context` comes from outside and is untrusted. Fields that this version does not know are kept
+    and ignored, so that a newer function can talk to an older supervisor during a deploy.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    call_id: str = Field(min_length=1, max_length=256)
+    """OpenAI's id of the call, opaque, such as `rtc_u0_E6mH7Y`."""
+    surface: Literal["realtime", "live"] = "realtime"
+    transport: Literal["sip", "webrtc"] = "sip"
+    source: Literal["webhook", "relay", "registration"] = "webhook"
+    webhook_id: str | None = None
+    """The delivery's id (`webhook-id`), the same for every retry of one delivery."""
+    event_id: str | None = None
+    created_at: int | None = None
+    """When OpenAI made the event, in Unix seconds."""
+    received_at: float | None = None
+    """When the function received it, in Unix seconds."""
+    sip_headers: list[tuple[str, str]] = Field(default_factory=list)
+    """The INVITE's headers in order, repeats kept. Untrusted."""
+    sip_media_security: str | None = None
+    client_secret: str | None = Field(default=None, repr=False)
+    """The ephemeral key that made the call; only when a browser registered the call itself."""
+    context: dict[str, Any] = Field(default_factory=dict)
+    """Claims that the application's own backend vouched for, never the caller."""
+    traceparent: str | None = None
+    """W3C trace context of the request that told us of the call."""
+
+    def data(self) -> bytes:
+        """The Pub/Sub message's data: this notice as JSON, without the fields that are not set."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+    def attributes(self) -> dict[str, str]:
+        """The Pub/Sub message's attributes."""
+        return {"schema": str(self.schema_version), "surface": self.surface, "transport": self.transport}
+
+    @classmethod
+    def parse(cls, data: bytes) -> CallNotice:
+        """Read a notice from a Pub/Sub message's data.
+
+        Raises:
+            pydantic.ValidationError: the data is not a notice.
+        """
+        return cls.model_validate_json(data)
