@@ -1,0 +1,179 @@
+"""The gRPC server around the broker: it waits, the broker decides.
+
+Everything happens on one event loop, between two awaits, so no request ever sees another half done. A pull that is
+cancelled while it waits has taken nothing; one whose answer cannot be written gives back what it took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import NoReturn, TypeVar
+
+import grpc
+import grpc.aio
+import proto
+from google.api_core import exceptions
+from google.protobuf import empty_pb2
+from google.pubsub_v1 import types
+from google.rpc import status_pb2
+from grpc_status import rpc_status
+
+from emulator.pubsub.broker import Broker
+
+LONGEST_PULL_SECONDS = 60.0
+_MAX_REQUEST_BYTES = 10 * 1024 * 1024
+
+_Request = TypeVar("_Request", bound=proto.Message)
+_Response = TypeVar("_Response", bound=proto.Message | None)
+_Context = grpc.aio.ServicerContext
+
+
+class Server:
+    """A running Pub/Sub server."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.host_port = ""
+        """Where it listens, as `PUBSUB_EMULATOR_HOST` wants it."""
+        self._clock = clock
+        self._broker = Broker(clock, on_news=self._wake_pulls)
+        self._news = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
+
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        """The gRPC services, with the methods that the broker knows; gRPC answers UNIMPLEMENTED for the others."""
+        broker, at_once = self._broker, self._at_once
+        publisher = {
+            "CreateTopic": at_once(broker.create_topic, types.Topic),
+            "GetTopic": at_once(broker.get_topic, types.GetTopicRequest),
+            "ListTopics": at_once(broker.list_topics, types.ListTopicsRequest),
+            "ListTopicSubscriptions": at_once(broker.list_topic_subscriptions, types.ListTopicSubscriptionsRequest),
+            "DeleteTopic": at_once(broker.delete_topic, types.DeleteTopicRequest),
+            "Publish": at_once(broker.publish, types.PublishRequest),
+        }
+        subscriber = {
+            "CreateSubscription": at_once(broker.create_subscription, types.Subscription),
+            "GetSubscription": at_once(broker.get_subscription, types.GetSubscriptionRequest),
+            "ListSubscriptions": at_once(broker.list_subscriptions, types.ListSubscriptionsRequest),
+            "DeleteSubscription": at_once(broker.delete_subscription, types.DeleteSubscriptionRequest),
+            "Acknowledge": at_once(broker.acknowledge, types.AcknowledgeRequest),
+            "ModifyAckDeadline": at_once(broker.modify_ack_deadline, types.ModifyAckDeadlineRequest),
+            # One message and a status look the same from a streaming handler; only that one learns of a failed write.
+            "Pull": grpc.unary_stream_rpc_method_handler(
+                self.pull, types.PullRequest.deserialize, types.PullResponse.serialize
+            ),
+        }
+        return [
+            grpc.method_handlers_generic_handler("google.pubsub.v1.Publisher", publisher),
+            grpc.method_handlers_generic_handler("google.pubsub.v1.Subscriber", subscriber),
+        ]
+
+    def _at_once(self, method: Callable[[_Request], _Response], request_type: type[_Request]) -> grpc.RpcMethodHandler:
+        """Serve a method of the broker that answers without waiting."""
+
+        async def serve_method(request: _Request, context: _Context) -> _Response:
+            try:
+                return method(request)
+            except exceptions.GoogleAPICallError as refusal:
+                await _refuse(context, refusal)
+            finally:
+                self._set_alarm()
+
+        return grpc.unary_unary_rpc_method_handler(serve_method, request_type.deserialize, _serialize)
+
+    async def pull(self, request: types.PullRequest, context: _Context) -> None:
+        """Answer with the messages that are ready, or wait for the first."""
+        try:
+            response = await self._first_messages(request, context.time_remaining())
+        except exceptions.GoogleAPICallError as refusal:
+            await _refuse(context, refusal)
+        try:
+            await context.write(response)
+        except (asyncio.CancelledError, grpc.aio.BaseError):
+            self._give_back(request.subscription, response)
+            raise
+
+    async def _first_messages(self, request: types.PullRequest, seconds_left: float | None) -> types.PullResponse:
+        """Take messages, in the very step in which this returns; nothing when none comes in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_patience_seconds(seconds_left)):
+                while not (response := self._broker.pull(request)).received_messages and not request.return_immediately:
+                    await self._news.wait()
+                self._set_alarm()
+                return response
+        return types.PullResponse()
+
+    def _give_back(self, subscription: str, response: types.PullResponse) -> None:
+        """Nack what was pulled for a client that vanished before the answer was written."""
+        ack_ids = [received.ack_id for received in response.received_messages]
+        nack = types.ModifyAckDeadlineRequest(subscription=subscription, ack_ids=ack_ids, ack_deadline_seconds=0)
+        with suppress(exceptions.GoogleAPICallError):  # nothing was pulled, or the subscription is gone too
+            self._broker.modify_ack_deadline(nack)
+
+    def _wake_pulls(self) -> None:
+        self._news.set()
+        self._news.clear()  # wakes those that wait now, and none that comes later
+
+    def _set_alarm(self) -> None:
+        """Be there when the next lease runs out."""
+        if self._alarm:
+            self._alarm.cancel()
+        expiry = self._broker.next_expiry()
+        if expiry is not None:
+            self._alarm = asyncio.get_running_loop().call_later(expiry - self._clock(), self._expire)
+
+    def _expire(self) -> None:
+        self._broker.expire_leases()
+        self._set_alarm()
+
+    def close(self) -> None:
+        """Stop looking after leases."""
+        if self._alarm:
+            self._alarm.cancel()
+
+
+@asynccontextmanager
+async def serve(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Server]:
+    """Serve Pub/Sub on `host` and `port` (0: a free one) until the block is left; pending pulls are then cancelled.
+
+    Raises:
+        RuntimeError: the port is taken.
+    """
+    started = time.time() - time.monotonic()
+
+    def clock() -> float:
+        return started + time.monotonic()
+
+    server = Server(clock)
+    options = [("grpc.max_receive_message_length", _MAX_REQUEST_BYTES), ("grpc.so_reuseport", 0)]
+    listener = grpc.aio.server(options=options)
+    listener.add_generic_rpc_handlers(server.handlers())
+    server.host_port = f"{host}:{listener.add_insecure_port(f'{host}:{port}')}"
+    await listener.start()
+    try:
+        yield server
+    finally:
+        await listener.stop(grace=None)
+        server.close()
+
+
+def _patience_seconds(time_remaining: float | None) -> float:
+    """How long a pull waits: it answers a second before its client gives up (half-way, if that is soon)."""
+    if time_remaining is None:
+        return LONGEST_PULL_SECONDS
+    return min(max(time_remaining - 1, time_remaining / 2), LONGEST_PULL_SECONDS)
+
+
+async def _refuse(context: _Context, refusal: exceptions.GoogleAPICallError) -> NoReturn:
+    """Answer with the error that makes Google's clients raise `refusal`, details and all."""
+    code = refusal.grpc_status_code or grpc.StatusCode.UNKNOWN
+    status = status_pb2.Status(code=code.value[0], message=refusal.message)
+    for detail in refusal.details:
+        status.details.add().Pack(detail)
+    await context.abort_with_status(rpc_status.to_status(status))
+
+
+def _serialize(response: proto.Message | None) -> bytes:
+    return empty_pb2.Empty().SerializeToString() if response is None else type(response).serialize(response)
