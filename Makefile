@@ -34,7 +34,7 @@ fmt: $(READY)  ## Format the code
 	@$(BIN)/ruff check --fix --exit-zero --quiet $(SOURCES)
 
 lint: $(READY)  ## Check style and format
-	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff check --output-format concise $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)
 
 types: $(READY)  ## Check the types

@@ -1,0 +1,9 @@
+"""The supervisor: claims calls and keeps each one's sideband for as long as the call lives.
+
+What users write against is here; see `docs/agents.md` and the folder `examples`.
+"""
+
+from supervisor.agent import Agent
+from supervisor.call import Call
+
+__all__ = ["Agent", "Call"]

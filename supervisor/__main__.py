@@ -1,0 +1,40 @@
+"""Run a supervisor: `python -m supervisor`. Its settings come from the environment; see `settings`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+import uvloop
+
+from supervisor import agent
+from supervisor.errors import StartupError
+from supervisor.settings import load
+from supervisor.supervisor import supervise
+from supervisor.telemetry import set_up_logs
+
+
+async def _run() -> None:
+    settings = load()
+    set_up_logs(settings.log_level)
+    answering = agent.load(settings.sideband_agent)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await supervise(settings, answering, stop)
+
+
+def main() -> int:
+    """Run until SIGTERM; the exit status is 2 when the process can't start."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run())
+    except StartupError as error:
+        sys.stderr.write(f"supervisor: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

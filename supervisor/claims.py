@@ -1,0 +1,193 @@
+"""Claims: the Pub/Sub lease of a notice is the ownership of its call.
+
+`Claims.pull` leases as many notices as there are free slots, `Claims.renew_forever` extends all of them with one
+batched request every third of a lease, and a claim that is lost, or can't be renewed in time, is fenced: its holder is
+told, and `Claim.may_write` says no before Pub/Sub can have given the notice to another.
+
+Why unary calls and an own loop: Google's streaming client hoards surplus messages, drops leases after an hour, and
+never tells the application that a lease was lost. Exactly-once delivery makes the ack id a fencing token: using it
+after the lease was lost fails with INVALID_ARGUMENT and names the ack id in its ErrorInfo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import grpc.aio
+import structlog
+from google.api_core import exceptions as google_errors
+from google.pubsub_v1 import SubscriberAsyncClient
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
+from google.rpc.error_details_pb2 import ErrorInfo
+
+log = structlog.get_logger()
+
+FENCE_MARGIN_SECONDS = 1.0  # writing stops this long before the lease can have run out
+PULL_SECONDS = 30.0  # how long one pull may wait at the server
+REQUEST_SECONDS = 2.0  # every other request: two tries fit between a renewal that was due and the fence of a 10 s lease
+BATCH = 1000  # ack ids in one request; the service allows 512 kB, an ack id is about 200 bytes
+
+
+def subscriber(emulator_host: str) -> SubscriberAsyncClient:
+    """Make Google's asyncio client, for the service or for an emulator at HOST:PORT."""
+    if not emulator_host:
+        return SubscriberAsyncClient()
+    channel = grpc.aio.insecure_channel(emulator_host)
+    return SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel))
+
+
+@dataclass(eq=False, slots=True)
+class Claim:
+    """One leased notice. Whoever has it owns the call, until `may_write` says no."""
+
+    ack_id: str
+    message_id: str
+    data: bytes
+    delivery_attempt: int
+    """1 for the first delivery; 0 where the subscription has no dead-letter policy, so that nobody counts."""
+    write_until: float = 0.0
+    """By `time.monotonic`; set by the last renewal that succeeded."""
+    lost: bool = False
+    on_lost: Callable[[], None] = field(default=lambda: None)
+    """Called once, when the claim is fenced."""
+
+    def may_write(self) -> bool:
+        """Whether no other process can own the call yet."""
+        return not self.lost and time.monotonic() < self.write_until
+
+
+class Claims:
+    """The claims that this process has."""
+
+    def __init__(self, client: SubscriberAsyncClient, subscription: str, *, lease_seconds: int) -> None:
+        self._client = client
+        self._subscription = subscription
+        self._lease_seconds = lease_seconds
+        self._held: set[Claim] = set()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    async def pull(self, max_messages: int) -> list[Claim]:
+        """Wait for notices and lease them; an empty list when none came in time.
+
+        A claim is returned only after its lease was confirmed by a first renewal: a message may have lain in our
+        socket, unseen, for longer than its lease.
+
+        Raises:
+            google.api_core.exceptions.GoogleAPICallError: Pub/Sub refused, or was not to be reached.
+        """
+        try:
+            response = await self._client.pull(
+                subscription=self._subscription, max_messages=max_messages, retry=None, timeout=PULL_SECONDS
+            )
+        except google_errors.DeadlineExceeded:
+            return []
+        claims = [
+            Claim(
+                ack_id=received.ack_id,
+                message_id=received.message.message_id,
+                data=received.message.data,
+                delivery_attempt=received.delivery_attempt,
+            )
+            for received in response.received_messages
+        ]
+        self._held.update(claims)
+        await self._renew(claims)
+        for claim in [claim for claim in claims if not claim.may_write()]:
+            self._fence(claim, "it could not be confirmed")
+        return [claim for claim in claims if not claim.lost]
+
+    async def renew_forever(self) -> None:
+        """Extend every lease each third of its length; fence claims that are lost or can't be extended in time."""
+        pause_seconds = self._lease_seconds / 3
+        while True:
+            await asyncio.sleep(pause_seconds)
+            failed = await self._renew(list(self._held))
+            for claim in [claim for claim in self._held if not claim.may_write()]:
+                self._fence(claim, "its lease could not be renewed in time")
+            pause_seconds = min(0.5, self._lease_seconds / 3) if failed else self._lease_seconds / 3
+
+    async def _renew(self, claims: Sequence[Claim]) -> bool:
+        """Extend the leases; whether any request failed in a way that is worth another try."""
+        results = await asyncio.gather(*(self._modify(batch, self._lease_seconds) for batch in _batches(claims)))
+        return not all(results)
+
+    async def _modify(self, claims: Sequence[Claim], deadline_seconds: int) -> bool:
+        """Set the deadline of a batch of leases; False when the request failed and should be tried again."""
+        sent_at = time.monotonic()  # the lease runs from some moment after this one
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await self._client.modify_ack_deadline(
+                    subscription=self._subscription,
+                    ack_ids=[claim.ack_id for claim in claims],
+                    ack_deadline_seconds=deadline_seconds,
+                    retry=None,
+                    timeout=REQUEST_SECONDS,
+                )
+            refused: dict[str, str] = {}
+        except google_errors.InvalidArgument as error:
+            refused = _refused_ack_ids(error)
+            if not refused:
+                log.error("pubsub_refused_renewal", error=str(error), claims=len(claims))
+                return False
+        except (google_errors.GoogleAPICallError, TimeoutError) as error:
+            log.warning("renewal_failed", error=str(error) or "time-out", claims=len(claims))
+            return False
+        for claim in claims:
+            reason = refused.get(claim.ack_id)
+            if reason is None:
+                claim.write_until = sent_at + deadline_seconds - FENCE_MARGIN_SECONDS
+            elif reason.startswith("PERMANENT_FAILURE"):
+                self._fence(claim, "Pub/Sub says that its lease is over")
+        return not any(reason.startswith("TRANSIENT_FAILURE") for reason in refused.values())
+
+    def _fence(self, claim: Claim, reason: str) -> None:
+        self._held.discard(claim)
+        if not claim.lost:
+            claim.lost = True
+            log.warning("claim_lost", message_id=claim.message_id, reason=reason)
+            claim.on_lost()
+
+    async def ack(self, claim: Claim) -> bool:
+        """End the claim: the call is over. False when that was not confirmed, so that the notice will come again."""
+        self._held.discard(claim)
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await self._client.acknowledge(
+                    subscription=self._subscription, ack_ids=[claim.ack_id], retry=None, timeout=REQUEST_SECONDS
+                )
+        except (google_errors.GoogleAPICallError, TimeoutError) as error:
+            log.warning("ack_failed", message_id=claim.message_id, error=str(error) or "time-out")
+            return False
+        return True
+
+    async def release_all(self) -> None:
+        """Give every claim back at once; for the end of the process."""
+        await self.release(list(self._held))
+
+    async def release(self, claims: Sequence[Claim], *, after_seconds: int = 0) -> None:
+        """Give claims back, so that another supervisor can have them: at once (a nack), or after a back-off."""
+        self._held.difference_update(claims)
+        ours = [claim for claim in claims if not claim.lost]
+        for claim in ours:
+            claim.lost = True  # from here on another may own it
+        await asyncio.gather(*(self._modify(batch, after_seconds) for batch in _batches(ours)))
+
+
+def _batches(claims: Sequence[Claim]) -> list[Sequence[Claim]]:
+    return [claims[start : start + BATCH] for start in range(0, len(claims), BATCH)]
+
+
+def _refused_ack_ids(error: google_errors.GoogleAPICallError) -> dict[str, str]:
+    """The ack ids that Pub/Sub refused and why; it applies the request to all others (google.rpc.ErrorInfo)."""
+    return {
+        ack_id: reason
+        for detail in error.details
+        if isinstance(detail, ErrorInfo)
+        for ack_id, reason in detail.metadata.items()
+        if reason.startswith(("PERMANENT_FAILURE", "TRANSIENT_FAILURE"))
+    }

@@ -1,0 +1,299 @@
+"""The conversation of one call, without I/O: server events in, actions out.
+
+It owns what must never be decided in two places: the one active response and the one pending `response.create`, and the
+tool calls, collected from several kinds of event, told apart by tool call id, and answered all together. It holds no
+socket and reads no clock, so that every order of events can be tested.
+
+The rules it keeps, with their source in OpenAI's protocol:
+
+- One response at a time writes to the conversation. A `response.create` waits for `response.done`; where voice activity
+  detection was faster, the error `conversation_already_has_active_response` means "wait and ask again".
+- A tool call runs only when its item is `completed`: a response that was cut leaves partial JSON behind.
+- The outputs of all tool calls of one response go out before the one `response.create` that continues.
+- An output's item id is derived from its tool call's id, so that whoever owns the call next can ask whether it arrived.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+Event = Mapping[str, Any]
+"""One event of the Realtime API, as decoded JSON; its fields are OpenAI's, and untrusted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write this client event to the sideband."""
+
+    event: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunTool:
+    """Run a tool; its output comes back through `Conversation.tool_finished`."""
+
+    tool_call_id: str
+    name: str
+    arguments: str
+    """JSON as the model wrote it; unchecked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A piece of the transcript is complete."""
+
+    item_id: str
+    role: Literal["caller", "agent"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """OpenAI has confirmed that a tool call's output is in the conversation."""
+
+    tool_call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A response was billed; `usage` is the API's own object."""
+
+    response_id: str
+    usage: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The session hit OpenAI's limit of 60 minutes; the socket will close."""
+
+
+_MARK = "sideband"  # in the metadata of our responses, which OpenAI echoes
+_NOT_THERE = "item_retrieve_invalid_item_id"
+
+UNKNOWN_RESPONSE = "unknown"
+"""Stands for a response that is active but that we never saw begin."""
+
+OUTPUT_TRIES = 3
+"""How often an output is sent when OpenAI neither shows nor keeps it."""
+
+Action = Send | RunTool | Said | Answered | Used | Expired
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """One function call that the model completed."""
+
+    name: str
+    arguments: str
+    output: str | None = None
+    """What to tell the model; None while the tool runs."""
+    confirmed: bool = False
+    """Whether OpenAI has shown us the output in the conversation."""
+    tries: int = 0
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The tool calls of one response; when it is complete and none is open, the model is asked to go on."""
+
+    open_calls: set[str] = field(default_factory=set)
+    complete: bool = False
+
+
+def output_item_id(tool_call_id: str) -> str:
+    """The id of the item that answers a tool call: derived, and at most 32 characters, which is OpenAI's limit.
+
+    Examples:
+        >>> output_item_id("call_1") == output_item_id("call_1")
+        True
+        >>> len(output_item_id("call_1"))
+        32
+    """
+    return "out_" + hashlib.sha256(tool_call_id.encode()).hexdigest()[:28]
+
+
+@dataclass(slots=True)
+class Conversation:
+    """What is known of one call's conversation. Feed it every event; do what it returns, in order."""
+
+    tool_calls: dict[str, ToolCall] = field(default_factory=dict)
+    active_response: str | None = None
+    """Id of the response that is being spoken, or `UNKNOWN_RESPONSE` when only its existence is known."""
+    _wanted: dict[str, Any] | None = None
+    """The pending `response.create`; at most one waits."""
+    _in_flight: dict[str, Any] | None = None
+    """The `response.create` event that OpenAI has neither begun nor refused."""
+    _turns: dict[str, _Turn] = field(default_factory=dict)
+    _asked: dict[str, str] = field(default_factory=dict)
+    """Tool call ids by the event ids of what we sent about their outputs, for errors that name our event."""
+    _events_sent: int = 0
+
+    def receive(self, event: Event) -> list[Action]:
+        """Take one server event; returns what to do now. Unknown events and fields change nothing."""
+        handler = self._HANDLERS.get(event.get("type", ""))
+        return list(handler(self, event)) if handler else []
+
+    def respond(self, response: Mapping[str, Any] | None = None) -> list[Action]:
+        """Ask the model to speak, as soon as no other response is active.
+
+        Args:
+            response: OpenAI's `response.create.response` (reference 4.4), such as instructions for this one response.
+        """
+        if response or self._wanted is None:
+            self._wanted = dict(response or {})
+        return list(self._ask_if_free())
+
+    def tool_finished(self, tool_call_id: str, output: str) -> list[Action]:
+        """Answer a tool call. The last answer of a turn also asks the model to go on."""
+        call = self.tool_calls.get(tool_call_id)
+        if call is None or call.output is not None:
+            return []
+        call.output = output
+        actions: list[Action] = [self._send_output(tool_call_id, call)]
+        for turn in self._turns.values():
+            if tool_call_id in turn.open_calls:
+                turn.open_calls.remove(tool_call_id)
+                actions += self._continue(turn)
+        return actions
+
+    def attached(self) -> list[Action]:
+        """A new sideband is there: ask whether each output that was not confirmed has arrived.
+
+        No event is replayed after an attach (reference 3.4). What was active is unknown; if something is, the error to
+        our next `response.create` says so.
+        """
+        self.active_response = None
+        self._asked.clear()
+        if self._in_flight is not None:
+            self._wanted, self._in_flight = self._in_flight.get("response", {}), None
+        actions: list[Action] = []
+        for tool_call_id, call in self.tool_calls.items():
+            if call.output is not None and not call.confirmed:
+                actions.append(self._retrieve(tool_call_id))
+        for turn in self._turns.values():
+            turn.complete = True
+            actions += self._continue(turn)
+        return actions + list(self._ask_if_free())
+
+    # What each kind of event does.
+
+    def _on_response_created(self, event: Event) -> Iterator[Action]:
+        response = event.get("response") or {}
+        self.active_response = response.get("id") or UNKNOWN_RESPONSE
+        if self._is_in_flight((response.get("metadata") or {}).get(_MARK)):
+            self._in_flight = None
+        yield from ()
+
+    def _on_response_done(self, event: Event) -> Iterator[Action]:
+        response = event.get("response") or {}
+        response_id = response.get("id") or UNKNOWN_RESPONSE
+        if usage := response.get("usage"):
+            yield Used(response_id=response_id, usage=usage)
+        for item in response.get("output") or ():
+            yield from self._collect(item, response_id)
+        self.active_response = None
+        if turn := self._turns.get(response_id):
+            turn.complete = True
+            yield from self._continue(turn)
+        yield from self._ask_if_free()
+
+    def _on_output_item_done(self, event: Event) -> Iterator[Action]:
+        yield from self._collect(event.get("item") or {}, event.get("response_id") or UNKNOWN_RESPONSE)
+
+    def _on_item(self, event: Event) -> Iterator[Action]:
+        item = event.get("item") or {}
+        call = self.tool_calls.get(item.get("call_id") or "")
+        if item.get("type") == "function_call_output" and call and not call.confirmed:
+            call.confirmed = True
+            yield Answered(tool_call_id=item["call_id"])
+
+    def _on_caller_said(self, event: Event) -> Iterator[Action]:
+        if text := event.get("transcript"):
+            yield Said(item_id=event.get("item_id") or "", role="caller", text=text)
+
+    def _on_agent_said(self, event: Event) -> Iterator[Action]:
+        if text := event.get("transcript") or event.get("text"):
+            yield Said(item_id=event.get("item_id") or "", role="agent", text=text)
+
+    def _on_error(self, event: Event) -> Iterator[Action]:
+        error = event.get("error") or {}
+        code, cause = error.get("code"), error.get("event_id") or ""
+        if code == "session_expired":
+            yield Expired()
+        elif code == "conversation_already_has_active_response":
+            self.active_response = self.active_response or UNKNOWN_RESPONSE
+            if self._in_flight is not None:
+                self._wanted = self._wanted or self._in_flight.get("response", {})
+                self._in_flight = None
+        elif tool_call_id := self._asked.pop(cause, None):
+            call = self.tool_calls[tool_call_id]
+            if not call.confirmed and call.tries < OUTPUT_TRIES:
+                yield self._send_output(tool_call_id, call) if code == _NOT_THERE else self._retrieve(tool_call_id)
+        elif self._is_in_flight(cause):
+            self._in_flight = None
+
+    # Parts of the above.
+
+    def _collect(self, item: Event, response_id: str) -> Iterator[Action]:
+        """Take a function call that the model completed, once, however many events show it."""
+        tool_call_id = item.get("call_id")
+        if item.get("type") != "function_call" or item.get("status") != "completed" or not tool_call_id:
+            return
+        if tool_call_id in self.tool_calls:
+            return
+        call = ToolCall(name=item.get("name") or "", arguments=item.get("arguments") or "")
+        self.tool_calls[tool_call_id] = call
+        self._turns.setdefault(response_id, _Turn()).open_calls.add(tool_call_id)
+        yield RunTool(tool_call_id=tool_call_id, name=call.name, arguments=call.arguments)
+
+    def _continue(self, turn: _Turn) -> list[Action]:
+        """Ask the model to go on if all tool calls of this turn are answered."""
+        if not turn.complete or turn.open_calls:
+            return []
+        self._turns = {id_: other for id_, other in self._turns.items() if other is not turn}
+        return self.respond()
+
+    def _ask_if_free(self) -> Iterator[Action]:
+        if self._wanted is None or self._in_flight is not None or self.active_response is not None:
+            return
+        event = self._event("response.create")
+        event["response"] = {**self._wanted, "metadata": {**self._wanted.get("metadata", {}), _MARK: event["event_id"]}}
+        self._wanted, self._in_flight = None, event
+        yield Send(event)
+
+    def _is_in_flight(self, event_id: str | None) -> bool:
+        return self._in_flight is not None and self._in_flight["event_id"] == event_id
+
+    def _send_output(self, tool_call_id: str, call: ToolCall) -> Send:
+        call.tries += 1
+        event = self._event("conversation.item.create")
+        item = {"type": "function_call_output", "call_id": tool_call_id, "output": call.output}
+        event["item"] = {"id": output_item_id(tool_call_id), **item}
+        self._asked[event["event_id"]] = tool_call_id
+        return Send(event)
+
+    def _retrieve(self, tool_call_id: str) -> Send:
+        event = self._event("conversation.item.retrieve")
+        event["item_id"] = output_item_id(tool_call_id)
+        self._asked[event["event_id"]] = tool_call_id
+        return Send(event)
+
+    def _event(self, type_: str) -> dict[str, Any]:
+        self._events_sent += 1
+        return {"type": type_, "event_id": f"sb_{self._events_sent}"}
+
+    _HANDLERS: ClassVar[dict[str, Callable[[Conversation, Event], Iterator[Action]]]] = {
+        "response.created": _on_response_created,
+        "response.done": _on_response_done,
+        "response.output_item.done": _on_output_item_done,
+        "conversation.item.added": _on_item,
+        "conversation.item.done": _on_item,
+        "conversation.item.retrieved": _on_item,
+        "conversation.item.input_audio_transcription.completed": _on_caller_said,
+        "response.output_audio_transcript.done": _on_agent_said,
+        "response.output_text.done": _on_agent_said,
+        "error": _on_error,
+    }

@@ -1,0 +1,114 @@
+"""What can go wrong, and what follows from it.
+
+    SidebandError
+    ├── StartupError            the process can't start: a setting or the agent is wrong; one line says what to do
+    ├── NoticeError             a Pub/Sub message that is not a CallNotice
+    ├── ControlError            OpenAI refused or failed a request about a call (accept, hangup, ...)
+    ├── AttachError             OpenAI refused or failed the upgrade to a sideband
+    └── SidebandClosed          the sideband was lost, or may not be written to
+
+"Retry, give up or call ended" is one pure function, `verdict`, over one table, `_TABLE`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Literal
+
+
+class SidebandError(Exception):
+    """Base of all errors of the supervisor."""
+
+
+class StartupError(SidebandError):
+    """The process can't start; the message is one line that says what to do."""
+
+
+class NoticeError(SidebandError):
+    """A Pub/Sub message that is not a CallNotice."""
+
+
+class ControlError(SidebandError):
+    """OpenAI refused or failed a request about a call.
+
+    Attributes:
+        operation: `accept`, `reject`, `refer` or `hangup`.
+        status: the HTTP status, or None when no answer came (time-out, no connection).
+        code: OpenAI's error code, such as `call_id_not_found`, where it gave one.
+    """
+
+    def __init__(self, operation: Operation, call_id: str, status: int | None, code: str | None, detail: str) -> None:
+        super().__init__(
+            f"{operation} of call {call_id} failed: {status or 'no answer'} {code or ''} {detail}".rstrip()
+        )
+        self.operation: Operation = operation
+        self.status = status
+        self.code = code
+
+
+class AttachError(SidebandError):
+    """OpenAI refused the upgrade to a sideband, or did not answer (`status` None)."""
+
+    def __init__(self, call_id: str, status: int | None, detail: str) -> None:
+        super().__init__(f"attach to call {call_id} failed: {status or 'no answer'} {detail}".rstrip())
+        self.status = status
+
+
+class SidebandClosed(SidebandError):
+    """The sideband is closed: its `code` is the WebSocket close code, 1006 when no close frame came."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"sideband closed: {code} {reason}".rstrip())
+        self.code = code
+        self.reason = reason
+
+
+Operation = Literal["accept", "reject", "refer", "hangup"]
+Where = Literal["accept", "reject", "refer", "hangup", "attach", "reattach"]
+
+
+class Verdict(Enum):
+    """What follows from a failure."""
+
+    RETRY = "try the same again, with back-off, while there is time"
+    OVER = "the call is over"
+    DECIDED = "it may have been decided before: attach and see"
+    HAND_OVER = "this supervisor can't do it; another may"
+    GIVE_UP = "no supervisor can do it"
+
+
+# A status in `exact` wins over its class ("4xx", "5xx"); None stands for "no answer".
+# Sources: OpenAI reference 2.1 (404 means dead or unknown), 3.3 (404 on a first attach may mean "not yet").
+_TABLE: dict[Where, dict[int | str | None, Verdict]] = {
+    "accept": {404: Verdict.OVER, 400: Verdict.DECIDED, 409: Verdict.DECIDED, "4xx": Verdict.DECIDED},
+    "reject": {404: Verdict.OVER, "4xx": Verdict.OVER},
+    "refer": {404: Verdict.OVER, "4xx": Verdict.GIVE_UP},
+    "hangup": {404: Verdict.OVER, 410: Verdict.OVER, "4xx": Verdict.GIVE_UP},
+    "attach": {404: Verdict.RETRY, 410: Verdict.OVER, "4xx": Verdict.GIVE_UP},
+    "reattach": {404: Verdict.OVER, 410: Verdict.OVER, "4xx": Verdict.GIVE_UP},
+}
+_EVERYWHERE: dict[int | str | None, Verdict] = {
+    401: Verdict.HAND_OVER,
+    403: Verdict.HAND_OVER,
+    408: Verdict.RETRY,
+    429: Verdict.RETRY,
+    "5xx": Verdict.RETRY,
+    None: Verdict.RETRY,
+}
+
+
+def verdict(where: Where, status: int | None) -> Verdict:
+    """Say what follows from a failure: a pure function over one table.
+
+    Args:
+        where: what was tried.
+        status: the HTTP status of the answer, or None when none came.
+
+    Examples:
+        >>> verdict("reattach", 404)
+        <Verdict.OVER: 'the call is over'>
+    """
+    table = {**_EVERYWHERE, **_TABLE[where]}
+    if status in table:
+        return table[status]
+    return table.get(f"{(status or 0) // 100}xx", Verdict.GIVE_UP)

@@ -1,0 +1,75 @@
+"""The supervisor's settings, read from the environment and checked at start."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from supervisor.errors import StartupError
+
+Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+class Settings(BaseSettings):
+    """All settings of one supervisor process. Names carry their unit."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    openai_api_key: SecretStr
+    """The key of the OpenAI project that owns the calls."""
+    openai_base_url: str = "https://api.openai.com/v1"
+    """REST; for European residency https://eu.api.openai.com/v1."""
+    openai_websocket_base_url: str = ""
+    """Where sidebands attach; made from OPENAI_BASE_URL unless set."""
+    google_cloud_project: Name
+    calls_subscription: Name
+    """The claim subscription: its id, or projects/PROJECT/subscriptions/ID."""
+    pubsub_emulator_host: str = ""
+    """HOST:PORT of a Pub/Sub emulator, instead of Google's service."""
+    sideband_agent: Name
+    """The agent that answers, as module:attribute, such as examples.bikes:agent."""
+    max_calls: int = Field(default=200, ge=1, le=10_000)
+    """How many calls this process holds at once."""
+    lease_seconds: int = Field(default=15, ge=10, le=600)
+    """How long a claim lives without renewal, and so how long a crash leaves a call alone."""
+    records: str = "memory:"
+    """Where call records are kept."""
+    handover_seconds: float = Field(default=8, gt=0, le=600)
+    """Time from SIGTERM to exit; Cloud Run kills after 10 s."""
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_personal_data: bool = False
+    """Whether logs may hold telephone numbers, transcripts and tool arguments."""
+
+    @field_validator("openai_base_url", "openai_websocket_base_url")
+    @classmethod
+    def _known_scheme(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://", "ws://", "wss://")):
+            raise ValueError("write it as https://HOST/v1")
+        return value.rstrip("/")
+
+    @property
+    def websocket_base_url(self) -> str:
+        """Where sidebands attach, such as wss://api.openai.com/v1."""
+        return (self.openai_websocket_base_url or self.openai_base_url).replace("http", "ws", 1)
+
+    @property
+    def subscription_path(self) -> str:
+        """The claim subscription's full name."""
+        if self.calls_subscription.startswith("projects/"):
+            return self.calls_subscription
+        return f"projects/{self.google_cloud_project}/subscriptions/{self.calls_subscription}"
+
+
+def load() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        StartupError: one is missing or wrong; the message names each, without showing values.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
+        raise StartupError(f"set these environment variables: {problems}") from None

@@ -1,0 +1,98 @@
+"""The sideband: the control socket that is attached to a call (OpenAI reference 3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from supervisor.errors import AttachError, SidebandClosed
+
+OPEN_SECONDS = 5.0
+WRITE_SECONDS = 5.0
+CLOSE_SECONDS = 2.0  # OpenAI often drops the connection without a close frame (reference 3.6)
+LARGEST_FRAME_BYTES = 16 * 1024 * 1024  # conversation.item.retrieved holds audio
+
+
+class Sideband:
+    """One attached socket: decoded JSON in and out."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+
+    async def receive(self) -> Mapping[str, Any]:
+        """Wait for the next server event; frames that are not JSON objects are left out.
+
+        Raises:
+            SidebandClosed: the socket is closed, and everything before that was received.
+        """
+        while True:
+            try:
+                frame = await self._socket.recv(decode=False)
+            except ConnectionClosed as closed:
+                raise _closed(closed) from closed
+            try:
+                event = orjson.loads(frame)
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(event, dict):
+                return event
+
+    async def send(self, event: Mapping[str, Any]) -> None:
+        """Write one client event.
+
+        Raises:
+            SidebandClosed: the socket is closed, or so slow that it is given up.
+        """
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await self._socket.send(orjson.dumps(event), text=True)
+        except ConnectionClosed as closed:
+            raise _closed(closed) from closed
+        except TimeoutError as error:
+            self.abort()
+            raise SidebandClosed(1006, f"a frame could not be written in {WRITE_SECONDS:.0f} s") from error
+
+    async def close(self) -> None:
+        """Detach. This does not hang up."""
+        await self._socket.close()
+
+    def abort(self) -> None:
+        """Drop the connection with all that it has not yet written."""
+        self._socket.transport.abort()
+
+
+async def attach(websocket_base_url: str, call_id: str, *, bearer: str, user_agent: str) -> Sideband:
+    """Attach to a call. The socket is silent until we write: no `session.created` comes (reference 3.4).
+
+    Raises:
+        AttachError: OpenAI refused (with the HTTP status), or could not be reached in time.
+    """
+    url = f"{websocket_base_url}/realtime?call_id={quote(call_id, safe='')}"
+    try:
+        socket = await connect(
+            url,
+            additional_headers={"Authorization": f"Bearer {bearer}"},
+            user_agent_header=user_agent,
+            compression=None,  # deflate costs 45 kB a call
+            max_size=LARGEST_FRAME_BYTES,
+            open_timeout=OPEN_SECONDS,
+            close_timeout=CLOSE_SECONDS,
+        )
+    except InvalidStatus as error:
+        detail = bytes(error.response.body or b"")[:200].decode(errors="replace")
+        raise AttachError(call_id, error.response.status_code, detail) from error
+    except (InvalidHandshake, OSError, TimeoutError) as error:
+        raise AttachError(call_id, None, str(error) or type(error).__name__) from error
+    return Sideband(socket)
+
+
+def _closed(closed: ConnectionClosed) -> SidebandClosed:
+    if closed.rcvd is None:
+        return SidebandClosed(1006, "no close frame")
+    return SidebandClosed(closed.rcvd.code, closed.rcvd.reason)

@@ -1,0 +1,156 @@
+"""Tools: typed functions that the model may call, with a schema made from their signature and docstring."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import docstring_parser
+import orjson
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+from supervisor.errors import StartupError
+
+if TYPE_CHECKING:
+    from supervisor.call import Call
+
+log = structlog.get_logger()
+
+ToolFunction = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call."""
+
+    name: str
+    description: str
+    function: ToolFunction
+    arguments: type[BaseModel]
+    wants_call: bool
+    """Whether the function's first parameter is the `Call`."""
+    idempotent: bool
+    """Whether running it twice does no harm; only then is it run again after a crash."""
+    timeout_seconds: float
+
+    def definition(self) -> dict[str, Any]:
+        """The tool as OpenAI's session lists it (reference 5, `tools`)."""
+        schema = self.arguments.model_json_schema()
+        return {"type": "function", "name": self.name, "description": self.description, "parameters": _plain(schema)}
+
+    async def run(self, call: Call, arguments: str) -> str:
+        """Run the tool on the model's arguments and return the output for the model, as text or JSON.
+
+        Whatever goes wrong becomes an output that the model can read and act on, without internals.
+        """
+        try:
+            values = self.arguments.model_validate_json(arguments or "{}")
+        except ValidationError as error:
+            problems = [f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors()]
+            return error_output(f"These arguments do not fit the tool. {'; '.join(problems)}")
+        positional = (call,) if self.wants_call else ()
+        keywords = {name: getattr(values, name) for name in self.arguments.model_fields}
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                result = await self._invoke(*positional, **keywords)
+        except TimeoutError:
+            log.warning("tool_timed_out", tool=self.name, timeout_seconds=self.timeout_seconds)
+            return error_output("The tool took too long. Its outcome is unknown.")
+        except Exception:  # a user's tool may raise anything; the call goes on, and the model is told
+            log.exception("tool_failed", tool=self.name)
+            return error_output("The tool failed.")
+        return _output(result, self.name)
+
+    async def _invoke(self, *positional: Call, **keywords: Any) -> Any:
+        if inspect.iscoroutinefunction(self.function):
+            return await self.function(*positional, **keywords)
+        return await asyncio.to_thread(self.function, *positional, **keywords)
+
+
+def tool_from(function: ToolFunction, *, idempotent: bool, timeout_seconds: float) -> Tool:
+    """Make a tool of a typed function.
+
+    The name is the function's, the description its docstring's first part, and each parameter's description comes from
+    the docstring's `Args:` section. A first parameter named `call` is given the `Call` and is hidden from the model.
+
+    Raises:
+        StartupError: a parameter has no annotation, or one that has no JSON schema.
+    """
+    name = function.__name__
+    hints = get_type_hints(function, localns=_call_type(), include_extras=True)
+    parameters = dict(inspect.signature(function).parameters)
+    wants_call = next(iter(parameters), None) == "call"
+    if wants_call:
+        del parameters["call"]
+    doc = docstring_parser.parse(inspect.getdoc(function) or "", docstring_parser.DocstringStyle.GOOGLE)
+    told = {param.arg_name: param.description for param in doc.params}
+    fields: dict[str, Any] = {}
+    for parameter in parameters.values():
+        if parameter.name not in hints:
+            raise StartupError(
+                f"tool {name}: give the parameter {parameter.name!r} a type, such as {parameter.name}: str"
+            )
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[parameter.name] = (hints[parameter.name], Field(default, description=told.get(parameter.name)))
+    try:
+        arguments = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+        tool = Tool(
+            name=name,
+            description="\n".join(filter(None, (doc.short_description, doc.long_description))),
+            function=function,
+            arguments=arguments,
+            wants_call=wants_call,
+            idempotent=idempotent,
+            timeout_seconds=timeout_seconds,
+        )
+        tool.definition()
+    except (PydanticSchemaGenerationError, PydanticUserError, NameError) as error:
+        raise StartupError(
+            f"tool {name}: a parameter's type has no JSON schema: {str(error).splitlines()[0]}"
+        ) from error
+    return tool
+
+
+def _call_type() -> dict[str, Any]:
+    from supervisor.call import Call  # noqa: PLC0415 - tools and calls name each other; only the type is needed here
+
+    return {"Call": Call}
+
+
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without pydantic's titles, which only cost the model tokens."""
+    return {
+        key: {name: _plain(sub) for name, sub in value.items()}
+        if key in ("properties", "$defs")
+        else _plain(value)
+        if isinstance(value, dict)
+        else value
+        for key, value in schema.items()
+        if key != "title"
+    }
+
+
+def _output(result: Any, tool: str) -> str:
+    if isinstance(result, str):
+        return result
+    try:
+        return orjson.dumps(result, default=_jsonable).decode()
+    except TypeError:
+        log.exception("tool_output_not_json", tool=tool)
+        return error_output("The tool's result could not be read.")
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def error_output(message: str) -> str:
+    """An output that tells the model what went wrong."""
+    return orjson.dumps({"error": message}).decode()
