@@ -1,10 +1,10 @@
-"""The topic and subscriptions that calls go through, made with Google's client on whatever `PUBSUB_EMULATOR_HOST` names."""
+"""Makes the topic and the subscriptions that calls go through, with Google's client, on any Pub/Sub emulator."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import grpc.aio
 from google.api_core.exceptions import AlreadyExists
@@ -12,6 +12,9 @@ from google.pubsub_v1 import PublisherAsyncClient, SubscriberAsyncClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 from google.pubsub_v1.types import DeadLetterPolicy, ExpirationPolicy, Subscription
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
 
 RETENTION = timedelta(hours=2)
 TIMEOUT_SECONDS = 10

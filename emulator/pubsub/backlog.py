@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from google.pubsub_v1.types import PubsubMessage, ReceivedMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 @dataclass(slots=True)
@@ -87,7 +90,7 @@ class Backlog:
 
         Messages older than the retention are dropped here, so one that outlives it while leased stays its owner's.
         """
-        pulled = []
+        pulled: list[tuple[int, ReceivedMessage]] = []
         while self._ready and len(pulled) < limit:
             delivery = self._ready.popleft()
             if now - delivery.published < self._retention_seconds:

@@ -1,17 +1,17 @@
 """Topics, subscriptions and what may be done with them: the rules of Pub/Sub without the network.
 
 Requests and answers are Google's own types, and refusals are the exceptions that Google's clients raise. Where Google's
-emulator (0.8.20) and the documented service differ, this keeps to the service; `tests/integration/test_pubsub_contract.py`
-names each difference. What it does not do, it refuses: retry policies, filters, ordering, push and exports.
+emulator (0.8.20) and the documented service differ, this keeps to the service; the contract tests name each difference.
+What it does not do, it refuses: retry policies, filters, ordering, push and exports.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from google.api_core import exceptions
 from google.pubsub_v1.types import (
@@ -39,6 +39,9 @@ from google.rpc import error_details_pb2
 
 from emulator.pubsub import checks
 from emulator.pubsub.backlog import Alarms, Backlog, Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 DELETED_TOPIC = "_deleted-topic_"
 """What stands for the topic in a subscription that outlived it."""

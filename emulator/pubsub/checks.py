@@ -6,13 +6,16 @@ Bounds and wordings are those of the service's documentation and of Google's emu
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import proto
 from google.api_core import exceptions
 from google.pubsub_v1.types import PubsubMessage, Subscription, Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import proto
 
 MAX_LEASE_SECONDS = 600
 _MIN_ACK_DEADLINE_SECONDS = 10
@@ -62,7 +65,7 @@ def subscription(value: Subscription) -> None:
     name(value.name, "subscriptions")
     name(value.topic, "topics")
     if value.push_config and not Subscription.pb(value).push_config.ByteSize():
-        value.push_config = None  # an empty one asks for pull
+        del value.push_config  # an empty one asks for pull
     _refuse_others(value, _SUBSCRIPTION_FIELDS)
     if value.expiration_policy and value.expiration_policy.ttl:
         raise exceptions.MethodNotImplemented(f"{value.name}: subscriptions never expire here; leave out the ttl")

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import grpc
 import grpc.aio
@@ -23,12 +22,17 @@ from grpc_status import rpc_status
 
 from emulator.pubsub.broker import Broker
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    _Context = grpc.aio.ServicerContext[Any, Any]
+    _Handler = grpc.RpcMethodHandler[Any, Any]
+
 LONGEST_PULL_SECONDS = 60.0
 _MAX_REQUEST_BYTES = 10 * 1024 * 1024
 
 _Request = TypeVar("_Request", bound=proto.Message)
 _Response = TypeVar("_Response", bound=proto.Message | None)
-_Context = grpc.aio.ServicerContext
 
 
 class Server:
@@ -70,7 +74,7 @@ class Server:
             grpc.method_handlers_generic_handler("google.pubsub.v1.Subscriber", subscriber),
         ]
 
-    def _at_once(self, method: Callable[[_Request], _Response], request_type: type[_Request]) -> grpc.RpcMethodHandler:
+    def _at_once(self, method: Callable[[_Request], _Response], request_type: type[_Request]) -> _Handler:
         """Serve a method of the broker that answers without waiting."""
 
         async def serve_method(request: _Request, context: _Context) -> _Response:
@@ -176,4 +180,5 @@ async def _refuse(context: _Context, refusal: exceptions.GoogleAPICallError) -> 
 
 
 def _serialize(response: proto.Message | None) -> bytes:
-    return empty_pb2.Empty().SerializeToString() if response is None else type(response).serialize(response)
+    data: bytes = empty_pb2.Empty().SerializeToString() if response is None else type(response).serialize(response)
+    return data
