@@ -36,7 +36,11 @@ try:
     settings = load()
 except SettingsError as error:
     sys.exit(f"The function cannot start. {error}")
-publisher = Publisher(settings.topic_path, timeout_seconds=settings.publish_timeout_seconds)
+publisher = Publisher(
+    settings.topic_path,
+    timeout_seconds=settings.publish_timeout_seconds,
+    emulator_host=settings.pubsub_emulator_host,
+)
 
 
 @functions_framework.http

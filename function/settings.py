@@ -40,6 +40,10 @@ class Settings(BaseSettings):
         description="how old a call's event may be, in seconds; older ones come from a late retry and are dropped",
     )
 
+    pubsub_emulator_host: str | None = Field(
+        default=None, description="the host:port of a Pub/Sub emulator; unset means Google's service"
+    )
+
     @field_validator("openai_webhook_secret")
     @classmethod
     def _well_formed(cls, value: SecretStr) -> SecretStr:
