@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -80,12 +81,24 @@ def load(path: str) -> Agent:
         sys.path.insert(0, "")
     try:
         module = importlib.import_module(module_name)
+    except StartupError as error:
+        raise StartupError(f"SIDEBAND_AGENT={path}: {error}") from None
     except ModuleNotFoundError as error:
         raise StartupError(
             f"SIDEBAND_AGENT={path}: no module named {error.name!r}; run from the folder that holds it"
         ) from None
+    except Exception as error:  # user's code may fail in any way; it is told in one line
+        raise StartupError(f"SIDEBAND_AGENT={path}: {_last_line(error)}") from error
     agent = getattr(module, attribute, None)
     if not isinstance(agent, Agent):
         found = "nothing" if agent is None else f"a {type(agent).__name__}"
         raise StartupError(f"SIDEBAND_AGENT={path}: {attribute!r} is {found}, not an Agent")
     return agent
+
+
+def _last_line(error: Exception) -> str:
+    """Where and how code failed, in one line."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: {error.msg}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno}: {type(error).__name__}: {' '.join(str(error).split())}"

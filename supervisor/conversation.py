@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from supervisor.errors import EventError
+
 Event = Mapping[str, Any]
 """One event of the Realtime API, as decoded JSON; its fields are OpenAI's, and untrusted."""
 
@@ -132,9 +134,16 @@ class Conversation:
     _events_sent: int = 0
 
     def receive(self, event: Event) -> list[Action]:
-        """Take one server event; returns what to do now. Unknown events and fields change nothing."""
-        handler = self._HANDLERS.get(event.get("type", ""))
-        return list(handler(self, event)) if handler else []
+        """Take one server event; returns what to do now. Unknown events and fields change nothing.
+
+        Raises:
+            EventError: the event's parts are not of the shape that OpenAI documents; the call can go on without it.
+        """
+        try:
+            handler = self._HANDLERS.get(event["type"])
+            return list(handler(self, event)) if handler else []
+        except (AttributeError, KeyError, TypeError) as error:
+            raise EventError(f"an event of type {event.get('type')!r} has an unexpected shape") from error
 
     def respond(self, response: Mapping[str, Any] | None = None) -> list[Action]:
         """Ask the model to speak, as soon as no other response is active.

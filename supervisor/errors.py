@@ -3,6 +3,7 @@
     SidebandError
     ├── StartupError            the process can't start: a setting or the agent is wrong; one line says what to do
     ├── NoticeError             a Pub/Sub message that is not a CallNotice
+    ├── EventError              a server event that is not of the shape that OpenAI documents
     ├── ControlError            OpenAI refused or failed a request about a call (accept, hangup, ...)
     ├── AttachError             OpenAI refused or failed the upgrade to a sideband
     └── SidebandClosed          the sideband was lost, or may not be written to
@@ -26,6 +27,10 @@ class StartupError(SidebandError):
 
 class NoticeError(SidebandError):
     """A Pub/Sub message that is not a CallNotice."""
+
+
+class EventError(SidebandError):
+    """A server event that is not of the shape that OpenAI documents."""
 
 
 class ControlError(SidebandError):

@@ -27,6 +27,7 @@ from supervisor.conversation import Action, Answered, Conversation, Event, Expir
 from supervisor.errors import (
     AttachError,
     ControlError,
+    EventError,
     NoticeError,
     Operation,
     SidebandClosed,
@@ -255,8 +256,13 @@ class Holder:
 
     async def _receive(self, sideband: Sideband) -> Event:
         event = await sideband.receive()
-        if actions := self.conversation.receive(event):
-            await self._perform(actions)
+        try:
+            actions = self.conversation.receive(event)
+        except EventError:
+            log.exception("event_left_out")
+        else:
+            if actions:
+                await self._perform(actions)
         return event
 
     async def _perform(self, actions: Sequence[Action]) -> None:

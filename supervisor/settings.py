@@ -52,7 +52,8 @@ class Settings(BaseSettings):
     @property
     def websocket_base_url(self) -> str:
         """Where sidebands attach, such as wss://api.openai.com/v1."""
-        return (self.openai_websocket_base_url or self.openai_base_url).replace("http", "ws", 1)
+        url = self.openai_websocket_base_url or self.openai_base_url
+        return "ws" + url.removeprefix("http") if url.startswith("http") else url
 
     @property
     def subscription_path(self) -> str:

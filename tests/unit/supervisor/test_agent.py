@@ -1,0 +1,59 @@
+"""Loading an agent by its path, and the session that it asks for."""
+
+import doctest
+from pathlib import Path
+
+import pytest
+
+import supervisor.agent
+import supervisor.conversation
+import supervisor.errors
+from supervisor.agent import Agent, load
+from supervisor.errors import StartupError
+
+
+def test_an_agent_is_named_by_module_and_attribute() -> None:
+    assert isinstance(load("examples.bikes:agent"), Agent)
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("examples.bikes", "write it as module:attribute"),
+        ("no_such_module:agent", "no module named 'no_such_module'"),
+        ("examples.bikes:nobody", "'nobody' is nothing, not an Agent"),
+        ("examples.bikes:ORDERS", "'ORDERS' is a dict, not an Agent"),
+    ],
+)
+def test_a_wrong_path_is_explained_in_one_line(path: str, says: str) -> None:
+    with pytest.raises(StartupError, match=says) as raised:
+        load(path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("code", ["1 /", "raise RuntimeError('no database')", "import no_such_package"])
+def test_an_agent_whose_module_fails_is_explained_in_one_line(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"failing_agent_{abs(hash(code))}"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(StartupError, match=f"SIDEBAND_AGENT={name}:agent") as raised:
+        load(f"{name}:agent")
+    assert "\n" not in str(raised.value)
+
+
+def test_accept_and_update_carry_the_type_and_the_tools() -> None:
+    agent = load("examples.bikes:agent")
+    accept, update = agent.accept_body(), agent.update_body()
+    assert accept["type"] == update["type"] == "realtime"
+    assert [tool["name"] for tool in update["tools"]] == ["order_status", "hang_up"]
+    assert accept["model"] == "gpt-realtime-2.1"
+    assert "model" not in update, "the model of a session can't change"
+
+
+@pytest.mark.parametrize("module", [supervisor.agent, supervisor.conversation, supervisor.errors])
+def test_examples_in_docstrings_run(module: object) -> None:
+    results = doctest.testmod(module, optionflags=doctest.ELLIPSIS)  # type: ignore[arg-type]  # typed as a module type
+    assert results.attempted > 0
+    assert results.failed == 0

@@ -1,0 +1,68 @@
+"""Settings are checked at start, and say what to do."""
+
+import pytest
+
+from supervisor.errors import StartupError
+from supervisor.settings import load
+
+ENOUGH = {
+    "OPENAI_API_KEY": "sk-secret-of-this-test",
+    "GOOGLE_CLOUD_PROJECT": "shop",
+    "CALLS_SUBSCRIPTION": "calls-supervisor",
+    "SIDEBAND_AGENT": "examples.bikes:agent",
+}
+
+
+def given(monkeypatch: pytest.MonkeyPatch, **environment: str) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_what_has_no_default_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, OPENAI_API_KEY="sk-secret-of-this-test")
+    with pytest.raises(StartupError) as raised:
+        load()
+    message = str(raised.value)
+    assert all(name in message for name in ENOUGH if name != "OPENAI_API_KEY")
+    assert "OPENAI_API_KEY" not in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MAX_CALLS", "0"), ("LEASE_SECONDS", "9"), ("OPENAI_BASE_URL", "api.openai.com"), ("LOG_LEVEL", "LOUD")],
+)
+def test_a_wrong_value_is_named_and_secrets_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    given(monkeypatch, **ENOUGH, **{name: value})
+    with pytest.raises(StartupError, match=name) as raised:
+        load()
+    assert "sk-secret" not in str(raised.value)
+
+
+def test_the_key_is_not_shown_by_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, **ENOUGH)
+    assert "sk-secret" not in repr(load())
+
+
+@pytest.mark.parametrize(
+    ("base_url", "websocket_base_url", "expected"),
+    [
+        ("https://api.openai.com/v1", "", "wss://api.openai.com/v1"),
+        ("https://eu.api.openai.com/v1/", "", "wss://eu.api.openai.com/v1"),
+        ("http://127.0.0.1:9/v1", "", "ws://127.0.0.1:9/v1"),
+        ("https://api.openai.com/v1", "wss://http-proxy.test/v1", "wss://http-proxy.test/v1"),
+    ],
+)
+def test_where_sidebands_attach_follows_from_the_base_url(
+    monkeypatch: pytest.MonkeyPatch, base_url: str, websocket_base_url: str, expected: str
+) -> None:
+    given(monkeypatch, **ENOUGH, OPENAI_BASE_URL=base_url, OPENAI_WEBSOCKET_BASE_URL=websocket_base_url)
+    assert load().websocket_base_url == expected
+
+
+@pytest.mark.parametrize("name", ["calls-supervisor", "projects/shop/subscriptions/calls-supervisor"])
+def test_the_subscription_may_be_named_short_or_in_full(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    given(monkeypatch, **ENOUGH | {"CALLS_SUBSCRIPTION": name})
+    assert load().subscription_path == "projects/shop/subscriptions/calls-supervisor"

@@ -1,0 +1,184 @@
+"""Typed functions become tools; whatever goes wrong becomes an output that the model can read."""
+
+import asyncio
+import json
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel
+
+from function.notice import CallNotice
+from supervisor import Agent, Call
+from supervisor.errors import StartupError
+from supervisor.tools import Tool
+
+
+class Line:
+    async def hang_up(self) -> None:
+        raise AssertionError("no tool here hangs up")
+
+
+CALL = Call(CallNotice(call_id="rtc_1"), Line())
+
+
+def agent() -> Agent:
+    return Agent(session={"model": "gpt-realtime-2.1"})
+
+
+def only_tool(an_agent: Agent) -> Tool:
+    (tool,) = an_agent.tools.values()
+    return tool
+
+
+async def run(an_agent: Agent, arguments: str) -> Any:
+    return json.loads(await only_tool(an_agent).run(CALL, arguments))
+
+
+class Order(BaseModel):
+    order_id: str
+    pieces: int = 1
+
+
+def test_the_schema_comes_from_the_signature_and_the_docstring() -> None:
+    answering = agent()
+
+    @answering.tool()
+    async def book(call: Call, day: Literal["mon", "tue"], order: Order, note: str = "") -> str:
+        """Book a repair.
+
+        Only in the mornings.
+
+        Args:
+            day: The day of the visit.
+            order: What to repair.
+        """
+        return f"{call} {day} {order} {note}"
+
+    definition = only_tool(answering).definition()
+    assert definition["type"] == "function"
+    assert definition["name"] == "book"
+    assert definition["description"] == "Book a repair.\nOnly in the mornings."
+    parameters = definition["parameters"]
+    assert parameters["properties"]["day"] == {
+        "description": "The day of the visit.",
+        "enum": ["mon", "tue"],
+        "type": "string",
+    }
+    assert parameters["required"] == ["day", "order"]
+    assert parameters["additionalProperties"] is False
+    assert "call" not in parameters["properties"]
+    assert "title" not in json.dumps(parameters)
+
+
+async def test_arguments_arrive_as_typed_values() -> None:
+    answering = agent()
+
+    @answering.tool()
+    async def total(order: Order) -> dict[str, int]:
+        return {"pieces": order.pieces}
+
+    assert await run(answering, '{"order": {"order_id": "B-1", "pieces": 3}}') == {"pieces": 3}
+
+
+async def test_a_plain_function_runs_without_blocking_the_calls() -> None:
+    answering = agent()
+    here = asyncio.current_task()
+
+    @answering.tool()
+    def plain() -> bool:
+        try:
+            return asyncio.current_task() is here
+        except RuntimeError:
+            return False
+
+    assert await run(answering, "{}") is False
+
+
+async def test_a_model_is_returned_as_json() -> None:
+    answering = agent()
+
+    @answering.tool()
+    async def find() -> Order:
+        return Order(order_id="B-1")
+
+    assert await run(answering, "") == {"order_id": "B-1", "pieces": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ('{"order_id": "B-1"', "Invalid JSON"),
+        ("[]", "arguments:"),
+        ("{}", "order_id: Field required"),
+        ('{"order_id": "B-1", "customer": "x"}', "customer: Extra inputs are not permitted"),
+        ('{"order_id": 7}', "order_id: Input should be a valid string"),
+    ],
+)
+async def test_arguments_that_do_not_fit_are_explained_to_the_model(arguments: str, says: str) -> None:
+    answering = agent()
+
+    @answering.tool()
+    async def status(order_id: str) -> str:
+        raise AssertionError(f"never called: {order_id}")
+
+    assert says in (await run(answering, arguments))["error"]
+
+
+async def test_an_exception_tells_the_model_nothing_of_the_inside() -> None:
+    answering = agent()
+
+    @answering.tool()
+    async def broken() -> str:
+        raise RuntimeError("password=hunter2")
+
+    assert await run(answering, "{}") == {"error": "The tool failed."}
+
+
+async def test_a_tool_that_takes_too_long_is_stopped() -> None:
+    answering = agent()
+
+    @answering.tool(timeout=0.01)
+    async def endless() -> None:
+        await asyncio.Event().wait()
+
+    assert "too long" in (await run(answering, "{}"))["error"]
+
+
+async def test_a_result_that_is_not_json_is_an_error_for_the_model() -> None:
+    answering = agent()
+
+    @answering.tool()
+    async def odd() -> object:
+        return object()
+
+    assert "could not be read" in (await run(answering, "{}"))["error"]
+
+
+def test_a_parameter_without_a_type_is_refused_at_start() -> None:
+    with pytest.raises(StartupError, match="tool look: give the parameter 'order_id' a type"):
+
+        @agent().tool()
+        async def look(order_id) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001 - that is what is tested
+            return str(order_id)
+
+
+def test_a_type_without_a_schema_is_refused_at_start() -> None:
+    class Opaque:
+        pass
+
+    async def look(thing: Opaque) -> str:
+        return str(thing)
+
+    look.__annotations__["thing"] = Opaque
+    with pytest.raises(StartupError, match="tool look: a parameter's type has no JSON schema"):
+        agent().tool()(look)
+
+
+def test_two_tools_of_one_name_are_refused_at_start() -> None:
+    answering = agent()
+
+    @answering.tool()
+    async def look() -> None: ...
+
+    with pytest.raises(StartupError, match="two tools are named look"):
+        answering.tool()(look)
