@@ -28,6 +28,8 @@ log = structlog.get_logger()
 FENCE_MARGIN_SECONDS = 1.0  # writing stops this long before the lease can have run out
 PULL_SECONDS = 30.0  # how long one pull may wait at the server
 REQUEST_SECONDS = 2.0  # every other request: two tries fit between a renewal that was due and the fence of a 10 s lease
+RETRY_SECONDS = 0.5  # between a renewal that failed and the next
+ERROR_BYTES = 4 * 1024 * 1024  # as on Google's own channels: an error that names many lost leases is long
 BATCH = 1000  # ack ids in one request; the service allows 512 kB, an ack id is about 200 bytes
 
 
@@ -35,7 +37,7 @@ def subscriber(emulator_host: str) -> SubscriberAsyncClient:
     """Make Google's asyncio client, for the service or for an emulator at HOST:PORT."""
     if not emulator_host:
         return SubscriberAsyncClient()
-    channel = grpc.aio.insecure_channel(emulator_host)
+    channel = grpc.aio.insecure_channel(emulator_host, [("grpc.max_metadata_size", ERROR_BYTES)])
     return SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel))
 
 
@@ -96,7 +98,7 @@ class Claims:
             for received in response.received_messages
         ]
         self._held.update(claims)
-        await self._renew(claims)
+        await self._extend(claims)
         for claim in [claim for claim in claims if not claim.may_write()]:
             self._fence(claim, "it could not be confirmed")
         return [claim for claim in claims if not claim.lost]
@@ -106,15 +108,18 @@ class Claims:
         pause_seconds = self._lease_seconds / 3
         while True:
             await asyncio.sleep(pause_seconds)
-            failed = await self._renew(list(self._held))
-            for claim in [claim for claim in self._held if not claim.may_write()]:
-                self._fence(claim, "its lease could not be renewed in time")
-            pause_seconds = min(0.5, self._lease_seconds / 3) if failed else self._lease_seconds / 3
+            renewed = await self.renew()
+            pause_seconds = self._lease_seconds / 3 if renewed else RETRY_SECONDS
 
-    async def _renew(self, claims: Sequence[Claim]) -> bool:
-        """Extend the leases; whether any request failed in a way that is worth another try."""
-        results = await asyncio.gather(*(self._modify(batch, self._lease_seconds) for batch in _batches(claims)))
-        return not all(results)
+    async def renew(self) -> bool:
+        """Extend every lease once; fence what is lost or late. False when it should be tried again soon."""
+        renewed = await self._extend(list(self._held))
+        for claim in [claim for claim in self._held if not claim.may_write()]:
+            self._fence(claim, "its lease could not be renewed in time")
+        return renewed
+
+    async def _extend(self, claims: Sequence[Claim]) -> bool:
+        return all(await asyncio.gather(*(self._modify(batch, self._lease_seconds) for batch in _batches(claims))))
 
     async def _modify(self, claims: Sequence[Claim], deadline_seconds: int) -> bool:
         """Set the deadline of a batch of leases; False when the request failed and should be tried again."""

@@ -15,7 +15,7 @@ Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 class Settings(BaseSettings):
     """All settings of one supervisor process. Names carry their unit."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     openai_api_key: SecretStr
     """The key of the OpenAI project that owns the calls."""

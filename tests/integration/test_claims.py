@@ -1,0 +1,136 @@
+"""Claims on a real Pub/Sub: the lease is the ownership, and its loss is noticed."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import pytest
+from google.api_core.exceptions import NotFound
+from google.pubsub_v1.types import PubsubMessage
+
+from emulator.pubsub import serve
+from emulator.pubsub_setup import create_calls
+from supervisor.claims import FENCE_MARGIN_SECONDS, Claim, Claims
+from tests.pubsub_servers import Pubsub, clients
+
+LEASE_SECONDS = 10
+
+
+def claims_on(pubsub: Pubsub) -> Claims:
+    return Claims(pubsub.subscriber, pubsub.subscription(), lease_seconds=LEASE_SECONDS)
+
+
+async def pulled(claims: Claims, count: int) -> list[Claim]:
+    """Pull until `count` claims are there: a pull may bring fewer than there are."""
+    found: list[Claim] = []
+    async with asyncio.timeout(30):
+        while len(found) < count:
+            found += await claims.pull(count - len(found))
+    return found
+
+
+@asynccontextmanager
+async def renewing(claims: Claims) -> AsyncIterator[None]:
+    task = asyncio.create_task(claims.renew_forever())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_no_more_notices_are_claimed_than_there_are_free_slots(pubsub: Pubsub) -> None:
+    await pubsub.create_calls()
+    for number in range(5):
+        await pubsub.publish(b"%d" % number)
+    mine, others = claims_on(pubsub), claims_on(pubsub)
+    assert len(await mine.pull(2)) <= 2
+    assert len(await pulled(others, 5 - len(mine))) == 5 - len(mine)
+
+
+async def test_a_claim_may_write_until_shortly_before_its_lease_can_have_run_out(pubsub: Pubsub) -> None:
+    await pubsub.create_calls()
+    await pubsub.publish()
+    before = time.monotonic()
+    (claim,) = await pulled(claims_on(pubsub), 1)
+    assert claim.may_write()
+    assert claim.write_until < time.monotonic() + LEASE_SECONDS
+    assert claim.write_until > before
+
+
+async def test_a_claim_that_went_to_another_is_fenced_at_the_next_renewal(pubsub: Pubsub) -> None:
+    """Two claims are renewed in one request; only the lost one is fenced, and its holder is told."""
+    await pubsub.create_calls()
+    await pubsub.publish(b"a")
+    await pubsub.publish(b"b")
+    mine = claims_on(pubsub)
+    lost, kept = await pulled(mine, 2)
+    told: list[Claim] = []
+    lost.on_lost = lambda: told.append(lost)
+    await pubsub.nack(lost.ack_id)
+    (theirs,) = await pulled(claims_on(pubsub), 1)
+    assert theirs.message_id == lost.message_id
+    await mine.renew()
+    assert told == [lost]
+    assert not lost.may_write()
+    assert kept.may_write()
+
+
+async def test_renewal_keeps_a_claim_for_longer_than_a_lease(pubsub: Pubsub) -> None:
+    await pubsub.create_calls()
+    await pubsub.publish()
+    mine = claims_on(pubsub)
+    (claim,) = await pulled(mine, 1)
+    async with renewing(mine):
+        assert await pubsub.pull(seconds=LEASE_SECONDS + 3) == []
+        assert claim.may_write()
+
+
+async def test_a_released_claim_goes_to_another_at_once(pubsub: Pubsub) -> None:
+    await pubsub.create_calls()
+    await pubsub.publish()
+    mine, others = claims_on(pubsub), claims_on(pubsub)
+    (claim,) = await pulled(mine, 1)
+    waiting = asyncio.create_task(pulled(others, 1))
+    await mine.release([claim])
+    assert not claim.may_write(), "whoever gave it back must not write"
+    async with asyncio.timeout(LEASE_SECONDS / 2):
+        (theirs,) = await waiting
+    assert theirs.message_id == claim.message_id
+
+
+async def test_an_acknowledged_notice_does_not_come_again(pubsub: Pubsub) -> None:
+    await pubsub.create_calls()
+    await pubsub.publish()
+    mine = claims_on(pubsub)
+    (claim,) = await pulled(mine, 1)
+    assert await mine.ack(claim)
+    assert await pubsub.ready() == []
+    assert len(mine) == 0
+
+
+async def test_cut_off_from_pubsub_a_claim_is_fenced_before_its_lease_can_have_run_out() -> None:
+    """The server goes away; the holder's own clock must say stop."""
+    lost = asyncio.Event()
+    async with AsyncExitStack() as server_up:
+        server = await server_up.enter_async_context(serve())
+        await create_calls(server.host_port, project="shop", topic="calls", subscription="claims")
+        async with clients(server.host_port) as (publisher, client):
+            mine = Claims(client, "projects/shop/subscriptions/claims", lease_seconds=LEASE_SECONDS)
+            await publisher.publish(topic="projects/shop/topics/calls", messages=[PubsubMessage(data=b"call")])
+            (claim,) = await pulled(mine, 1)
+            claim.on_lost = lost.set
+            async with renewing(mine):
+                await server_up.aclose()
+                cut_off_at = time.monotonic()
+                async with asyncio.timeout(LEASE_SECONDS * 2):
+                    await lost.wait()
+    assert not claim.may_write()
+    assert claim.write_until <= cut_off_at + LEASE_SECONDS - FENCE_MARGIN_SECONDS
+
+
+async def test_pulling_fails_loudly_where_there_is_no_subscription(pubsub: Pubsub) -> None:
+    with pytest.raises(NotFound):
+        await claims_on(pubsub).pull(1)
