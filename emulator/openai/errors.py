@@ -1,0 +1,42 @@
+"""The one error of the stand-in's API, in the shapes that OpenAI gives it: an HTTP body and an `error` event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ApiError(Exception):
+    """A request or client event that is refused.
+
+    Args:
+        message: What a reader of the error is told.
+        code: OpenAI's machine-readable code, such as `call_id_not_found`.
+        status: The HTTP status, where the error answers a request.
+        param: The field at fault, such as `session.type`.
+    """
+
+    def __init__(self, message: str, *, code: str | None, status: int = 400, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.status = status
+        self.param = param
+
+    @property
+    def type(self) -> str:
+        """The error's class: `server_error` for 5xx, otherwise `invalid_request_error`."""
+        return "server_error" if self.status >= 500 else "invalid_request_error"  # noqa: PLR2004 - HTTP's own line
+
+    def fields(self) -> dict[str, Any]:
+        """The object that stands under `error`, in a body as in an event."""
+        return {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+
+
+def not_found() -> ApiError:
+    """The answer to any use of a call that is unknown, not yet attachable, or over (reference 2.1, 3.3)."""
+    return ApiError("No session found for the provided call_id", code="call_id_not_found", status=404)
+
+
+def already_decided(status: int) -> ApiError:
+    """The answer to a second decision on one call (worded after the Live API; reference 2.1)."""
+    return ApiError("This call has already been accepted or rejected.", code="decision_already_made", status=status)

@@ -1,0 +1,193 @@
+"""What the stand-in can be told: `Options` for how this OpenAI behaves, `Fault` for what goes wrong in it.
+
+Where the reference says that a behaviour is uncertain, it is an option here, with the likeliest reading as its default;
+the number in brackets is the reference's section. Options and faults can both be changed while calls are running.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+Operation = Literal["accept", "reject", "refer", "hangup", "create", "client_secrets"]
+HttpError = Annotated[int, Field(ge=400, le=599)]
+
+
+class Options(BaseModel):
+    """How this OpenAI behaves."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    # Keys and webhooks
+    api_keys: list[str] = ["sk-test"]
+    """The standard keys that are good. Ephemeral `ek_` keys are minted by `client_secrets`."""
+    webhook_url: str | None = None
+    """Where deliveries go. None: this project has no webhook."""
+    webhook_secrets: list[str] = []
+    """Each signs every delivery, as during a rotation (1.2)."""
+    webhook_timeout_seconds: float = Field(5, gt=0)
+    """How long a delivery may take before it counts as failed: "a few seconds" (1.4)."""
+    webhook_attempts: int = Field(12, ge=1, le=100)
+    """Attempts in all. OpenAI goes on for 72 hours (1.4)."""
+    webhook_backoff_seconds: float = Field(0.25, gt=0)
+    """The wait after the first failure; it doubles each time, up to 30 s (1.4, schedule undocumented)."""
+    webhook_copies: int = Field(1, ge=1, le=10)
+    """How often each event is delivered, since duplicates happen even after success (1.4)."""
+    webhook_delay_seconds: float = Field(0, ge=0, le=3600)
+    """How late the first attempt starts; the caller rings meanwhile (1.4)."""
+    live_twin: bool = False
+    """Also deliver `live.transport.incoming` for the same INVITE (0.2)."""
+    sip_media_security: Literal["rtp", "srtp"] | None = "srtp"
+    """The newest webhook field; None leaves it out (1.5)."""
+
+    # The caller
+    speed: float = Field(50, gt=0)
+    """How many times faster than life people and models speak. 1 is real time."""
+    ring_seconds: float = Field(30, gt=0)
+    """How long a caller lets it ring (10.1: not established)."""
+    hello_seconds: float = Field(1, ge=0)
+    """How long after the first attach a caller waits to be greeted before they speak first. Real seconds."""
+    patience_seconds: float = Field(30, gt=0)
+    """How long a caller waits for the model, a tool or an owner before the script goes on. Real seconds."""
+    webrtc_script: list[dict[str, Any]] = []
+    """The script of calls made by `POST /v1/realtime/calls`."""
+
+    # Decisions
+    second_accept: Literal["refuse", "allow"] = "refuse"
+    """What a second accept of a living call gets (2.1, 10.2)."""
+    second_decision_status: HttpError = 409
+    """The status of a refused second accept, and of a reject after accept (2.1, 10.2)."""
+    accept_after_caller_gone: Literal["refuse", "allow"] = "refuse"
+    """Refuse: 404. Allow: 200, and the session talks to nobody (2.1, one report)."""
+    sip_vad_numbers: Literal["refuse", "allow"] = "refuse"
+    """Whether an SIP accept may carry `threshold`, `prefix_padding_ms` or `silence_duration_ms` (2.1)."""
+    refer: Literal["transfer", "no_effect"] = "transfer"
+    """What follows the 200: the call leaves, or nothing at all (2.1)."""
+    refer_ms: float = Field(300, ge=0)
+    """How long a transfer takes. Real milliseconds."""
+    refer_webrtc_status: HttpError = 400
+    """What `refer` answers on a WebRTC call (10.2)."""
+
+    # The sideband
+    attachable_after_ms: float = Field(0, ge=0)
+    """How long after accept or creation an attach still gets 404 (3.3). Real milliseconds."""
+    second_attach: Literal["allow", "refuse"] = "allow"
+    """Whether a second socket may attach beside a living one (3.6, 10.4)."""
+    second_attach_status: HttpError = 409
+    ended_attach_status: Literal[404, 410] = 404
+    """What an attach to an ended call gets (3.3)."""
+    ephemeral_calls_attach_with: Literal["either", "standard", "ephemeral"] = "either"
+    """Which key may attach to a call that an `ek_` key made; the other gets 404 (3.2)."""
+    session_created_on_attach: bool = False
+    """Whether an attach is answered by `session.created` (3.4)."""
+    close_style: Literal["drop", "clean"] = "drop"
+    """How sockets go at a call's end: TCP closes without a close frame, or a close frame with 1000 (3.6)."""
+    close_after_hangup_ms: float = Field(0, ge=0)
+    """How long after the 200 of a hangup the sockets go (2). Real milliseconds."""
+    session_seconds: float = Field(3600, gt=0)
+    """The hard limit of a session (3.6)."""
+
+    # Events
+    rate_limits: Literal["after_done", "at_start"] = "after_done"
+    """Where `rate_limits.updated` comes: as recorded, or as documented (4.2)."""
+    novelties: bool = False
+    """Put an unknown field into every event, and an unknown event after every `response.created` (4.2)."""
+    out_of_band_text: str = "Noted."
+    """What a `conversation:"none"` response says."""
+    mcp_servers: dict[str, list[dict[str, Any]] | None] = {}
+    """The tools that each hosted MCP server lists; None: listing fails (6.6). Servers not named here list none."""
+    speaks_after_mcp: bool = True
+    """Whether the model goes on speaking in the response that held an `mcp_call` (6.6)."""
+
+    # The log
+    log_path: str | None = None
+    """A file to which every log entry is appended, as one JSON line each. Read at the start only."""
+    log_entries: int = Field(1_000_000, ge=1000)
+    """How many entries are kept in memory, at least; the oldest go first."""
+
+    @model_validator(mode="after")
+    def _webhooks_are_signed(self) -> Options:
+        if self.webhook_url and not self.webhook_secrets:
+            raise ValueError("webhook_secrets: give at least one whsec_ secret to sign deliveries with")
+        return self
+
+    def change(self, changes: dict[str, Any]) -> None:
+        """Change some options of a running stand-in, all or none.
+
+        Raises:
+            pydantic.ValidationError: an option is unknown or its value is bad; nothing was changed.
+        """
+        valid = type(self).model_validate({**self.model_dump(), **changes})
+        for name in changes:
+            setattr(self, name, getattr(valid, name))
+
+
+class _Fault(BaseModel):
+    """What every fault has: whose calls it strikes, and how often."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    call_id: str | None = None
+    """The call it strikes; None: any."""
+    times: int = Field(1, ge=1)
+    """How often it strikes."""
+    struck: int = 0
+    """How often it has."""
+
+
+class RestFault(_Fault):
+    """The next REST requests fail, hang, or both."""
+
+    fault: Literal["rest"] = "rest"
+    operation: Operation | None = None
+    """None: any."""
+    status: HttpError | None = None
+    """What is answered. None: the true answer, so that only `hang_seconds` is felt."""
+    hang_seconds: float = Field(0, ge=0, le=600)
+    """How long the answer takes."""
+    applied: bool = False
+    """Whether the request takes effect before it is answered with `status`."""
+
+
+class UpgradeFault(_Fault):
+    """The next attaches are refused."""
+
+    fault: Literal["upgrade"] = "upgrade"
+    status: HttpError = 503
+    hang_seconds: float = Field(0, ge=0, le=600)
+    """How long the refusal takes."""
+
+
+class CutFault(_Fault):
+    """Sockets are cut: at once, or when an event passes.
+
+    With `on_server_event`, the event is lost instead of sent. With `on_client_event`, the event takes effect and all
+    that it causes is lost. Without either, every socket (of the call) is cut now and `times` is not looked at.
+    """
+
+    fault: Literal["cut"] = "cut"
+    on_server_event: str | None = None
+    on_client_event: str | None = None
+    close_code: int | None = Field(None, ge=1000, le=4999)
+    """None: the connection is aborted without a close frame."""
+
+
+class DelayFault(_Fault):
+    """The next frames to the client are each held back; those behind them wait, as on a slow line."""
+
+    fault: Literal["delay"] = "delay"
+    delay_ms: float = Field(gt=0, le=600_000)
+
+
+class WebhookFault(_Fault):
+    """The next webhook deliveries are dropped for good, doubled, or late."""
+
+    fault: Literal["webhook"] = "webhook"
+    effect: Literal["drop", "duplicate", "late"]
+    late_seconds: float = Field(1, ge=0, le=3600)
+
+
+Fault = RestFault | UpgradeFault | CutFault | DelayFault | WebhookFault
+fault_adapter: TypeAdapter[Fault] = TypeAdapter(Annotated[Fault, Field(discriminator="fault")])
+"""Reads a fault from a plain dict; `fault` names its kind."""

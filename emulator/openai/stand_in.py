@@ -1,0 +1,186 @@
+"""`StandIn`: the calls, the keys, the options, the faults and the log of one stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from emulator.openai.call import Call
+from emulator.openai.ids import new_id
+from emulator.openai.log import Log
+from emulator.openai.options import CutFault, DelayFault, Fault, fault_adapter
+from emulator.openai.script import parse_script
+from emulator.openai.webhooks import ring_webhooks
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Mapping, Sequence
+
+    import aiohttp
+
+    from emulator.openai.log import Kind
+    from emulator.openai.options import Options
+    from emulator.openai.session import Session
+
+_Kind = TypeVar("_Kind", bound=Fault)
+
+
+class StandIn:
+    """A running stand-in for OpenAI. Made by `emulator.openai.serve`."""
+
+    def __init__(
+        self, options: Options, *, host: str, port: int, tasks: asyncio.TaskGroup, http: aiohttp.ClientSession
+    ) -> None:
+        self.options = options
+        self.log = Log(keep=options.log_entries)
+        self.calls: dict[str, Call] = {}
+        self.faults: list[Fault] = []
+        self.base_url = f"http://{host}:{port}/v1"
+        """What the official client takes as `base_url`."""
+        self.websocket_base_url = f"ws://{host}:{port}/v1"
+        """What the official client takes as `websocket_base_url`."""
+        self.http = http
+        self._task_group = tasks
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._secrets: dict[str, tuple[float, Session]] = {}
+
+    async def place_call(
+        self,
+        script: Iterable[Mapping[str, Any]] = (),
+        *,
+        from_number: str = "+31201234567",
+        to_number: str = "+31207654321",
+        headers: Sequence[tuple[str, str]] = (),
+        webhook: bool | None = None,
+    ) -> Call:
+        """A caller dials the project's SIP number.
+
+        Args:
+            script: What caller and model say; see `emulator.openai.script`.
+            from_number: Who calls.
+            to_number: Who is called.
+            headers: Further SIP headers, after From, To and Call-ID.
+            webhook: Whether the project is told. None: if `webhook_url` is set.
+
+        Raises:
+            ScriptError: the script cannot be played.
+            ValueError: a webhook is wanted, and there is no `webhook_url`.
+        """
+        if webhook and not self.options.webhook_url:
+            raise ValueError(
+                "No webhook can be delivered: set Options.webhook_url, or place the call with webhook=False."
+            )
+        sip_headers = [
+            ("From", f"sip:{from_number}@sip.example.com"),
+            ("To", f"sip:{to_number}@sip.api.openai.com"),
+            ("Call-ID", new_id("sip")),
+            *headers,
+        ]
+        call = self._new_call("sip", script, sip_headers=sip_headers)
+        self.spawn(call.ring(), f"ring {call.call_id}")
+        if webhook or (webhook is None and self.options.webhook_url):
+            for name, delivery in ring_webhooks(self, call):
+                self.spawn(delivery, f"webhook {name} {call.call_id}")
+        return call
+
+    def place_webrtc_call(self, session: Session, *, ephemeral_key: str | None) -> Call:
+        """A browser has posted its SDP offer."""
+        call = self._new_call("webrtc", self.options.webrtc_script, ephemeral_key=ephemeral_key)
+        call.accept(session)
+        return call
+
+    def _new_call(self, transport: Literal["sip", "webrtc"], script: Iterable[Mapping[str, Any]], **more: Any) -> Call:
+        call = Call(
+            transport,
+            parse_script(script),
+            options=self.options,
+            log=self.log,
+            spawn=self.spawn,
+            struck_by_cut=self._struck_by_cut,
+            held_back_seconds=self._held_back_seconds,
+            **more,
+        )
+        self.calls[call.call_id] = call
+        return call
+
+    def note(self, kind: Kind, type: str, payload: Any, *, who: str, port: int | None) -> None:  # noqa: A002 - the log's own word
+        """Write down something that concerns no known call."""
+        self.log.add(kind, type, payload, who=who, port=port)
+
+    # Keys
+
+    def mint_secret(self, session: Session, seconds: int) -> tuple[str, int]:
+        """A new ephemeral key for a session: its value, and when it expires in Unix seconds."""
+        value, expires_at = new_id("ek"), int(time.time()) + seconds
+        self._secrets[value] = (expires_at, session)
+        return value, expires_at
+
+    def secret_session(self, key: str | None) -> Session | None:
+        """The session that an ephemeral key was minted for; None, if it is none or has expired."""
+        expires_at, session = self._secrets.get(key or "", (0, None))
+        return session if time.time() < expires_at else None
+
+    def knows_key(self, key: str | None) -> bool:
+        """Whether a key is good, standard or ephemeral."""
+        return key in self.options.api_keys or self.secret_session(key) is not None
+
+    def minted(self, key: str | None) -> bool:
+        """Whether a key is an ephemeral one of ours, expired or not: sessions outlive their secrets."""
+        return key in self._secrets
+
+    # Faults
+
+    def inject(self, fault: Fault | Mapping[str, Any]) -> Fault:
+        """Let something go wrong: one of the `Fault` classes, or the same as a plain dict.
+
+        The fault handed back counts in `struck` how often it has struck.
+
+        Raises:
+            pydantic.ValidationError: there is no such fault.
+        """
+        checked = fault_adapter.validate_python(fault)
+        if isinstance(checked, CutFault) and not (checked.on_server_event or checked.on_client_event):
+            for call in tuple(self.calls.values()):
+                if call.attached and checked.call_id in (None, call.call_id):
+                    call.cut(checked.close_code)
+                    checked.struck += 1
+        else:
+            self.faults.append(checked)
+        return checked
+
+    def strike(self, kind: type[_Kind], call_id: str | None, **matching: str | None) -> _Kind | None:
+        """The oldest live fault of a kind that fits, counted as having struck."""
+        for fault in self.faults:
+            if not isinstance(fault, kind) or fault.struck >= fault.times or fault.call_id not in (None, call_id):
+                continue
+            if all(getattr(fault, name) in (None, value) for name, value in matching.items()):
+                fault.struck += 1
+                return fault
+        return None
+
+    def _struck_by_cut(
+        self, call_id: str, when: Literal["on_server_event", "on_client_event"], event_type: str
+    ) -> CutFault | None:
+        if not any(isinstance(fault, CutFault) and getattr(fault, when) == event_type for fault in self.faults):
+            return None
+        return self.strike(CutFault, call_id, **{when: event_type})
+
+    def _held_back_seconds(self, call_id: str) -> float:
+        fault = self.strike(DelayFault, call_id) if self.faults else None
+        return fault.delay_ms / 1000 if fault else 0
+
+    # Tasks
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start a task that ends with the stand-in at the latest."""
+        task = self._task_group.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def close(self) -> None:
+        """End all calls and all tasks."""
+        for call in self.calls.values():
+            call.end("stand_in_closed")
+        for task in self._tasks:
+            task.cancel()
