@@ -27,23 +27,23 @@ class Control:
             timeout=REQUEST_SECONDS,
             default_headers={"User-Agent": user_agent},
         )
+        self._calls = self._client.realtime.calls  # imported now, not while the first caller waits
 
     async def accept(self, call_id: str, session: Mapping[str, Any]) -> None:
         """Take a SIP call with this session."""
-        calls = self._client.realtime.calls
-        await _ask("accept", call_id, calls.accept(call_id, type="realtime", extra_body=session))
+        await _ask("accept", call_id, self._calls.accept(call_id, type="realtime", extra_body=session))
 
     async def reject(self, call_id: str, status_code: int) -> None:
         """Refuse a SIP call with a SIP status code."""
-        await _ask("reject", call_id, self._client.realtime.calls.reject(call_id, status_code=status_code))
+        await _ask("reject", call_id, self._calls.reject(call_id, status_code=status_code))
 
     async def refer(self, call_id: str, target_uri: str) -> None:
         """Transfer a SIP call to a tel: or sip: URI. Success means only that the request was passed on."""
-        await _ask("refer", call_id, self._client.realtime.calls.refer(call_id, target_uri=target_uri))
+        await _ask("refer", call_id, self._calls.refer(call_id, target_uri=target_uri))
 
     async def hangup(self, call_id: str) -> None:
         """End a call."""
-        await _ask("hangup", call_id, self._client.realtime.calls.hangup(call_id))
+        await _ask("hangup", call_id, self._calls.hangup(call_id))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,0 +1,289 @@
+"""The main job, live on one machine: three calls are served, then the supervisor that holds a fourth is killed.
+
+Everything that is shown was seen from outside: OpenAI's side of the wire (the stand-in's log) and what function and
+supervisors logged. `run` returns whether all of it happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from emulator.local import LogLine, Process, System, local_system
+from emulator.openai import Call, Entry
+
+AGENT = "examples.bikes:agent"
+LEASE_SECONDS = 10
+TAKEOVER_SECONDS = LEASE_SECONDS + 2
+CALL_SECONDS = 45.0
+SPEED = 6.0  # of the conversations; 1 is real time
+
+Script = list[dict[str, Any]]
+
+ENDS = ["hangup", "caller_hung_up", "caller_hung_up"]
+ORDER: Script = [
+    {"caller": "Hello, is my bike ready? The order is B-1042."},
+    {"tool": "order_status", "arguments": {"order_id": "B-1042"}},
+    {"model": "It is in the workshop and will be ready on Thursday."},
+    {"caller": "Thank you, goodbye."},
+    {"model": "Goodbye!"},
+    {"tool": "hang_up"},
+]
+TWO_ORDERS: Script = [
+    {"caller": "I have two orders, B-1042 and B-1077."},
+    {
+        "tools": [
+            {"tool": "order_status", "arguments": {"order_id": "B-1042"}},
+            {"tool": "order_status", "arguments": {"order_id": "B-1077"}},
+        ]
+    },
+    {"model": "One is in the workshop until Thursday, the other is ready to collect."},
+    {"hang_up": True},
+]
+UNKNOWN_ORDER: Script = [
+    {"caller": "What about order B-9?"},
+    {"tool": "order_status", "arguments": {"order_id": "B-9"}},
+    {"model": "I cannot find that order, sorry."},
+    {"hang_up": True},
+]
+LONG_CALL: Script = [
+    *ORDER[:3],
+    {"pause_ms": (TAKEOVER_SECONDS + 1) * 1000},
+    {"caller": "Are you still there? And B-1077?"},
+    {"tool": "order_status", "arguments": {"order_id": "B-1077"}},
+    {"model": "Of course. That one is ready to collect."},
+    {"hang_up": True},
+]
+
+
+@dataclass
+class Timeline:
+    """Prints what happens, a line each: seconds, call, who, what."""
+
+    console: Console
+    started: float = field(default_factory=time.time)
+    _numbers: dict[str, int] = field(default_factory=dict)
+    _names: dict[str, str] = field(default_factory=dict)
+    _shown: set[str] = field(default_factory=set)
+
+    def name(self, process: Process) -> None:
+        """Show what this process does under its name instead of its id."""
+        self._names[f"-{process.pid})"] = process.name
+
+    def line(self, call_id: str | None, who: str, text: str, style: str = "") -> None:
+        """Print one line."""
+        number = f"call {self._numbers.setdefault(call_id, len(self._numbers) + 1)}" if call_id else ""
+        seconds = time.time() - self.started
+        self.console.print(
+            f"[dim]{seconds:6.2f}[/] [bold]{number:7}[/] {who:13} {text}", style=style, highlight=False, soft_wrap=True
+        )
+
+    def on_log(self, process: Process, line: LogLine) -> None:
+        """Show what a process says of calls."""
+        match line.get("message"):
+            case "Published a call":
+                self.line(line["call_id"], process.name, "signature good; notice published to Pub/Sub")
+            case "claimed":
+                again = "" if line["delivery_attempt"] <= 1 else f" (delivery {line['delivery_attempt']})"
+                self.line(line["call_id"], process.name, f"claimed{again}", "cyan")
+            case "ended":
+                self.line(line["call_id"], process.name, f"settled: {line['reason']}", "cyan")
+            case str(text) if line.get("severity") in {"ERROR", "CRITICAL"}:
+                self.line(None, process.name, escape(text), "red")
+
+    async def follow(self, system: System) -> None:
+        """Show what OpenAI sees, as it happens."""
+        seen = 0
+        while True:
+            for entry in await system.stand_in.log.wait_after(seen, timeout_seconds=60):
+                seen = entry.sequence
+                shown = _told(entry)
+                if shown and self._is_new(entry):
+                    who, text, style = shown
+                    self.line(entry.call_id, self._writer(entry) or who, text, style)
+
+    def _writer(self, entry: Entry) -> str | None:
+        """The process that did this, by the process id at the end of its User-Agent."""
+        if entry.direction != "in":
+            return None
+        return next((name for ending, name in self._names.items() if entry.who.endswith(ending)), None)
+
+    def _is_new(self, entry: Entry) -> bool:
+        event_id = entry.payload.get("event_id") if entry.kind in {"frame_out", "frame_lost"} else None
+        if event_id is None:
+            return True
+        new = event_id not in self._shown
+        self._shown.add(event_id)
+        return new
+
+
+def _told(entry: Entry) -> tuple[str, str, str] | None:
+    """What a log entry says to a person: who, what, and how it looks; None for what is too small to tell."""
+    teller = _TELLERS.get((entry.kind, entry.type)) or _TELLERS.get((entry.kind, ""))
+    return teller(entry) if teller else None
+
+
+def _greets(entry: Entry) -> tuple[str, str, str] | None:
+    return ("supervisor", "greets", "green") if "instructions" in entry.payload.get("response", {}) else None
+
+
+def _tool_result(entry: Entry) -> tuple[str, str, str] | None:
+    item = entry.payload["item"]
+    if item["type"] != "function_call_output":
+        return None
+    return "supervisor", f"tool result {escape(item['output'])}", "yellow"
+
+
+def _tool_call(entry: Entry) -> tuple[str, str, str]:
+    arguments = " ".join(entry.payload["arguments"].split())
+    return "model", f"calls {entry.payload['name']} {escape(arguments)}", "yellow"
+
+
+def _agent_says(entry: Entry) -> tuple[str, str, str]:
+    return "model", f"“{escape(entry.payload['transcript'])}”", "magenta"
+
+
+def _caller_says(entry: Entry) -> tuple[str, str, str]:
+    return "caller", f"“{escape(entry.payload['transcript'])}”", "blue"
+
+
+_TELLERS: dict[tuple[str, str], Callable[[Entry], tuple[str, str, str] | None]] = {
+    ("placed", ""): lambda _: ("caller", "dials", "bold"),
+    ("webhook", ""): lambda e: ("OpenAI", f"webhook {e.type}: {e.payload.get('status')}", ""),
+    ("rest", ""): lambda e: ("supervisor", f"{e.type}: {e.payload['status']}", "green"),
+    ("attach", ""): lambda _: ("supervisor", "sideband attached", "green"),
+    ("end", ""): lambda e: ("OpenAI", f"the call ends: {e.type}", "bold"),
+    ("frame_in", "response.create"): _greets,
+    ("frame_in", "conversation.item.create"): _tool_result,
+    **{
+        (kind, type_): teller
+        for kind in ("frame_out", "frame_lost")
+        for type_, teller in (
+            ("response.function_call_arguments.done", _tool_call),
+            ("response.output_audio_transcript.done", _agent_says),
+            ("conversation.item.input_audio_transcription.completed", _caller_says),
+        )
+    },
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that had to happen."""
+
+    claim: str
+    holds: bool
+    detail: str = ""
+
+
+async def run(pubsub: Literal["embedded", "google"] = "embedded", *, console: Console | None = None) -> bool:
+    """Run the demo; returns whether everything happened that should."""
+    console = console or Console()
+    timeline = Timeline(console)
+    environment = {"LEASE_SECONDS": str(LEASE_SECONDS), "MAX_CALLS": "50"}
+    options = {"speed": SPEED}
+    console.print(f"Starting Pub/Sub ({pubsub}), a stand-in for OpenAI, the function and two supervisors ...")
+    async with local_system(
+        agent=AGENT, pubsub=pubsub, options=options, environment=environment, on_log=timeline.on_log
+    ) as system:
+        await asyncio.gather(
+            system.start_function(), system.start_supervisor("supervisor A"), system.start_supervisor("supervisor B")
+        )
+        for process in system.processes:
+            timeline.name(process)
+        follower = system.group.create_task(timeline.follow(system), name="timeline")
+        try:
+            checks = [*await _serve_three(system), *await _kill_a_holder(system, timeline)]
+        finally:
+            follower.cancel()
+    _summarise(console, checks)
+    return all(check.holds for check in checks)
+
+
+async def _serve_three(system: System) -> list[Check]:
+    calls = [await system.stand_in.place_call(script) for script in (ORDER, TWO_ORDERS, UNKNOWN_ORDER)]
+    for call in calls:
+        await call.ended(CALL_SECONDS)
+    tools = sum(len(_outputs(call)) for call in calls)
+    return [
+        Check("three calls: webhook delivered, accepted once, attached", all(_taken_once(call) for call in calls)),
+        Check("each greeted once", all(_greetings(call) == 1 for call in calls)),
+        Check("every tool call answered once", all(_tools_answered(call) for call in calls), f"{tools} tool calls"),
+        Check("the first hung up by the agent, the others by the caller", _ends(calls) == ENDS),
+    ]
+
+
+async def _kill_a_holder(system: System, timeline: Timeline) -> list[Check]:
+    call = await system.stand_in.place_call(LONG_CALL)
+    log = system.stand_in.log
+    await log.wait_for(_of(call, "script", "Pause"), timeout_seconds=CALL_SECONDS)
+    first = next(entry for entry in call.log if entry.kind == "attach")
+    holder = next(p for p in system.processes if first.who.endswith(f"-{p.pid})"))
+    timeline.line(call.call_id, "demo", f"kill -9 {holder.name}, which holds this call", "bold red")
+    killed_at = time.monotonic()
+    holder.send(signal.SIGKILL)
+    second = await log.wait_for(_of(call, "attach", "attach"), after=first.sequence, timeout_seconds=CALL_SECONDS)
+    gap_seconds = second.monotonic_seconds - killed_at
+    await call.ended(CALL_SECONDS)
+    late = [e for e in call.log if e.kind == "frame_in" and e.who == first.who and e.sequence > second.sequence]
+    return [
+        Check(f"taken over within {TAKEOVER_SECONDS} s", gap_seconds <= TAKEOVER_SECONDS, f"{gap_seconds:.1f} s"),
+        Check("by another supervisor", second.who != first.who),
+        Check("nothing written by the dead one afterwards", not late),
+        Check("not accepted and not greeted again", _taken_once(call) and _greetings(call) == 1),
+        Check(
+            "its tool calls before and after answered once", _tools_answered(call), f"{len(_outputs(call))} tool calls"
+        ),
+    ]
+
+
+def _of(call: Call, kind: str, type_: str) -> Callable[[Entry], bool]:
+    return lambda entry: entry.call_id == call.call_id and entry.kind == kind and entry.type == type_
+
+
+def _ends(calls: list[Call]) -> list[str | None]:
+    return [call.end_reason for call in calls]
+
+
+def _taken_once(call: Call) -> bool:
+    accepts = [e.payload["status"] for e in call.log if e.kind == "rest" and e.type == "accept"]
+    delivered = [e.payload["status"] for e in call.log if e.kind == "webhook"]
+    return accepts.count(HTTPStatus.OK) == 1 and HTTPStatus.OK in delivered and call.attaches > 0
+
+
+def _greetings(call: Call) -> int:
+    created = (e for e in call.log if e.kind == "frame_in" and e.type == "response.create")
+    return sum("instructions" in e.payload.get("response", {}) for e in created)
+
+
+def _outputs(call: Call) -> list[str]:
+    items = (e.payload["item"] for e in call.log if e.kind == "frame_in" and e.type == "conversation.item.create")
+    return [item["call_id"] for item in items if item["type"] == "function_call_output"]
+
+
+def _tools_answered(call: Call) -> bool:
+    return sorted(_outputs(call)) == sorted(_asked(call)) and bool(_asked(call))
+
+
+def _asked(call: Call) -> set[str]:
+    asked = (e.payload for e in call.log if e.type == "response.function_call_arguments.done")
+    return {payload["call_id"] for payload in asked if payload["name"] != "hang_up"}
+
+
+def _summarise(console: Console, checks: list[Check]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for check in checks:
+        table.add_row("[green]yes[/]" if check.holds else "[bold red]NO[/]", check.claim, f"[dim]{check.detail}[/]")
+    console.print()
+    console.print(table)
+    passed = all(check.holds for check in checks)
+    console.print("[bold green]All of it happened.[/]" if passed else "[bold red]Something did not happen.[/]")
