@@ -1,7 +1,7 @@
 """A stand-in for OpenAI's Realtime API on one machine: telephone calls, webhooks, call control and sidebands.
 
-It behaves as the real service is documented and was recorded to; where that is uncertain, `Options` chooses. Callers
-and models follow a script (`emulator.openai.script`), faults can be injected at any time, and a log says who wrote what.
+It behaves as the real service is documented to, and was recorded; where that is uncertain, `Options` chooses. Callers
+and models follow a script (`emulator.openai.script`), faults can be injected at any time, a log says who wrote what.
 
     async with serve(options=Options(webhook_url="http://127.0.0.1:8080/", webhook_secrets=["whsec_..."])) as openai:
         client = AsyncOpenAI(api_key="sk-test", base_url=openai.base_url, websocket_base_url=openai.websocket_base_url)
@@ -17,7 +17,7 @@ Other processes do the same over HTTP:
     POST   /stand-in/calls/{id}/hang_up  the caller hangs up, now
     POST   /stand-in/calls/{id}/say      {"text": "..."}: the caller says something, now
     POST   /stand-in/calls/{id}/dtmf     {"keys": "12#"}
-    GET    /stand-in/log?after=N         entries after sequence number N; also wait_seconds= (until there is one), call_id=
+    GET    /stand-in/log?after=N         entries after sequence number N; wait_seconds= until there is one; call_id=
     POST   /stand-in/faults              {"fault": "rest" | "upgrade" | "cut" | "delay" | "webhook", ...}, see `Fault`
     GET    /stand-in/faults              the faults, with how often each has struck; DELETE forgets them
     PATCH  /stand-in/options             {"speed": 5, ...}, see `Options`; GET shows them
@@ -115,6 +115,7 @@ async def _run(
         finally:
             stand_in.close()
             await runner.cleanup()
+            stand_in.close()  # once more, for what the last requests began
             stand_in.log.close()
 
 

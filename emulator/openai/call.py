@@ -11,7 +11,7 @@ import orjson
 
 from emulator.openai.caller import run_script
 from emulator.openai.conversation import Conversation
-from emulator.openai.errors import already_decided, not_found
+from emulator.openai.errors import ApiError, already_decided, not_found
 from emulator.openai.ids import new_id
 from emulator.openai.options import CutFault
 from emulator.openai.script import Script
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 State = Literal["ringing", "accepted", "ended"]
 EndReason = Literal[
-    "caller_hung_up", "gave_up", "hangup", "rejected", "transferred", "session_expired", "stand_in_closed"
+    "caller_hung_up", "gave_up", "hangup", "rejected", "transferred", "session_expired", "failed", "stand_in_closed"
 ]
 _CLEAN = 1000
 
@@ -92,7 +92,7 @@ class Call:
 
     async def ring(self) -> None:
         """Wait for a decision as long as the caller does."""
-        if not await self.until(lambda: self.state != "ringing", self.options.ring_seconds):
+        if not await self.until(lambda: self.state != "ringing" or self.caller_gone, self.options.ring_seconds):
             self._leave("gave_up")
 
     def accept(self, config: object, *, who: str = "stand-in") -> None:
@@ -103,7 +103,15 @@ class Call:
         """
         if self.state == "ended" or (self.caller_gone and self.options.accept_after_caller_gone == "refuse"):
             raise not_found()
-        session = check_session(config, sip_accept=self.transport == "sip" and self.options.sip_vad_numbers == "refuse")
+        try:
+            session = check_session(
+                config, sip_accept=self.transport == "sip" and self.options.sip_vad_numbers == "refuse"
+            )
+        except ApiError:
+            if self.options.unusable_accept == "refuse" or self.state != "ringing":
+                raise
+            self.end("failed", who=who)
+            return
         if self.state == "accepted":
             if self.options.second_accept == "refuse":
                 raise already_decided(self.options.second_decision_status)

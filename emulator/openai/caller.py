@@ -31,7 +31,7 @@ async def run_script(call: Call, conversation: Conversation) -> None:
 async def say(call: Call, conversation: Conversation, text: str, transcription: str = "completed") -> None:
     """Speak, as soon as the caller's last words are out."""
     async with call.voice:
-        await call.play(conversation.hear(text, transcription))
+        await call.play(conversation.input_audio.hear(text, transcription))
 
 
 async def press(call: Call, conversation: Conversation, keys: str) -> None:

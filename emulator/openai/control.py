@@ -89,7 +89,7 @@ async def _faults(request: web.Request) -> web.Response:
 
 
 async def _clear_faults(request: web.Request) -> web.Response:
-    request.app[stand_in_key].faults.clear()
+    request.app[stand_in_key].forget_faults()
     return _answer([])
 
 

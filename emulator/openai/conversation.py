@@ -1,31 +1,30 @@
 """The conversation of one call as OpenAI keeps it: session, items, the one active response, and the rules between them.
 
 Sans-I/O. Client events go in by `receive`; server events come out through `send`; what takes time is a generator that
-is handed to `perform`, which runs it to its first yield at once and then waits as many (real-life) milliseconds as each yield says.
+is handed to `perform`, which runs it to its first yield at once, and then waits as many milliseconds of life as each
+yield says.
 """
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Any, Protocol
 
-from emulator.openai import items
 from emulator.openai.errors import ApiError
+from emulator.openai.history import History, Item, with_audio, without_transcript
 from emulator.openai.ids import new_id
-from emulator.openai.response import SPOKEN_MS_PER_CHARACTER, Item, Response, tokens, words
+from emulator.openai.input_audio import InputAudio
+from emulator.openai.items import check_item, text_of
+from emulator.openai.response import Response
 from emulator.openai.script import Mcp, McpCall, Model, Part, Script
 from emulator.openai.session import ResponseRequest, Session, check_response, update_session
+from emulator.openai.usage import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from emulator.openai.options import Options
 
-_TRANSCRIPTION_MS = 250
 _LISTING_MS = 300
-_MS_PER_AUDIO_TOKEN = 100
-_CACHE_STEP_TOKENS = 64
-_PCM_BYTES_PER_MS = 48
 _MAX_EVENT_ID = 512
 
 
@@ -62,24 +61,17 @@ class Conversation:
         self.approvals: dict[str, McpCall] = {}
         self.responses_started = 0
         self.responses_ended = 0
+        self.history = History()
+        self.meter = Meter()
+        self.input_audio = InputAudio(self)
         self._script = script
         self._send = send
         self._note = note
-        self._items: dict[str, Item] = {}
-        self._order: list[str] = []
         self._asides: dict[str, Response] = {}
         self._answered: set[str] = set()
         self._fresh_outputs: list[str] = []
         self._approved: list[Part] = []
-        self._unanswered = False
-        self._last_heard: str | None = None
-        self._unheard: list[str] = []  # what the caller said while nothing detects turns
-        self._audio_ms = 0
-        self._idle_epoch = 0
         self._has_spoken = False
-        self._text_tokens = 0
-        self._audio_tokens = 0
-        self._billed_tokens = 0
         self._listed_servers: set[str] = set()
         self._on: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "session.update": self._session_update,
@@ -98,7 +90,7 @@ class Conversation:
     @property
     def owes_answer(self) -> bool:
         """Whether the caller, or a tool, has said something to which no response has come yet."""
-        return self._unanswered or bool(self._fresh_outputs)
+        return self.input_audio.unanswered or bool(self._fresh_outputs)
 
     # What comes from a client
 
@@ -138,16 +130,16 @@ class Conversation:
         self.list_mcp_tools()
 
     def _item_create(self, event: Mapping[str, Any]) -> None:
-        item = items.check_item(event.get("item"))
+        item = check_item(event.get("item"))
         item.setdefault("id", new_id("item"))
-        if item["id"] in self._items:
+        if item["id"] in self.history:
             raise ApiError(
                 f"Error adding item: an item with id '{item['id']}' already exists in the conversation.",
                 code="item_create_duplicate_item_id",
                 param="item.id",
             )
         after = event.get("previous_item_id")
-        if after not in (None, "root") and after not in self._items:
+        if after not in (None, "root") and after not in self.history:
             raise ApiError(
                 f"Error adding item: the previous item with id '{after}' does not exist.",
                 code="item_create_invalid_previous_item_id",
@@ -155,7 +147,7 @@ class Conversation:
             )
         self.keep(item, after=after)
         self.finish(item)
-        self._text_tokens += tokens(items.text_of(item))
+        self.meter.read(text_of(item))
         if item["type"] == "function_call_output":
             self._output_arrives(item)
         elif item["type"] == "mcp_approval_response":
@@ -182,7 +174,7 @@ class Conversation:
 
     def _item_retrieve(self, event: Mapping[str, Any]) -> None:
         item = self._known_item(event, "retrieve")
-        self.emit("conversation.item.retrieved", item=_with_audio(item))
+        self.emit("conversation.item.retrieved", item=with_audio(item))
 
     def _item_truncate(self, event: Mapping[str, Any]) -> None:
         item = self._known_item(event, "truncate")
@@ -195,14 +187,13 @@ class Conversation:
 
     def _item_delete(self, event: Mapping[str, Any]) -> None:
         item_id = self._known_item(event, "delete")["id"]
-        del self._items[item_id]
-        self._order.remove(item_id)
+        self.history.delete(item_id)
         self.emit("conversation.item.deleted", item_id=item_id)
 
     def _known_item(self, event: Mapping[str, Any], verb: str) -> Item:
         item_id = event.get("item_id")
-        if isinstance(item_id, str) and item_id in self._items:
-            return self._items[item_id]
+        if isinstance(item_id, str) and item_id in self.history:
+            return self.history[item_id]
         raise ApiError(
             f"Item with id '{item_id}' not found in the conversation.",
             code=f"item_{verb}_invalid_item_id",
@@ -227,108 +218,13 @@ class Conversation:
         self._note("audio_append", {})
 
     def _audio_commit(self, _: Mapping[str, Any]) -> None:
-        if not self._unheard:
-            raise ApiError(
-                "Error committing input audio buffer: buffer too small.", code="input_audio_buffer_commit_empty"
-            )
-        text = " ".join(self._unheard)
-        self._unheard.clear()
-        self._commit(new_id("item"), text, "completed")
+        self.input_audio.commit()
 
     def _audio_clear(self, _: Mapping[str, Any]) -> None:
-        self._unheard.clear()
-        self.emit("input_audio_buffer.cleared")
+        self.input_audio.clear()
 
     def _output_clear(self, _: Mapping[str, Any]) -> None:
         self._silence()
-
-    # What comes from the caller
-
-    def hear(self, text: str, transcription: str = "completed") -> Generator[float, None, None]:
-        """The caller says something: a play, with whatever the session's turn detection makes of it."""
-        spoken_ms = len(text) * SPOKEN_MS_PER_CHARACTER
-        self._idle_epoch += 1
-        detection = self.session["audio"]["input"]["turn_detection"]
-        if detection is None:
-            yield spoken_ms
-            self._unheard.append(text)
-            return
-        item_id = new_id("item")
-        self.emit("input_audio_buffer.speech_started", audio_start_ms=self._audio_ms, item_id=item_id)
-        if detection["interrupt_response"]:
-            if self.active:
-                self.active.cut("turn_detected")
-            self._silence()
-        yield spoken_ms + detection.get("silence_duration_ms", 200)
-        self._audio_ms += spoken_ms
-        self.emit("input_audio_buffer.speech_stopped", audio_end_ms=self._audio_ms, item_id=item_id)
-        self._commit(item_id, text, transcription)
-        if detection["create_response"] and not self.active:
-            self.respond()
-
-    def press(self, key: str, now_unix_seconds: int) -> None:
-        """The caller presses a key. The event has no `event_id` (reference 4.2)."""
-        self._send({"type": "input_audio_buffer.dtmf_event_received", "event": key, "received_at": now_unix_seconds})
-
-    def falls_silent(self) -> None:
-        """The model has been heard to the end; from now on the caller may be idle."""
-        detection = self.session["audio"]["input"]["turn_detection"] or {}
-        if detection.get("idle_timeout_ms"):
-            self._idle_epoch += 1
-            self.perform(self._idle(detection["idle_timeout_ms"], self._idle_epoch))
-
-    def _idle(self, timeout_ms: int, epoch: int) -> Generator[float, None, None]:
-        yield timeout_ms
-        if epoch != self._idle_epoch or self.active:
-            return
-        item_id = new_id("item")
-        start, self._audio_ms = self._audio_ms, self._audio_ms + timeout_ms
-        self.emit(
-            "input_audio_buffer.timeout_triggered",
-            audio_start_ms=start, audio_end_ms=self._audio_ms, item_id=item_id,
-        )  # fmt: skip
-        self._commit(item_id, None, "completed")
-        self.respond()
-
-    def _commit(self, item_id: str, text: str | None, transcription: str) -> None:
-        previous = self._order[-1] if self._order else None
-        self.emit("input_audio_buffer.committed", previous_item_id=previous, item_id=item_id)
-        item: Item = {"id": item_id, "object": "realtime.item", "type": "message", "role": "user"}
-        item |= {"status": "completed", "content": [{"type": "input_audio", "transcript": None}]}
-        self.keep(item)
-        self.finish(item)
-        self._last_heard = text
-        self._unanswered = True
-        self._audio_tokens += len(text or "") * SPOKEN_MS_PER_CHARACTER // _MS_PER_AUDIO_TOKEN
-        if text is not None and self.session["audio"]["input"]["transcription"]:
-            self.perform(self._transcribe(item, text, transcription))
-
-    def _transcribe(self, item: Item, text: str, outcome: str) -> Generator[float, None, None]:
-        name = "conversation.item.input_audio_transcription"
-        place = {"item_id": item["id"], "content_index": 0}
-        yield _TRANSCRIPTION_MS
-        if outcome == "failed":
-            error = {
-                "type": "server_error",
-                "code": "audio_unintelligible",
-                "message": "The audio could not be transcribed.",
-            }
-            self.emit(f"{name}.failed", **place, error={**error, "param": None})
-            return
-        for delta in words(text):
-            self.emit(f"{name}.delta", **place, delta=delta, obfuscation=new_id("x")[-8:])
-            yield len(delta) * 4
-        if item["id"] in self._items:
-            self._items[item["id"]] = item | {"content": [{"type": "input_audio", "transcript": text}]}
-        heard = len(text) * SPOKEN_MS_PER_CHARACTER // _MS_PER_AUDIO_TOKEN
-        usage = {
-            "type": "tokens",
-            "input_tokens": heard,
-            "output_tokens": tokens(text),
-            "total_tokens": heard + tokens(text),
-        }
-        usage["input_token_details"] = {"text_tokens": 0, "audio_tokens": heard}
-        self.emit(f"{name}.completed", **place, transcript=text, usage=usage)
 
     # What the model does
 
@@ -362,7 +258,8 @@ class Conversation:
             return f"Here is what I found: {' '.join(self._fresh_outputs)}"
         if self.responses_started == 0:
             return "Hello, how can I help you?"
-        return f"You said: {self._last_heard}" if self._last_heard else "Are you still there?"
+        last_words = self.input_audio.last_words
+        return f"You said: {last_words}" if last_words else "Are you still there?"
 
     def _start(self, parts: list[Part], wish: ResponseRequest) -> None:
         aside = wish.conversation == "none"
@@ -380,7 +277,7 @@ class Conversation:
             self.active = response
             self.responses_started += 1
             self._fresh_outputs.clear()
-            self._idle_epoch += 1
+            self.input_audio.break_silence()
         response.start()
 
     def _go_on_after_approval(self) -> None:
@@ -396,7 +293,7 @@ class Conversation:
             del self._asides[response.id]
         else:
             self.active = None
-            self._unanswered = False
+            self.input_audio.unanswered = False
             self.responses_ended += 1
 
     def response_ended(self, response: Response) -> None:
@@ -404,6 +301,12 @@ class Conversation:
         if not response.aside:
             self._has_spoken = True
             self._go_on_after_approval()
+
+    def interrupt(self) -> None:
+        """The caller speaks over the model: what is being written is cancelled, what is being heard is cleared."""
+        if self.active:
+            self.active.cut("turn_detected")
+        self._silence()
 
     def _silence(self) -> None:
         for response in tuple(self.playing):
@@ -413,60 +316,35 @@ class Conversation:
         """The model has called a function and waits for its output."""
         self.pending_outputs.add(call_id)
 
-    def bill(self, text_tokens: int, audio_tokens: int) -> dict[str, Any]:
-        """The usage of a response that wrote so many tokens: all that was said before is its input (reference 7.1)."""
-        text = tokens(self.session["instructions"]) + tokens(str(self.session["tools"])) + self._text_tokens
-        audio = self._audio_tokens
-        cached = min(self._billed_tokens, text) // _CACHE_STEP_TOKENS * _CACHE_STEP_TOKENS
-        self._billed_tokens = text
-        self._text_tokens += text_tokens
-        self._audio_tokens += audio_tokens
-        return {
-            "total_tokens": text + audio + text_tokens + audio_tokens,
-            "input_tokens": text + audio,
-            "output_tokens": text_tokens + audio_tokens,
-            "input_token_details": {
-                "text_tokens": text,
-                "audio_tokens": audio,
-                "image_tokens": 0,
-                "cached_tokens": cached,
-                "cached_tokens_details": {"text_tokens": cached, "audio_tokens": 0, "image_tokens": 0},
-            },
-            "output_token_details": {"text_tokens": text_tokens, "audio_tokens": audio_tokens},
-        }
+    def bill(self, written: str, spoken_ms: float) -> dict[str, Any]:
+        """The usage of a response that wrote and spoke so much."""
+        return self.meter.bill(f"{self.session['instructions']}{self.session['tools']}", written, spoken_ms)
 
     # What both write to
 
     def keep(self, item: Item, after: str | None = None) -> None:
         """Add an item to the conversation: at its end, after another, or first (`root`)."""
-        where = len(self._order) if after is None else 0 if after == "root" else self._order.index(after) + 1
-        self._order.insert(where, item["id"])
-        self._items[item["id"]] = item
-        self.emit(
-            "conversation.item.added",
-            previous_item_id=self._order[where - 1] if where else None,
-            item=item,
-        )
+        self.history.insert(item, after)
+        previous = self.history.previous_id(item["id"])
+        self.emit("conversation.item.added", previous_item_id=previous, item=item)
 
     def finish(self, item: Item) -> None:
         """An item of the conversation has its final content (unless a client has deleted it meanwhile)."""
-        if item["id"] in self._items:
-            self._items[item["id"]] = item
-            where = self._order.index(item["id"])
-            self.emit("conversation.item.done", previous_item_id=self._order[where - 1] if where else None, item=item)
+        if item["id"] in self.history:
+            self.history.replace(item)
+            previous = self.history.previous_id(item["id"])
+            self.emit("conversation.item.done", previous_item_id=previous, item=item)
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
         """Forget what of an item was not heard."""
-        if item_id in self._items:
-            content = [
-                {**part, "transcript": None} if "transcript" in part else part
-                for part in self._items[item_id]["content"]
-            ]
-            self._items[item_id] = self._items[item_id] | {"content": content}
-            self.emit(
-                "conversation.item.truncated",
-                item_id=item_id, content_index=content_index, audio_end_ms=audio_end_ms,
-            )  # fmt: skip
+        if item_id in self.history:
+            self.history.replace(without_transcript(self.history[item_id]))
+            place = {"item_id": item_id, "content_index": content_index}
+            self.emit("conversation.item.truncated", **place, audio_end_ms=audio_end_ms)
+
+    def press(self, key: str, now_unix_seconds: int) -> None:
+        """The caller presses a key. The event has no `event_id` (reference 4.2)."""
+        self._send({"type": "input_audio_buffer.dtmf_event_received", "event": key, "received_at": now_unix_seconds})
 
     def list_mcp_tools(self) -> None:
         """Ask the session's hosted MCP servers for their tools, each once."""
@@ -497,7 +375,7 @@ class Conversation:
         limit = {
             "name": "tokens",
             "limit": 15_000_000,
-            "remaining": 15_000_000 - self._billed_tokens,
+            "remaining": 15_000_000 - self.meter.billed_tokens,
             "reset_seconds": 0.0,
         }
         self.emit("rate_limits.updated", rate_limits=[limit])
@@ -512,17 +390,3 @@ class Conversation:
         if self.options.novelties:
             event["x_novelty"] = {"since": "tomorrow"}
         self._send(event)
-
-
-def _with_audio(item: Item) -> Item:
-    """An item as it is retrieved: with the bytes of its audio, here silence of the right length."""
-    if item["type"] != "message":
-        return item
-    content = []
-    for part in item["content"]:
-        if part["type"] in ("input_audio", "output_audio"):
-            length = len(part.get("transcript") or "") * SPOKEN_MS_PER_CHARACTER * _PCM_BYTES_PER_MS
-            content.append({**part, "audio": base64.b64encode(bytes(length)).decode()})
-        else:
-            content.append(part)
-    return item | {"content": content}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from emulator.openai.errors import ApiError
 
-Item = dict[str, Any]
+if TYPE_CHECKING:
+    from emulator.openai.history import Item
+
 _ItemId = Annotated[str, Field(min_length=1, max_length=32)]
 
 

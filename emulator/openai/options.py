@@ -60,6 +60,8 @@ class Options(BaseModel):
     """The status of a refused second accept, and of a reject after accept (2.1, 10.2)."""
     accept_after_caller_gone: Literal["refuse", "allow"] = "refuse"
     """Refuse: 404. Allow: 200, and the session talks to nobody (2.1, one report)."""
+    unusable_accept: Literal["refuse", "swallow"] = "refuse"
+    """What an accept with an invalid session gets: 400, or 200 and then a call that fails (2.1, one report)."""
     sip_vad_numbers: Literal["refuse", "allow"] = "refuse"
     """Whether an SIP accept may carry `threshold`, `prefix_padding_ms` or `silence_duration_ms` (2.1)."""
     refer: Literal["transfer", "no_effect"] = "transfer"

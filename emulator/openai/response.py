@@ -7,27 +7,23 @@ was open is closed by the same lines that close it in the ordinary case.
 
 from __future__ import annotations
 
-import re
-import secrets
 from typing import TYPE_CHECKING, Any, Literal
 
+from emulator.openai.history import Item
 from emulator.openai.ids import new_id
+from emulator.openai.input_audio import obfuscation, words
 from emulator.openai.script import Fail, Mcp, McpCall, Model, Part, Tool
+from emulator.openai.usage import SPOKEN_MS_PER_CHARACTER
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from emulator.openai.conversation import Conversation
 
-Item = dict[str, Any]
-
-THINKING_MS = 400
-SPOKEN_MS_PER_CHARACTER = 60
+_THINKING_MS = 400
 _GENERATED_MS_PER_CHARACTER = 12  # a model writes about five times faster than it is heard
 _DELTAS_BEFORE_AUDIO = 12  # a short sentence is written before its audio starts, as recorded
 _MCP_MS = 500
-_MS_PER_AUDIO_TOKEN = 50
-_CHARACTERS_PER_TOKEN = 4
 
 
 class Cut(Exception):
@@ -69,7 +65,7 @@ class Response:
         self._audio_ms = 0.0
         self._played_ms = 0.0
         self._audio: Literal["unheard", "playing", "over"] = "unheard"
-        self._text_tokens = 0
+        self._written: list[str] = []
         self._playing = self._play()
         self._draining = self._drain()
 
@@ -114,7 +110,7 @@ class Response:
         if self._conversation.options.rate_limits == "at_start":
             self._conversation.emit_rate_limits()
         try:
-            yield from self._let_pass(THINKING_MS)
+            yield from self._let_pass(_THINKING_MS)
             for part in self._parts:
                 if isinstance(part, Fail):
                     self._end("failed", {"type": "failed", "error": part.fail.model_dump()})
@@ -154,7 +150,7 @@ class Response:
                 if audio and number == _DELTAS_BEFORE_AUDIO:
                     self._become_audible()
                 written += delta
-                self._emit(f"{name}.delta", **place, delta=delta, obfuscation=_obfuscation())
+                self._emit(f"{name}.delta", **place, delta=delta, obfuscation=obfuscation())
                 self.midway = self.midway or 2 * (number + 1) >= len(deltas)
                 yield from self._let_pass(len(delta) * _GENERATED_MS_PER_CHARACTER)
         except Cut as cut:
@@ -169,7 +165,7 @@ class Response:
         done = item | {"status": "incomplete" if interruption or incomplete else "completed"}
         done["content"] = [{"type": f"output_{self._modality}", field: written}]
         self._spoken.append(done)
-        self._count(written)
+        self._written.append(written)
         self._close(done, where)
         if interruption:
             raise interruption
@@ -186,13 +182,13 @@ class Response:
         try:
             for number, delta in enumerate(deltas):
                 written += delta
-                self._emit("response.function_call_arguments.delta", **place, delta=delta, obfuscation=_obfuscation())
+                self._emit("response.function_call_arguments.delta", **place, delta=delta, obfuscation=obfuscation())
                 self.midway = self.midway or 2 * (number + 1) >= len(deltas)
                 yield from self._let_pass(len(delta) * _GENERATED_MS_PER_CHARACTER)
         except Cut as cut:
             interruption = cut
         self._emit("response.function_call_arguments.done", **place, name=tool.tool, arguments=written)
-        self._count(written)
+        self._written.append(written)
         self._close(item | {"arguments": written, "status": "incomplete" if interruption else "completed"}, where)
         if interruption:
             raise interruption
@@ -207,7 +203,7 @@ class Response:
         for delta in _chunks(arguments):
             self._emit(
                 "response.mcp_call_arguments.delta",
-                response_id=self.id, **place, delta=delta, obfuscation=_obfuscation(),
+                response_id=self.id, **place, delta=delta, obfuscation=obfuscation(),
             )  # fmt: skip
         self._emit("response.mcp_call_arguments.done", response_id=self.id, **place, arguments=arguments)
         self._emit("response.mcp_call.in_progress", **place)
@@ -222,7 +218,7 @@ class Response:
             done["output"] = None
             done["error"] = {"type": "tool_execution_error", "message": call.error or "The call was cancelled."}
         self._emit(f"response.mcp_call.{'failed' if done['error'] else 'completed'}", **place)
-        self._count(arguments)
+        self._written.append(arguments)
         self._close(done, where)
         if interruption:
             raise interruption
@@ -252,8 +248,8 @@ class Response:
 
     def _end(self, status: str, details: dict[str, Any] | None = None) -> None:
         self._status, self._details = status, details
-        audio_tokens = round(self._audio_ms / _MS_PER_AUDIO_TOKEN)
-        self._usage = None if status == "failed" else self._conversation.bill(self._text_tokens, audio_tokens)
+        if status != "failed":
+            self._usage = self._conversation.bill("".join(self._written), self._audio_ms)
         self._conversation.response_ends(self)
         self._emit("response.done", response=self.snapshot())
         if self._conversation.options.rate_limits == "after_done":
@@ -277,7 +273,7 @@ class Response:
             return
         self._stop_playing()
         self._emit("output_audio_buffer.stopped", response_id=self.id)
-        self._conversation.falls_silent()
+        self._conversation.input_audio.fall_silent()
 
     def _cleared(self) -> None:
         """The audio stops, and the conversation forgets what was not heard."""
@@ -295,14 +291,6 @@ class Response:
             self._played_ms += milliseconds
         yield milliseconds
 
-    def _count(self, written: str) -> None:
-        self._text_tokens += tokens(written)
-
-
-def tokens(text: str) -> int:
-    """About how many tokens a text has."""
-    return -(-len(text) // _CHARACTERS_PER_TOKEN)
-
 
 def _throw(play: Generator[float, None, None], cut: Cut) -> None:
     try:
@@ -311,15 +299,5 @@ def _throw(play: Generator[float, None, None], cut: Cut) -> None:
         return  # the play is over, which is what a cut is for
 
 
-def words(text: str) -> list[str]:
-    """A text as the pieces that deltas carry."""
-    return re.findall(r"\s*\S+\s*$|\s*\S+", text) or [text]
-
-
 def _chunks(text: str, size: int = 6) -> list[str]:
     return [text[start : start + size] for start in range(0, len(text), size)]
-
-
-def _obfuscation() -> str:
-    """Padding that hides a delta's length from who watches the wire; every delta carries some (reference 4.2)."""
-    return secrets.token_urlsafe(6)

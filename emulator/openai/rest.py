@@ -41,19 +41,23 @@ def port_of(request: web.Request) -> int | None:
     return peer[1] if peer else None
 
 
-def authorise(request: web.Request) -> str:
-    """The request's key, standard or ephemeral.
+def authorise(request: web.Request, *, ephemeral: bool = False) -> str:
+    """The request's key.
+
+    Args:
+        request: The request.
+        ephemeral: Whether an `ek_` key will do, too; even an expired one, since sessions outlive their keys.
 
     Raises:
-        ApiError: it carries none, or one that is not good.
+        ApiError: it carries no key, or one that is not good here.
     """
     key = bearer(request)
     if key is None:
         raise ApiError("Missing bearer authentication in header", code=None, status=401)
     stand_in = request.app[stand_in_key]
-    if not (stand_in.knows_key(key) or stand_in.minted(key)):
-        raise ApiError(f"Incorrect API key provided: {key[:5]}***.", code="invalid_api_key", status=401)
-    return key
+    if key in stand_in.options.api_keys or (ephemeral and stand_in.minted(key)):
+        return key
+    raise ApiError(f"Incorrect API key provided: {key[:5]}***.", code="invalid_api_key", status=401)
 
 
 def error_response(error: ApiError) -> web.Response:
@@ -72,12 +76,12 @@ async def rest_manners(
     stand_in = request.app[stand_in_key]
     call_id = request.match_info.get("call_id")
     body = await request.read()
-    fault = stand_in.strike(RestFault, call_id, operation=operation)
+    fault = stand_in.strike(RestFault, call_id, lambda fault: fault.operation in (None, operation))
     applied = fault is None or fault.status is None or fault.applied
     response: web.StreamResponse | None = None
     if applied:
         try:
-            authorise(request)
+            authorise(request, ephemeral=operation == "create")
             response = await handler(request)
         except ApiError as error:
             response = error_response(error)
@@ -163,8 +167,10 @@ async def _hangup(request: web.Request) -> web.Response:
 
 async def _create(request: web.Request) -> web.Response:
     stand_in = request.app[stand_in_key]
-    key = authorise(request)
+    key = authorise(request, ephemeral=True)
     secret_session = stand_in.secret_session(key)
+    if secret_session is None and stand_in.minted(key):
+        raise ApiError("The ephemeral key has expired.", code="invalid_api_key", status=401)
     if request.content_type == "multipart/form-data":
         offer, config = await _multipart(request)
         session = check_session(config) if config is not None else (secret_session or {})

@@ -55,7 +55,7 @@ async def _suffer(fault: UpgradeFault | None) -> None:
 
 
 def _attachable_call(request: web.Request, call: Call | None) -> Call:
-    key = authorise(request)
+    key = authorise(request, ephemeral=True)
     options = request.app[stand_in_key].options
     if "call_id" not in request.query:
         raise ApiError(

@@ -65,6 +65,8 @@ class Socket:
         if self._closing is None:
             self._closing = self._transport.close if code is None else code
             self._wake.set()
+            # A client that does not read cannot hold the end up.
+            asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT_SECONDS, self._transport.abort)
 
     def abort(self) -> None:
         """Tear the connection down at once; what is on the way is lost."""
@@ -89,5 +91,4 @@ class Socket:
         if callable(self._closing):
             self._closing()
         else:
-            async with asyncio.timeout(_CLOSE_TIMEOUT_SECONDS):
-                await self._connection.close(code=self._closing, drain=True)
+            await self._connection.close(code=self._closing)

@@ -14,7 +14,7 @@ from emulator.openai.script import parse_script
 from emulator.openai.webhooks import ring_webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 
     import aiohttp
 
@@ -35,6 +35,7 @@ class StandIn:
         self.log = Log(keep=options.log_entries)
         self.calls: dict[str, Call] = {}
         self.faults: list[Fault] = []
+        """All faults injected so far; each counts in `struck`."""
         self.base_url = f"http://{host}:{port}/v1"
         """What the official client takes as `base_url`."""
         self.websocket_base_url = f"ws://{host}:{port}/v1"
@@ -42,6 +43,7 @@ class StandIn:
         self.http = http
         self._task_group = tasks
         self._tasks: set[asyncio.Task[None]] = set()
+        self._live_faults: list[Fault] = []
         self._secrets: dict[str, tuple[float, Session]] = {}
 
     async def place_call(
@@ -120,10 +122,6 @@ class StandIn:
         expires_at, session = self._secrets.get(key or "", (0, None))
         return session if time.time() < expires_at else None
 
-    def knows_key(self, key: str | None) -> bool:
-        """Whether a key is good, standard or ephemeral."""
-        return key in self.options.api_keys or self.secret_session(key) is not None
-
     def minted(self, key: str | None) -> bool:
         """Whether a key is an ephemeral one of ours, expired or not: sessions outlive their secrets."""
         return key in self._secrets
@@ -145,28 +143,34 @@ class StandIn:
                     call.cut(checked.close_code)
                     checked.struck += 1
         else:
-            self.faults.append(checked)
+            self._live_faults.append(checked)
+        self.faults.append(checked)
         return checked
 
-    def strike(self, kind: type[_Kind], call_id: str | None, **matching: str | None) -> _Kind | None:
+    def strike(
+        self, kind: type[_Kind], call_id: str | None, fits: Callable[[_Kind], bool] = lambda _: True
+    ) -> _Kind | None:
         """The oldest live fault of a kind that fits, counted as having struck."""
-        for fault in self.faults:
-            if not isinstance(fault, kind) or fault.struck >= fault.times or fault.call_id not in (None, call_id):
-                continue
-            if all(getattr(fault, name) in (None, value) for name, value in matching.items()):
+        for fault in self._live_faults:
+            if isinstance(fault, kind) and fault.call_id in (None, call_id) and fits(fault):
                 fault.struck += 1
+                if fault.struck >= fault.times:
+                    self._live_faults.remove(fault)
                 return fault
         return None
+
+    def forget_faults(self) -> None:
+        """Nothing goes wrong any more."""
+        self.faults.clear()
+        self._live_faults.clear()
 
     def _struck_by_cut(
         self, call_id: str, when: Literal["on_server_event", "on_client_event"], event_type: str
     ) -> CutFault | None:
-        if not any(isinstance(fault, CutFault) and getattr(fault, when) == event_type for fault in self.faults):
-            return None
-        return self.strike(CutFault, call_id, **{when: event_type})
+        return self.strike(CutFault, call_id, lambda fault: getattr(fault, when) == event_type)
 
     def _held_back_seconds(self, call_id: str) -> float:
-        fault = self.strike(DelayFault, call_id) if self.faults else None
+        fault = self.strike(DelayFault, call_id)
         return fault.delay_ms / 1000 if fault else 0
 
     # Tasks
