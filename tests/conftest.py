@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+pytest_plugins = ["tests.pubsub_servers"]
+
 _OURS = ("OPENAI_", "GOOGLE_CLOUD_", "PUBSUB_", "FIRESTORE_", "CALLS_", "SIDEBAND_", "LEASE_", "MAX_CALLS", "RECORDS")
 
 

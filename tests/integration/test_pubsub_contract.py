@@ -1,0 +1,551 @@
+"""What Sideband relies on in Pub/Sub, held against the embedded server and against Google's emulator.
+
+Every test runs on both, with Google's clients. Where the two differ, `TestDifferences` says how.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import sys
+import time
+from datetime import timedelta
+from typing import TypedDict
+
+import pytest
+from google.api_core import exceptions
+from google.pubsub_v1.types import DeadLetterPolicy, ListSubscriptionsRequest, PubsubMessage, RetryPolicy
+
+from emulator.pubsub_setup import create_calls
+from tests.pubsub_servers import REQUEST_SECONDS, Pubsub, clients
+
+
+class _Once(TypedDict):
+    timeout: float
+    retry: None
+
+
+ONCE: _Once = {"timeout": REQUEST_SECONDS, "retry": None}
+
+
+def lost(error: pytest.ExceptionInfo[exceptions.InvalidArgument]) -> set[str]:
+    """Give the ack ids that an error declares lost for good."""
+    assert error.value.reason == "EXACTLY_ONCE_ACKID_FAILURE"
+    assert error.value.domain == "pubsub.googleapis.com"
+    assert set(error.value.metadata.values()) == {"PERMANENT_FAILURE_INVALID_ACK_ID"}
+    return set(error.value.metadata)
+
+
+class TestResources:
+    async def test_setup_makes_what_the_design_asks_for(self, pubsub: Pubsub) -> None:
+        """`create_calls` makes both topics and both subscriptions, and may be run again."""
+        for _ in range(2):
+            await create_calls(
+                pubsub.server.host_port,
+                project=pubsub.project,
+                topic="calls",
+                subscription="claims",
+                dead_letter_topic="calls-dead",
+            )
+        claims = await pubsub.subscriber.get_subscription(subscription=pubsub.subscription(), **ONCE)
+        assert claims.topic == pubsub.topic()
+        assert claims.enable_exactly_once_delivery
+        assert claims.ack_deadline_seconds == 10
+        assert claims.message_retention_duration == timedelta(hours=2)
+        assert "expiration_policy" in claims
+        assert not claims.expiration_policy.ttl
+        assert "retry_policy" not in claims
+        assert not claims.enable_message_ordering
+        assert claims.dead_letter_policy == DeadLetterPolicy(
+            dead_letter_topic=pubsub.topic("calls-dead"), max_delivery_attempts=50
+        )
+        dead = await pubsub.subscriber.get_subscription(subscription=pubsub.subscription("calls-dead"), **ONCE)
+        assert dead.topic == pubsub.topic("calls-dead")
+
+    @pytest.mark.parametrize("name", ["ab", "1ab", "goog-x", "a b c", "a/bc", "a" * 256, "ünicode"])
+    async def test_bad_names_are_refused(self, pubsub: Pubsub, name: str) -> None:
+        with pytest.raises(exceptions.InvalidArgument, match="name"):
+            await pubsub.create_topic(name)
+        with pytest.raises(exceptions.InvalidArgument, match="name"):
+            await pubsub.subscribe(name)
+
+    async def test_what_is_unknown_is_not_found(self, pubsub: Pubsub) -> None:
+        for request in (
+            pubsub.topics.get_topic(topic=pubsub.topic(), **ONCE),
+            pubsub.topics.delete_topic(topic=pubsub.topic(), **ONCE),
+            pubsub.publish(),
+            pubsub.subscribe(),
+            pubsub.subscriber.get_subscription(subscription=pubsub.subscription(), **ONCE),
+            pubsub.subscriber.delete_subscription(subscription=pubsub.subscription(), **ONCE),
+            pubsub.pull(),
+            pubsub.acknowledge(f"{pubsub.subscription()}:1"),
+            pubsub.nack(f"{pubsub.subscription()}:1"),
+        ):
+            with pytest.raises(exceptions.NotFound):
+                await request
+
+    async def test_what_exists_is_not_made_again(self, pubsub: Pubsub) -> None:
+        await pubsub.create_calls()
+        with pytest.raises(exceptions.AlreadyExists):
+            await pubsub.create_topic()
+        with pytest.raises(exceptions.AlreadyExists):
+            await pubsub.subscribe()
+
+    async def test_settings_out_of_bounds_are_refused(self, pubsub: Pubsub) -> None:
+        await pubsub.create_topic()
+        unknown = DeadLetterPolicy(dead_letter_topic=pubsub.topic("unknown"), max_delivery_attempts=5)
+        with pytest.raises(exceptions.NotFound, match="Dead letter topic"):
+            await pubsub.subscribe(dead_letter_policy=unknown)
+        for attempts in (4, 101):
+            policy = DeadLetterPolicy(dead_letter_topic=pubsub.topic(), max_delivery_attempts=attempts)
+            with pytest.raises(exceptions.OutOfRange, match=f"You passed {attempts}"):
+                await pubsub.subscribe(dead_letter_policy=policy)
+        for seconds in (-1, 601):
+            with pytest.raises(exceptions.InvalidArgument, match="ack_deadline"):
+                await pubsub.subscribe(ack_deadline_seconds=seconds)
+        for retention in (timedelta(minutes=9), timedelta(days=32)):
+            with pytest.raises(exceptions.InvalidArgument, match="message_retention_duration"):
+                await pubsub.subscribe(message_retention_duration=retention)
+
+    async def test_lists_come_in_pages(self, pubsub: Pubsub) -> None:
+        await pubsub.create_topic("calls")
+        await pubsub.create_topic("other")
+        for name in ("one", "two", "three"):
+            await pubsub.subscribe(name)
+        request = ListSubscriptionsRequest(project=f"projects/{pubsub.project}", page_size=2)
+        pages = (await pubsub.subscriber.list_subscriptions(request=request, **ONCE)).pages
+        names = [[it.name for it in page.subscriptions] async for page in pages]
+        assert names == [[pubsub.subscription("one"), pubsub.subscription("three")], [pubsub.subscription("two")]]
+        topics = await pubsub.topics.list_topics(project=f"projects/{pubsub.project}", **ONCE)
+        assert [it.name async for it in topics] == [pubsub.topic("calls"), pubsub.topic("other")]
+        of_topic = await pubsub.topics.list_topic_subscriptions(topic=pubsub.topic("calls"), **ONCE)
+        assert {it async for it in of_topic} == {pubsub.subscription(it) for it in ("one", "two", "three")}
+
+    async def test_a_subscription_outlives_its_topic_with_what_it_holds(self, pubsub: Pubsub) -> None:
+        await pubsub.create_calls()
+        await pubsub.publish(b"left")
+        await pubsub.topics.delete_topic(topic=pubsub.topic(), **ONCE)
+        await pubsub.create_topic()
+        await pubsub.publish(b"not for an orphan")
+        assert [it.message.data for it in await pubsub.pull(10)] == [b"left"]
+        assert await pubsub.ready() == []
+        claims = await pubsub.subscriber.get_subscription(subscription=pubsub.subscription(), **ONCE)
+        assert claims.topic == "_deleted-topic_"
+
+    async def test_a_subscription_made_again_starts_empty(self, pubsub: Pubsub) -> None:
+        await pubsub.create_calls()
+        await pubsub.publish()
+        [held] = await pubsub.pull()
+        await pubsub.subscriber.delete_subscription(subscription=pubsub.subscription(), **ONCE)
+        await pubsub.subscribe(enable_exactly_once_delivery=True)
+        assert await pubsub.ready() == []
+        with pytest.raises(exceptions.InvalidArgument) as error:
+            await pubsub.acknowledge(held.ack_id)
+        assert lost(error) == {held.ack_id}
+
+
+class TestPublish:
+    async def test_a_message_reaches_every_subscription_that_is_there(self, pubsub: Pubsub) -> None:
+        """Data, attributes and id arrive; a subscription made later, or on another topic, gets nothing."""
+        await pubsub.create_topic()
+        await pubsub.create_topic("other")
+        for name in ("one", "two"):
+            await pubsub.subscribe(name)
+        await pubsub.subscribe("elsewhere", topic="other")
+        before = time.time()
+        message_id = await pubsub.publish(b'{"call_id": "rtc_1"}', surface="realtime", schema="1")
+        await pubsub.subscribe("late")
+        for name in ("one", "two"):
+            [received] = await pubsub.pull(10, name)
+            assert received.message.data == b'{"call_id": "rtc_1"}'
+            assert received.message.attributes == {"surface": "realtime", "schema": "1"}
+            assert received.message.message_id == message_id
+            assert before - 1 < received.message.publish_time.timestamp() < time.time() + 1
+        assert await pubsub.ready("elsewhere") == await pubsub.ready("late") == []
+
+    async def test_empty_requests_and_messages_are_refused(self, pubsub: Pubsub) -> None:
+        await pubsub.create_calls()
+        for messages in ([], [PubsubMessage()], [PubsubMessage(data=b"full"), PubsubMessage()]):
+            with pytest.raises(exceptions.InvalidArgument):
+                await pubsub.topics.publish(topic=pubsub.topic(), messages=messages, **ONCE)
+        assert await pubsub.ready() == []
+
+    async def test_threads_share_a_publisher(self, pubsub: Pubsub) -> None:
+        """Each of 100 messages, published from four threads, arrives once."""
+        await pubsub.create_calls()
+
+        def publish(thread: int) -> list[str]:
+            data = [b"%d-%d" % (thread, number) for number in range(25)]
+            futures = [pubsub.publisher.publish(pubsub.topic(), it) for it in data]
+            return [future.result(timeout=REQUEST_SECONDS) for future in futures]
+
+        ids = await asyncio.gather(*(asyncio.to_thread(publish, thread) for thread in range(4)))
+        received = await pubsub.pull_all(100)
+        assert sorted(it.message.message_id for it in received) == sorted(itertools.chain(*ids))
+        assert len({it.message.data for it in received}) == 100
+        assert await pubsub.ready() == []
+
+    async def test_a_publisher_works_in_forked_workers(self, pubsub: Pubsub) -> None:
+        """Made before the fork, as in a gunicorn arbiter, and used in both children."""
+        await pubsub.create_calls()
+        workers = """
+import os, sys
+from google.cloud.pubsub_v1 import PublisherClient
+publisher = PublisherClient()
+pids = []
+for worker in (b"one", b"two"):
+    pid = os.fork()
+    if pid == 0:
+        publisher.publish(sys.argv[1], worker).result(timeout=10)
+        os._exit(0)
+    pids.append(pid)
+sys.exit(any([os.waitpid(pid, 0)[1] for pid in pids]))
+"""
+        environment = {**os.environ, "GRPC_VERBOSITY": "NONE"}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", workers, pubsub.topic(), env=environment, stderr=asyncio.subprocess.PIPE
+        )
+        _, stderr = await process.communicate()
+        assert process.returncode == 0, stderr.decode()
+        assert {it.message.data for it in await pubsub.pull_all(2)} == {b"one", b"two"}
+
+
+class TestPull:
+    async def test_it_never_brings_more_than_asked_for(self, pubsub: Pubsub) -> None:
+        await pubsub.create_calls()
+        for number in range(5):
+            await pubsub.publish(b"%d" % number)
+        first, second = await pubsub.pull(2), await pubsub.pull(2)
+        assert 1 <= len(first) <= 2
+        assert 1 <= len(second) <= 2
+        rest = await pubsub.pull_all(5 - len(first) - len(second))
+        assert {it.message.data for it in first + second + rest} == {b"0", b"1", b"2", b"3", b"4"}
+
+    async def test_it_must_ask_for_something(self, pubsub: Pubsub) -> None:
+        await pubsub.create_calls()
+        with pytest.raises(exceptions.InvalidArgument):
+            await pubsub.pull(0)
+
+    async def test_it_waits_for_a_message(self, pubsub: Pubsub) -> None:
+        await pubsub.create_calls()
+        async with asyncio.TaskGroup() as tasks:
+            pull = tasks.create_task(pubsub.pull())
+            await asyncio.wait([pull], timeout=0.3)
+            assert not pull.done()
+            await pubsub.publish(b"late")
+        assert [it.message.data for it in pull.result()] == [b"late"]
+
+    async def test_it_answers_empty_before_the_client_gives_up(self, pubsub: Pubsub) -> None:
+        await pubsub.create_calls()
+        assert await pubsub.pull(seconds=2.5) == []
+
+    async def test_every_message_goes_to_one_of_the_waiting_pulls(self, pubsub: Pubsub) -> None:
+        await pubsub.create_calls()
+        async with asyncio.TaskGroup() as tasks:
+            pulls = [tasks.create_task(pubsub.pull()) for _ in range(4)]
+            for number in range(4):
+                await pubsub.publish(b"%d" % number)
+        received = [it.message.data for pull in pulls for it in pull.result()]
+        assert sorted(received) == [b"0", b"1", b"2", b"3"]
+
+    async def test_race_a_pull_is_cancelled_in_the_instant_of_delivery(self, pubsub: Pubsub) -> None:
+        """The message went to the client, or to nobody; it comes again when the lease is over, at the latest."""
+        await pubsub.create_calls()
+        received: set[bytes] = set()
+        for number in range(20):
+            pull = asyncio.create_task(pubsub.pull())
+            publish = asyncio.create_task(pubsub.publish(b"%d" % number))
+            await asyncio.wait([publish] if number % 2 else [publish, pull], return_when=asyncio.FIRST_COMPLETED)
+            pull.cancel()
+            await asyncio.wait([pull, publish])
+            if not pull.cancelled():
+                received |= {it.message.data for it in pull.result()}
+        async with asyncio.timeout(30):
+            while len(received) < 20:
+                received |= {it.message.data for it in await pubsub.pull(20)}
+
+
+class TestLeases:
+    async def test_a_nacked_message_comes_again_at_once(self, pubsub: Pubsub) -> None:
+        """Within half a lease, under a new ack id; the old one is worth nothing any more."""
+        await pubsub.create_calls()
+        await pubsub.publish(b"handed over")
+        [first] = await pubsub.pull()
+        waiting = asyncio.create_task(pubsub.pull())
+        await pubsub.nack(first.ack_id)
+        async with asyncio.timeout(5):
+            [second] = await waiting
+        assert second.message == first.message
+        assert second.ack_id != first.ack_id
+        for refused in (
+            pubsub.acknowledge(first.ack_id),
+            pubsub.extend(first.ack_id, seconds=30),
+            pubsub.nack(first.ack_id),
+        ):
+            with pytest.raises(exceptions.InvalidArgument) as error:
+                await refused
+            assert lost(error) == {first.ack_id}
+        assert await pubsub.ready() == []
+        await pubsub.acknowledge(second.ack_id)
+
+    async def test_good_ack_ids_are_served_in_spite_of_lost_ones(self, pubsub: Pubsub) -> None:
+        """A batch that is refused for some ids has done its work for the others."""
+        await pubsub.create_calls()
+        for name in (b"lost", b"acked", b"nacked", b"extended"):
+            await pubsub.publish(name)
+        ack_ids = {it.message.data: it.ack_id for it in await pubsub.pull_all(4)}
+        await pubsub.acknowledge(ack_ids[b"lost"])
+        for batch in (
+            pubsub.acknowledge(ack_ids[b"lost"], ack_ids[b"acked"]),
+            pubsub.nack(ack_ids[b"nacked"], ack_ids[b"lost"]),
+            pubsub.extend(ack_ids[b"lost"], ack_ids[b"extended"], seconds=60),
+        ):
+            with pytest.raises(exceptions.InvalidArgument) as error:
+                await batch
+            assert lost(error) == {ack_ids[b"lost"]}
+        assert [it.message.data for it in await pubsub.pull(4)] == [b"nacked"]
+        with pytest.raises(exceptions.InvalidArgument) as error:
+            await pubsub.acknowledge(*ack_ids.values())
+        assert lost(error) == set(ack_ids.values()) - {ack_ids[b"extended"]}
+
+    async def test_an_id_named_twice_is_served_once(self, pubsub: Pubsub) -> None:
+        await pubsub.create_calls()
+        await pubsub.publish()
+        [held] = await pubsub.pull()
+        await pubsub.acknowledge(held.ack_id, held.ack_id)
+
+    async def test_a_malformed_ack_id_spoils_the_batch(self, pubsub: Pubsub) -> None:
+        """So does one of another subscription: nothing is done for the good ones, and no id is declared lost."""
+        await pubsub.create_calls()
+        await pubsub.subscribe("other")
+        await pubsub.publish()
+        [held], [others] = await pubsub.pull(), await pubsub.pull(name="other")
+        for bad in ("", "garbage", f"{pubsub.subscription()}:x", others.ack_id):
+            for batch in (pubsub.acknowledge(held.ack_id, bad), pubsub.nack(held.ack_id, bad)):
+                with pytest.raises(exceptions.InvalidArgument, match=re.compile("invalid ack id", re.IGNORECASE)) as e:
+                    await batch
+                assert not e.value.details
+        for empty in (pubsub.acknowledge(), pubsub.nack()):
+            with pytest.raises(exceptions.InvalidArgument, match="No ack ids"):
+                await empty
+        await pubsub.acknowledge(held.ack_id)
+
+    async def test_without_exactly_once_nobody_is_told_of_a_lost_lease(self, pubsub: Pubsub) -> None:
+        """Stale ack ids are welcome and do nothing; this is why exactly-once is on."""
+        await pubsub.create_calls(exactly_once=False)
+        await pubsub.publish()
+        [stale] = await pubsub.pull()
+        await pubsub.nack(stale.ack_id)
+        [held] = await pubsub.pull()
+        await pubsub.extend(stale.ack_id, seconds=30)
+        await pubsub.nack(stale.ack_id)
+        await pubsub.acknowledge(stale.ack_id)
+        assert await pubsub.ready() == []
+        await pubsub.nack(held.ack_id)
+        assert len(await pubsub.pull()) == 1
+
+    async def test_a_lease_lives_as_long_as_it_is_renewed(self, pubsub: Pubsub) -> None:
+        """Of two that would soon run out the renewed one stays, the other comes again and its first owner is told."""
+        await pubsub.create_calls()
+        await pubsub.publish(b"renewed")
+        await pubsub.publish(b"expired")
+        ack_ids = {it.message.data: it.ack_id for it in await pubsub.pull_all(2)}
+        await pubsub.extend(*ack_ids.values(), seconds=2)
+        await pubsub.extend(ack_ids[b"renewed"], seconds=60)
+        assert [it.message.data for it in await pubsub.pull(2)] == [b"expired"]
+        with pytest.raises(exceptions.InvalidArgument) as error:
+            await pubsub.extend(*ack_ids.values(), seconds=10)
+        assert lost(error) == {ack_ids[b"expired"]}
+        await pubsub.acknowledge(ack_ids[b"renewed"])
+
+    async def test_a_crashed_owner_is_succeeded_when_the_lease_is_over(self, pubsub: Pubsub) -> None:
+        """The first lease is the subscription's ack deadline, 10 s, give or take the emulators' second."""
+        await pubsub.create_calls()
+        await pubsub.publish()
+        [crashed] = await pubsub.pull()
+        pulled_at = time.monotonic()
+        [successor] = await pubsub.pull(seconds=20)
+        assert time.monotonic() - pulled_at > 8
+        with pytest.raises(exceptions.InvalidArgument) as error:
+            await pubsub.acknowledge(crashed.ack_id)
+        assert lost(error) == {crashed.ack_id}
+        await pubsub.acknowledge(successor.ack_id)
+
+    async def test_what_is_acked_is_gone(self, pubsub: Pubsub) -> None:
+        """Also when its lease would have run out; acking again is refused."""
+        await pubsub.create_calls()
+        await pubsub.publish()
+        [held] = await pubsub.pull()
+        await pubsub.extend(held.ack_id, seconds=1)
+        await pubsub.acknowledge(held.ack_id)
+        assert await pubsub.pull(seconds=4) == []
+        with pytest.raises(exceptions.InvalidArgument) as error:
+            await pubsub.acknowledge(held.ack_id)
+        assert lost(error) == {held.ack_id}
+
+    async def test_a_negative_deadline_is_refused(self, pubsub: Pubsub) -> None:
+        await pubsub.create_calls()
+        await pubsub.publish()
+        [held] = await pubsub.pull()
+        with pytest.raises(exceptions.InvalidArgument, match="negative"):
+            await pubsub.extend(held.ack_id, seconds=-1)
+        await pubsub.acknowledge(held.ack_id)
+
+    async def test_one_request_renews_five_hundred_leases(self, pubsub: Pubsub) -> None:
+        """And one error names all five hundred when they are lost."""
+        await pubsub.create_calls()
+        messages = [PubsubMessage(data=b"%d" % number) for number in range(500)]
+        await pubsub.topics.publish(topic=pubsub.topic(), messages=messages, **ONCE)
+        ack_ids = [it.ack_id for it in await pubsub.pull_all(500)]
+        await pubsub.extend(*ack_ids, seconds=60)
+        await pubsub.acknowledge(*ack_ids)
+        with pytest.raises(exceptions.InvalidArgument) as error:
+            await pubsub.extend(*ack_ids, seconds=60)
+        assert lost(error) == set(ack_ids)
+
+
+class TestDeadLetters:
+    async def test_attempts_are_counted_under_a_dead_letter_policy_alone(self, pubsub: Pubsub) -> None:
+        """A nack counts, an extension does not."""
+        await pubsub.create_calls(dead_letter_policy=DeadLetterPolicy(dead_letter_topic=pubsub.topic()))
+        await pubsub.subscribe("uncounted")
+        await pubsub.publish()
+        [first], [uncounted] = await pubsub.pull(), await pubsub.pull(name="uncounted")
+        await pubsub.extend(first.ack_id, seconds=30)
+        await pubsub.nack(first.ack_id)
+        [second] = await pubsub.pull()
+        assert (first.delivery_attempt, second.delivery_attempt) == (1, 2)
+        assert uncounted.delivery_attempt == 0
+
+    async def test_a_message_tried_too_often_moves_to_the_dead_letter_topic(self, pubsub: Pubsub) -> None:
+        """After its fifth delivery, with attributes that say where it came from; its last ack id is lost."""
+        await pubsub.create_topic("dead")
+        await pubsub.subscribe("dead", topic="dead")
+        policy = DeadLetterPolicy(dead_letter_topic=pubsub.topic("dead"), max_delivery_attempts=5)
+        await pubsub.create_calls(dead_letter_policy=policy)
+        await pubsub.publish(b"poison", surface="realtime")
+        for attempt in range(1, 6):
+            [held] = await pubsub.pull()
+            assert held.delivery_attempt == attempt
+            await pubsub.nack(held.ack_id)
+        assert await pubsub.ready() == []  # Google's emulator moves the message only when somebody pulls again
+        [dead] = await pubsub.pull(name="dead")
+        assert dead.message.data == b"poison"
+        assert dead.message.attributes["surface"] == "realtime"
+        origin = {key.removeprefix("CloudPubSubDeadLetterSource"): it for key, it in dead.message.attributes.items()}
+        assert origin["DeliveryCount"] == "5"
+        assert origin["Subscription"] == "claims"
+        assert origin["SubscriptionProject"] == pubsub.project
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", origin["TopicPublishTime"])
+        with pytest.raises(exceptions.InvalidArgument) as error:
+            await pubsub.acknowledge(held.ack_id)
+        assert lost(error) == {held.ack_id}
+
+
+class TestDifferences:
+    """Where Google's emulator (0.8.20) departs from the documented service, and the embedded server does not follow."""
+
+    async def test_short_ack_deadlines(self, pubsub: Pubsub) -> None:
+        """The service takes 10 s or more; Google's emulator takes less."""
+        await pubsub.create_topic()
+        if pubsub.server.kind == "google":
+            assert (await pubsub.subscribe(ack_deadline_seconds=5)).ack_deadline_seconds == 5
+        else:
+            with pytest.raises(exceptions.InvalidArgument, match="ack_deadline"):
+                await pubsub.subscribe(ack_deadline_seconds=5)
+
+    async def test_the_default_ack_deadline_of_exactly_once(self, pubsub: Pubsub) -> None:
+        """The service takes 60 s; Google's emulator takes 10 s as for any subscription."""
+        await pubsub.create_topic()
+        made = await pubsub.subscribe(enable_exactly_once_delivery=True)
+        assert made.ack_deadline_seconds == (10 if pubsub.server.kind == "google" else 60)
+        assert (await pubsub.subscribe("other")).ack_deadline_seconds == 10
+
+    async def test_leases_of_over_ten_minutes(self, pubsub: Pubsub) -> None:
+        """The service refuses them; Google's emulator does not."""
+        await pubsub.create_calls()
+        await pubsub.publish()
+        [held] = await pubsub.pull()
+        if pubsub.server.kind == "google":
+            await pubsub.extend(held.ack_id, seconds=601)
+        else:
+            with pytest.raises(exceptions.InvalidArgument, match="600"):
+                await pubsub.extend(held.ack_id, seconds=601)
+
+    async def test_retention_of_31_days(self, pubsub: Pubsub) -> None:
+        """The service takes it; Google's emulator does not."""
+        await pubsub.create_topic()
+        if pubsub.server.kind == "google":
+            with pytest.raises(exceptions.InvalidArgument, match="message_retention_duration"):
+                await pubsub.subscribe(message_retention_duration=timedelta(days=31))
+        else:
+            await pubsub.subscribe(message_retention_duration=timedelta(days=31))
+
+    async def test_features_that_nobody_here_needs(self, pubsub: Pubsub) -> None:
+        """The embedded server refuses what it cannot do; Google's accepts, and does not apply the filter."""
+        await pubsub.create_topic()
+        features: dict[str, object] = {
+            "filter": 'attributes.surface="live"',
+            "enable_message_ordering": True,
+            "retry_policy": RetryPolicy(),
+            "push_config": {"push_endpoint": "http://127.0.0.1:9/"},
+            "retain_acked_messages": True,
+        }
+        for name, value in features.items():
+            if pubsub.server.kind == "google":
+                await pubsub.subscribe(f"with-{name}", "calls", **{name: value})
+            else:
+                with pytest.raises(exceptions.MethodNotImplemented, match=name):
+                    await pubsub.subscribe(f"with-{name}", "calls", **{name: value})
+
+    async def test_the_words_about_lost_leases(self, pubsub: Pubsub) -> None:
+        """The service explains; Google's emulator leaves the message empty. Programs must read the details."""
+        await pubsub.create_calls()
+        with pytest.raises(exceptions.InvalidArgument) as error:
+            await pubsub.acknowledge(f"{pubsub.subscription()}:999999")
+        expected = "" if pubsub.server.kind == "google" else "Some acknowledgement ids in the request were invalid."
+        assert error.value.message[: len(expected) or None] == expected
+
+    async def test_subscriptions_of_an_unknown_topic(self, pubsub: Pubsub) -> None:
+        """The service does not find it; Google's emulator answers with an empty list."""
+        asked = pubsub.topics.list_topic_subscriptions(topic=pubsub.topic(), **ONCE)
+        if pubsub.server.kind == "google":
+            assert [it async for it in await asked] == []
+        else:
+            with pytest.raises(exceptions.NotFound):
+                await asked
+
+    async def test_a_pull_waits_on_a_subscription_that_is_deleted(self, pubsub: Pubsub) -> None:
+        """The embedded server ends the wait with NOT_FOUND; Google's lets it run out."""
+        await pubsub.create_calls()
+        async with clients(pubsub.server.host_port) as (_, subscriber):
+            waiting = asyncio.create_task(
+                subscriber.pull(subscription=pubsub.subscription(), max_messages=1, timeout=2.5, retry=None)
+            )
+            await asyncio.wait([waiting], timeout=0.3)
+            await pubsub.subscriber.delete_subscription(subscription=pubsub.subscription(), **ONCE)
+            if pubsub.server.kind == "google":
+                assert not (await waiting).received_messages
+            else:
+                with pytest.raises(exceptions.NotFound):
+                    await waiting
+
+    async def test_race_a_pull_is_cancelled_while_it_waits(self, pubsub: Pubsub) -> None:
+        """In the embedded server it has taken nothing; in Google's it may still swallow a message, for one lease.
+
+        What the service does is not documented; a supervisor had better let its last pull end, and nack what comes.
+        """
+        await pubsub.create_calls(dead_letter_policy=DeadLetterPolicy(dead_letter_topic=pubsub.topic()))
+        for _ in range(1 if pubsub.server.kind == "google" else 20):
+            pulls = [asyncio.create_task(pubsub.pull()) for _ in range(4)]
+            await asyncio.wait(pulls, timeout=0.05)
+            for pull in pulls:
+                pull.cancel()
+            await asyncio.wait(pulls)
+            await pubsub.ready()  # on the same connection, so the server knows of the cancellations when it answers
+            await pubsub.publish()
+            [received] = await pubsub.pull(seconds=20)
+            assert received.delivery_attempt <= (2 if pubsub.server.kind == "google" else 1)
+            await pubsub.acknowledge(received.ack_id)
