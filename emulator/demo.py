@@ -201,8 +201,12 @@ async def run(pubsub: Literal["embedded", "google"] = "embedded", *, console: Co
         for process in system.processes:
             timeline.name(process)
         follower = system.group.create_task(timeline.follow(system), name="timeline")
+        checks: list[Check] = []
         try:
-            checks = [*await _serve_three(system), *await _kill_a_holder(system, timeline)]
+            checks += await _serve_three(system)
+            checks += await _kill_a_holder(system, timeline)
+        except TimeoutError as error:
+            checks.append(Check("everything within the time that it may take", holds=False, detail=str(error)))
         finally:
             follower.cancel()
     _summarise(console, checks)

@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import aiohttp
 import orjson
@@ -33,7 +33,6 @@ from emulator.pubsub import serve as serve_pubsub
 from emulator.pubsub_setup import create_calls
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECT = "local-project"
 TOPIC = "calls"
 SUBSCRIPTION = "calls-supervisor"
 DEAD_LETTERS = "calls-dead"
@@ -171,7 +170,7 @@ class System:
 async def local_system(
     *,
     agent: str,
-    pubsub: Literal["embedded", "google"] = "embedded",
+    pubsub: str = "embedded",
     options: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     on_log: OnLog = lambda _process, _line: None,
@@ -180,7 +179,7 @@ async def local_system(
 
     Args:
         agent: what supervisors run, as module:attribute.
-        pubsub: the embedded server, or Google's emulator.
+        pubsub: `embedded`; `google` for Google's emulator; or the HOST:PORT of one that already runs.
         options: of the stand-in for OpenAI.
         environment: more settings for the function and the supervisors.
         on_log: is called with each line that a process logs.
@@ -189,19 +188,21 @@ async def local_system(
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     stand_in_options = Options.model_validate({"api_keys": [key], "webhook_secrets": [secret], **(options or {})})
     async with AsyncExitStack() as stack:
+        host_port = pubsub
         if pubsub == "google":
             host_port = await stack.enter_async_context(google_emulator())
-        else:
+        elif pubsub == "embedded":
             host_port = (await stack.enter_async_context(serve_pubsub())).host_port
+        project = f"local-{secrets.token_hex(4)}"  # so that several systems can share one Pub/Sub
         await create_calls(
-            host_port, project=PROJECT, topic=TOPIC, subscription=SUBSCRIPTION, dead_letter_topic=DEAD_LETTERS
+            host_port, project=project, topic=TOPIC, subscription=SUBSCRIPTION, dead_letter_topic=DEAD_LETTERS
         )
         stand_in = await stack.enter_async_context(serve_openai(options=stand_in_options))
         told = {
             "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
             "PYTHONUNBUFFERED": "1",
             "PUBSUB_EMULATOR_HOST": host_port,
-            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "GOOGLE_CLOUD_PROJECT": project,
             "CALLS_TOPIC": TOPIC,
             "CALLS_SUBSCRIPTION": SUBSCRIPTION,
             "OPENAI_API_KEY": key,

@@ -21,6 +21,7 @@ from supervisor.settings import Settings
 
 log = structlog.get_logger()
 
+PULL_ENDS_SECONDS = 0.3  # until Pub/Sub has seen that our pull is cancelled; a nack before may come back to that pull
 FAILED_NOTICE_SECONDS = 10  # before a notice that could not be handled comes again
 
 
@@ -67,6 +68,7 @@ class Supervisor:
             await stop.wait()
             log.info("stopping", calls=len(self._calls))
             claiming.cancel()
+            await asyncio.sleep(PULL_ENDS_SECONDS)
             try:
                 async with asyncio.timeout(handover_seconds / 2):
                     await self._house.claims.release_all()
