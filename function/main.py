@@ -108,11 +108,11 @@ def _read_body(request: flask.Request) -> bytes:
     try:
         body = request.get_data()
     except RequestEntityTooLarge:
-        body = bytes(MAX_BODY_BYTES + 1)
+        body = None
     except (ClientDisconnected, ParseException):
         request.stream = io.BytesIO()
         raise RequestError(HTTPStatus.BAD_REQUEST, "invalid_body", "the body broke off or is badly framed") from None
-    if len(body) > MAX_BODY_BYTES:
+    if body is None or len(body) > MAX_BODY_BYTES:
         # functions-framework reads what is left of a body before it answers; here it shall not.
         request.stream = io.BytesIO()
         raise RequestError(

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 from standardwebhooks import Webhook
 
 from function.errors import RequestError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 CALL_INCOMING = "realtime.call.incoming"
 LIVE_TWINS = frozenset({"live.transport.incoming", "live.call.incoming"})
 TOLERANCE_SECONDS = 300
+LATEST_CREATED_AT = 2**40  # a bound that keeps the arithmetic on it in range
 
 # Visible ASCII without the comma, which would mean two headers of one name, joined by the server.
 _WEBHOOK_ID = re.compile(r"[!-+\--~]{1,256}")
@@ -61,7 +63,7 @@ class CallIncoming(Event):
     """`realtime.call.incoming`: a SIP call rings and waits to be accepted."""
 
     id: str | None = None
-    created_at: int | None = Field(default=None, ge=0)
+    created_at: int | None = Field(default=None, ge=0, le=LATEST_CREATED_AT)
     data: IncomingCall
 
 
@@ -104,8 +106,12 @@ def read_event(body: bytes) -> Event:
         RequestError: the body is not JSON, or not an event's.
     """
     try:
-        event = Event.model_validate_json(body)
-        return CallIncoming.model_validate_json(body) if event.type == CALL_INCOMING else event
+        document = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise RequestError(HTTPStatus.BAD_REQUEST, "invalid_json", f"the body is not JSON: {error}") from None
+    try:
+        event = Event.model_validate(document)
+        return CallIncoming.model_validate(document) if event.type == CALL_INCOMING else event
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False, include_context=False)[0]
         place = ".".join(map(str, found["loc"])) or "the body"

@@ -1,0 +1,36 @@
+"""Webhooks as OpenAI sends them. Signed by hand, so that no code under test is its own judge."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from typing import Any
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of 32 bytes, or nearly.").decode()
+OTHER_SECRET = "whsec_" + base64.b64encode(b"quite another secret of 32 bytes").decode()
+
+
+def signature(body: bytes, *, timestamp: int, secret: str = SECRET, webhook_id: str = "wh_1") -> str:
+    """The signature in base64, without the `v1,`."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    digest = hmac.digest(key, f"{webhook_id}.{timestamp}.".encode() + body, "sha256")
+    return base64.b64encode(digest).decode()
+
+
+def signed(body: bytes, *, timestamp: int, secret: str = SECRET, **changed: str) -> dict[str, str]:
+    """A delivery's headers, some of them `changed` after signing (`webhook_id="wh_2"`)."""
+    headers = {
+        "content-type": "application/json",
+        "user-agent": "OpenAI/1.0 (+https://platform.openai.com/docs/webhooks)",
+        "webhook-id": "wh_1",
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": "v1," + signature(body, timestamp=timestamp, secret=secret),
+    }
+    return headers | {name.replace("_", "-"): value for name, value in changed.items()}
+
+
+def incoming(*, created_at: int, **data: Any) -> bytes:
+    """The body of a `realtime.call.incoming`."""
+    event = {"object": "event", "id": "evt_1", "type": "realtime.call.incoming", "created_at": created_at}
+    return json.dumps(event | {"data": {"call_id": "rtc_1"} | data}).encode()

@@ -1,0 +1,386 @@
+"""The edge, from the webhook over HTTP to the notice on Pub/Sub."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import grpc.aio
+import pytest
+import pytest_asyncio
+from google.pubsub_v1 import SubscriberAsyncClient
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
+
+from emulator.pubsub import serve
+from emulator.pubsub_setup import create_calls
+from function.notice import CallNotice
+from tests.deliveries import OTHER_SECRET, SECRET, incoming, signed
+from tests.edge_process import BIN, FROM_REPOSITORY, PATIENCE_SECONDS, PROJECT, ROOT, Answer, Edge, running_edge
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from google.pubsub_v1 import PubsubMessage
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SUBSCRIPTION = f"projects/{PROJECT}/subscriptions/claims"
+MAX_BODY_BYTES = 256 * 1024
+PHONE_NUMBER = "+31201234567"
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+class Claims:
+    """The supervisors' side of Pub/Sub."""
+
+    def __init__(self, client: SubscriberAsyncClient) -> None:
+        self._client = client
+
+    async def next_message(self) -> PubsubMessage:
+        pulled = await self._client.pull(subscription=SUBSCRIPTION, max_messages=1, timeout=PATIENCE_SECONDS)
+        [received] = pulled.received_messages
+        await self._client.acknowledge(subscription=SUBSCRIPTION, ack_ids=[received.ack_id], timeout=PATIENCE_SECONDS)
+        return received.message
+
+    async def next_call_id(self) -> str:
+        return CallNotice.parse((await self.next_message()).data).call_id
+
+
+@asynccontextmanager
+async def pubsub(port: int = 0) -> AsyncIterator[tuple[str, Claims]]:
+    async with serve(port=port) as server, grpc.aio.insecure_channel(server.host_port) as channel:
+        yield (
+            server.host_port,
+            Claims(SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel))),
+        )
+
+
+async def create_topic(host_port: str) -> None:
+    await create_calls(host_port, project=PROJECT, topic="calls", subscription="claims")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pubsub_and_edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Claims, Edge]]:
+    async with pubsub() as (host_port, claims):
+        await create_topic(host_port)
+        async with running_edge(tmp_path_factory.mktemp("edge"), PUBSUB_EMULATOR_HOST=host_port) as edge:
+            yield claims, edge
+
+
+@pytest.fixture
+def claims(pubsub_and_edge: tuple[Claims, Edge]) -> Claims:
+    return pubsub_and_edge[0]
+
+
+@pytest.fixture
+def edge(pubsub_and_edge: tuple[Claims, Edge]) -> Edge:
+    return pubsub_and_edge[1]
+
+
+def new_call(call_id: str = "", **data: object) -> bytes:
+    return incoming(created_at=int(time.time()), call_id=call_id or f"rtc_{uuid4().hex}", **data)
+
+
+async def assert_that_only_a_good_call_comes_through(edge: Edge, claims: Claims) -> None:
+    """The edge still serves, in the same worker, and what Pub/Sub has next is this call: nothing came before it."""
+    call_id = f"rtc_{uuid4().hex}"
+    assert (await edge.deliver(new_call(call_id))).outcome == (200, "published")
+    assert await claims.next_call_id() == call_id
+    assert edge.restarted_workers.empty()
+
+
+@pytest.mark.parametrize("path", ["/webhooks/openai", "/"])
+async def test_a_call_is_published_exactly_once_and_whole(edge: Edge, claims: Claims, path: str) -> None:
+    sip_headers = [("Via", "a"), ("From", f"sip:{PHONE_NUMBER}@sip.example.com"), ("Via", "a"), ("X-Id", "é")]
+    body = new_call(
+        "rtc_u0_1",
+        sip_headers=[{"name": name, "value": value, "new": None} for name, value in sip_headers],
+        sip_media_security="srtp",
+        new_field={"a": [1]},
+    )
+    started_at = time.time()
+    answer = await edge.deliver(body, path=path, traceparent=TRACEPARENT)
+    assert answer.outcome == (200, "published")
+
+    message = await claims.next_message()
+    assert dict(message.attributes) == {"schema": "1", "surface": "realtime", "transport": "sip"}
+    published = json.loads(message.data)
+    assert started_at <= published.pop("received_at") <= time.time()
+    assert published == {
+        "schema": 1,
+        "call_id": "rtc_u0_1",
+        "surface": "realtime",
+        "transport": "sip",
+        "source": "webhook",
+        "webhook_id": "wh_1",
+        "event_id": "evt_1",
+        "created_at": json.loads(body)["created_at"],
+        "sip_headers": [list(header) for header in sip_headers],
+        "sip_media_security": "srtp",
+        "context": {},
+        "traceparent": TRACEPARENT,
+    }
+    await assert_that_only_a_good_call_comes_through(edge, claims)
+
+
+async def test_many_calls_at_once_are_each_published_once(edge: Edge, claims: Claims) -> None:
+    call_ids = {f"rtc_{uuid4().hex}" for _ in range(40)}
+    async with asyncio.TaskGroup() as tasks:
+        answers = [tasks.create_task(edge.deliver(new_call(call_id)), name=call_id) for call_id in call_ids]
+    assert {answer.result().outcome for answer in answers} == {(200, "published")}
+    assert {await claims.next_call_id() for _ in call_ids} == call_ids
+    await assert_that_only_a_good_call_comes_through(edge, claims)
+
+
+async def test_during_a_rotation_both_secrets_sign(edge: Edge, claims: Claims) -> None:
+    for secret in (SECRET, OTHER_SECRET):
+        body = new_call()
+        headers = signed(body, timestamp=int(time.time()), secret=secret)
+        assert (await edge.request("POST", "/webhooks/openai", body, headers)).outcome == (200, "published")
+        await claims.next_message()
+
+
+async def test_a_retry_that_comes_too_late_is_taken_and_dropped(edge: Edge, claims: Claims) -> None:
+    answer = await edge.deliver(incoming(created_at=int(time.time()) - 182, call_id="rtc_late"))
+    assert answer.outcome == (200, "too_late")
+    assert edge.logs[-1]["call_id"] == "rtc_late"
+    assert edge.logs[-1]["severity"] == "WARNING"
+    await assert_that_only_a_good_call_comes_through(edge, claims)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "reason"),
+    [
+        ("live.transport.incoming", "the first accept decides"),
+        ("live.call.incoming", "the first accept decides"),
+        ("live.transport.connected", "tells of no call"),
+        ("batch.completed", "tells of no call"),
+        ("something.new", "tells of no call"),
+    ],
+)
+async def test_any_other_event_is_taken_and_let_go(edge: Edge, claims: Claims, event_type: str, reason: str) -> None:
+    body = json.dumps({"type": event_type, "id": "evt_2", "data": {"session_id": "live_1", "sip_headers": []}})
+    assert (await edge.deliver(body.encode())).outcome == (200, "ignored")
+    assert edge.logs[-1]["event_type"] == event_type
+    assert reason in edge.logs[-1]["message"]
+    await assert_that_only_a_good_call_comes_through(edge, claims)
+
+
+async def test_the_health_answer_is_cheap(edge: Edge) -> None:
+    assert (await edge.request("GET", "/")).outcome == (200, "serving")
+    assert (await edge.request("HEAD", "/")).status == 200
+
+
+def changed(**headers: str) -> Callable[[Edge], Awaitable[Answer]]:
+    return lambda edge: edge.deliver(new_call(), **headers)
+
+
+def body(content: bytes) -> Callable[[Edge], Awaitable[Answer]]:
+    return lambda edge: edge.deliver(content)
+
+
+def timed(seconds_off: int) -> Callable[[Edge], Awaitable[Answer]]:
+    async def deliver(edge: Edge) -> Answer:
+        content = new_call()
+        headers = signed(content, timestamp=int(time.time()) + seconds_off)
+        return await edge.request("POST", "/webhooks/openai", content, headers)
+
+    return deliver
+
+
+def without(header: str) -> Callable[[Edge], Awaitable[Answer]]:
+    async def deliver(edge: Edge) -> Answer:
+        content = new_call()
+        headers = {name: value for name, value in signed(content, timestamp=int(time.time())).items() if name != header}
+        return await edge.request("POST", "/webhooks/openai", content, headers)
+
+    return deliver
+
+
+def doubled(header: str) -> Callable[[Edge], Awaitable[Answer]]:
+    async def deliver(edge: Edge) -> Answer:
+        content = new_call()
+        headers = signed(content, timestamp=int(time.time()))
+        return await edge.request("POST", "/webhooks/openai", content, [*headers.items(), (header, headers[header])])
+
+    return deliver
+
+
+def in_chunks(content: bytes) -> Callable[[Edge], Awaitable[Answer]]:
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(content), 50_000):
+            yield content[start : start + 50_000]
+
+    return lambda edge: edge.request("POST", "/", chunks(), signed(content, timestamp=int(time.time())))
+
+
+def sent(head: str, content: bytes = b"") -> Callable[[Edge], Awaitable[Answer]]:
+    return lambda edge: edge.send(f"{head}\r\nHost: edge\r\n\r\n".encode() + content)
+
+
+def request(method: str, path: str) -> Callable[[Edge], Awaitable[Answer]]:
+    return lambda edge: edge.request(method, path)
+
+
+def other_event(size: int) -> bytes:
+    event = b'{"type":"batch.completed","data":""}'
+    return event[:-2] + b"x" * (size - len(event)) + event[-2:]
+
+
+CHUNKED = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked"
+BAD_REQUESTS: dict[str, tuple[Callable[[Edge], Awaitable[Answer]], int, str]] = {
+    "no id": (without("webhook-id"), 400, "missing_header"),
+    "no timestamp": (without("webhook-timestamp"), 400, "missing_header"),
+    "no signature": (without("webhook-signature"), 400, "missing_header"),
+    "id twice": (doubled("webhook-id"), 400, "invalid_header"),
+    "timestamp twice": (doubled("webhook-timestamp"), 400, "invalid_header"),
+    "signature twice": (doubled("webhook-signature"), 401, "invalid_signature"),
+    "signature of another body": (changed(webhook_signature="v1," + "A" * 43 + "="), 401, "invalid_signature"),
+    "signature not ASCII": (changed(webhook_signature="v1,ключ"), 401, "invalid_signature"),
+    "signature not base64": (changed(webhook_signature="v1,*,*"), 401, "invalid_signature"),
+    "timestamp old": (timed(-310), 401, "invalid_timestamp"),
+    "timestamp in the future": (timed(310), 401, "invalid_timestamp"),
+    "timestamp not an integer": (changed(webhook_timestamp="1e9"), 400, "invalid_header"),
+    "timestamp of 8,000 digits": (changed(webhook_timestamp="9" * 8000), 400, "invalid_header"),
+    "id changed": (changed(webhook_id="wh_2"), 401, "invalid_signature"),
+    "no content type": (without("content-type"), 415, "unsupported_media_type"),
+    "another content type": (changed(content_type="text/plain"), 415, "unsupported_media_type"),
+    "not UTF-8": (body(b"\xff\xfe"), 400, "invalid_body"),
+    "empty": (body(b""), 400, "invalid_json"),
+    "not JSON": (body(b"call me"), 400, "invalid_json"),
+    "JSON with NaN": (body(b'{"type":"batch.completed","data":NaN}'), 400, "invalid_json"),
+    "JSON 100,000 deep": (body(b"[" * 100_000 + b"]" * 100_000), 400, "invalid_json"),
+    "JSON with a number of 100,000 digits": (body(b'{"type":' + b"9" * 100_000 + b"}"), 400, "invalid_json"),
+    "JSON of another shape": (body(b"[]"), 400, "invalid_event"),
+    "a call without an id": (body(incoming(created_at=1, call_id=None)), 400, "invalid_event"),
+    "created_at of 400 digits": (body(incoming(created_at=10**400)), 400, "invalid_event"),
+    "a byte too long": (body(other_event(MAX_BODY_BYTES + 1)), 413, "body_too_large"),
+    "a byte too long, in chunks": (in_chunks(other_event(MAX_BODY_BYTES + 1)), 413, "body_too_large"),
+    "too long by far, in chunks": (in_chunks(other_event(5 * MAX_BODY_BYTES)), 413, "body_too_large"),
+    "a gigabyte announced": (sent("POST / HTTP/1.1\r\nContent-Length: 1000000000"), 413, "body_too_large"),
+    "a chunk of a gigabyte": (sent(CHUNKED, b"3b9aca00\r\n" + bytes(300_000)), 413, "body_too_large"),
+    "a chunk without a size": (sent(CHUNKED, b"zz\r\n"), 400, "invalid_body"),
+    "a chunk without its end": (sent(CHUNKED, b"2\r\n{}xx"), 400, "invalid_body"),
+    "a malformed trailer": (sent(CHUNKED, b"2\r\n{}\r\n0\r\nnot a header\r\n\r\n"), 400, "invalid_body"),
+    "GET of the webhook": (request("GET", "/webhooks/openai"), 405, "method_not_allowed"),
+    "DELETE": (request("DELETE", "/"), 405, "method_not_allowed"),
+    "OPTIONS": (request("OPTIONS", "/webhooks/openai"), 405, "method_not_allowed"),
+    "another path": (request("POST", "/webhooks/others"), 404, "not_found"),
+    "a path that is not UTF-8": (request("GET", "/%ff"), 404, "not_found"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_REQUESTS)
+async def test_a_bad_request_is_a_4xx_and_harms_nobody(edge: Edge, claims: Claims, case: str) -> None:
+    send, status, code = BAD_REQUESTS[case]
+    assert (await send(edge)).error == (status, code)
+    await assert_that_only_a_good_call_comes_through(edge, claims)
+
+
+async def test_a_method_that_is_not_served_is_told_those_that_are(edge: Edge) -> None:
+    assert (await edge.request("PUT", "/webhooks/openai")).headers["Allow"] == "POST"
+    assert (await edge.request("PUT", "/")).headers["Allow"] == "GET, HEAD, POST"
+
+
+async def test_a_body_of_just_the_allowed_size_is_read_whole(edge: Edge) -> None:
+    largest = other_event(MAX_BODY_BYTES)
+    assert (await edge.deliver(largest)).outcome == (200, "ignored")
+    assert (await in_chunks(largest)(edge)).outcome == (200, "ignored")
+
+
+async def test_logs_are_json_lines_that_name_the_call_and_nobody_else(edge: Edge, claims: Claims) -> None:
+    header = {"name": "From", "value": f"sip:{PHONE_NUMBER}@sip.example.com"}
+    await edge.deliver(new_call("rtc_logged", sip_headers=[header]))
+    published = edge.logs[-1]
+    assert published["severity"] == "INFO"
+    assert published["call_id"] == "rtc_logged"
+    assert published["message_id"] == (await claims.next_message()).message_id
+    await edge.deliver(new_call(sip_headers=[header | {"name": 5}]))
+    await edge.deliver(new_call(sip_headers=[header]), webhook_signature="v1,wrong")
+    assert [line["severity"] for line in edge.logs[-2:]] == ["WARNING", "WARNING"]
+    everything = "\n".join(edge.log_lines)
+    for unspoken in (PHONE_NUMBER[1:], "sip.example.com", SECRET, OTHER_SECRET, SECRET.removeprefix("whsec_")):
+        assert unspoken not in everything
+
+
+async def test_a_worker_that_died_is_replaced_by_one_that_publishes(edge: Edge, claims: Claims) -> None:
+    await assert_that_only_a_good_call_comes_through(edge, claims)
+    os.kill(edge.worker, signal.SIGKILL)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        edge.worker = await edge.restarted_workers.get()
+    await assert_that_only_a_good_call_comes_through(edge, claims)
+
+
+def port_outside_the_ephemeral_range() -> int:
+    """A free port that nobody is given by chance, so that a server can leave it and come back."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError("no free port in 100 tries")
+
+
+async def test_while_pubsub_is_away_openai_is_asked_to_come_again_and_the_call_is_published_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    port = port_outside_the_ephemeral_range()
+    call = new_call("rtc_patient")
+    where = f"127.0.0.1:{port}"
+    async with running_edge(tmp_path, PUBSUB_EMULATOR_HOST=where, PUBLISH_TIMEOUT_SECONDS="1") as edge:
+        nobody_there = await edge.deliver(call)
+        assert nobody_there.error == (503, "publish_failed")
+        assert nobody_there.headers["Retry-After"] == "5"
+        assert edge.logs[-1]["severity"] == "ERROR"
+        assert edge.logs[-1]["call_id"] == "rtc_patient"
+        async with pubsub(port) as (host_port, claims):
+            while "NotFound" not in edge.logs[-1]["message"]:  # the topic: Pub/Sub is there again, and says no
+                assert (await edge.deliver(call)).error == (503, "publish_failed")
+            await create_topic(host_port)
+            assert (await edge.deliver(call)).outcome == (200, "published")
+            assert await claims.next_call_id() == "rtc_patient"
+            await assert_that_only_a_good_call_comes_through(edge, claims)
+
+
+async def test_a_pubsub_that_never_answers_holds_nobody_up(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = f"127.0.0.1:{silent.getsockname()[1]}"
+        async with running_edge(tmp_path, PUBSUB_EMULATOR_HOST=where, PUBLISH_TIMEOUT_SECONDS="0.5") as edge:
+            started_at = time.monotonic()
+            assert (await edge.deliver(new_call())).error == (503, "publish_failed")
+            assert time.monotonic() - started_at < 5
+
+
+async def test_it_runs_from_an_archive_with_main_at_its_root(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "function", tmp_path / "function", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "function" / "main.py").rename(tmp_path / "main.py")
+    command = (BIN / "functions-framework", "--target", "edge")
+    async with running_edge(tmp_path, command=command, cwd=tmp_path) as edge:
+        assert (await edge.request("GET", "/")).outcome == (200, "serving")
+
+
+async def test_a_missing_setting_ends_the_process_at_start_in_one_line(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *FROM_REPOSITORY,
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "CALLS_TOPIC": "calls",
+        },
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, stderr = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+    assert process.returncode == 1
+    [line] = stderr.decode().splitlines()
+    assert line.startswith("The function cannot start. OPENAI_WEBHOOK_SECRET is not set: set it to ")

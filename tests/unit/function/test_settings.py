@@ -1,0 +1,87 @@
+"""The function's settings: what is accepted, and what is said about the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from function.errors import SettingsError
+from function.settings import Settings, load
+
+SECRET = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
+GOOD = {"OPENAI_WEBHOOK_SECRET": SECRET, "GOOGLE_CLOUD_PROJECT": "my-project", "CALLS_TOPIC": "calls"}
+
+
+def load_with(monkeypatch: pytest.MonkeyPatch, **changed: str) -> Settings:
+    for name, value in (GOOD | changed).items():
+        monkeypatch.setenv(name, value)
+    return load()
+
+
+def test_the_three_that_are_needed_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_with(monkeypatch)
+    assert settings.webhook_secrets == [SECRET]
+    assert settings.topic_path == "projects/my-project/topics/calls"
+    assert settings.publish_timeout_seconds == 5
+    assert settings.max_event_age_seconds == 180
+    assert settings.pubsub_emulator_host is None
+
+
+def test_a_topic_may_be_in_another_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_with(monkeypatch, CALLS_TOPIC="projects/elsewhere/topics/calls")
+    assert settings.topic_path == "projects/elsewhere/topics/calls"
+
+
+def test_several_secrets_are_split_at_any_whitespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_with(monkeypatch, OPENAI_WEBHOOK_SECRET=f" {SECRET}\nwhsec_b3RoZXI=\t\n")
+    assert settings.webhook_secrets == [SECRET, "whsec_b3RoZXI="]
+
+
+def test_the_secret_is_in_no_representation(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_with(monkeypatch)
+    assert SECRET not in f"{settings!r} {settings} {settings.model_dump()}"
+
+
+def test_all_that_is_missing_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in GOOD:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SettingsError) as missing:
+        load()
+    assert "\n" not in str(missing.value)
+    for name in GOOD:
+        assert f"{name} is not set: set it to " in str(missing.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OPENAI_WEBHOOK_SECRET", "sk-not-a-webhook-secret"),
+        ("OPENAI_WEBHOOK_SECRET", "whsec_"),
+        ("OPENAI_WEBHOOK_SECRET", "whsec_not*base64"),
+        ("OPENAI_WEBHOOK_SECRET", "whsec_c2Vjc"),
+        ("OPENAI_WEBHOOK_SECRET", "   "),
+        ("OPENAI_WEBHOOK_SECRET", f"{SECRET} and-another"),
+        ("OPENAI_WEBHOOK_SECRET", f"{SECRET},{SECRET}"),
+        ("GOOGLE_CLOUD_PROJECT", "my project"),
+        ("CALLS_TOPIC", "projects/my-project/calls"),
+        ("CALLS_TOPIC", "c"),
+        ("PUBLISH_TIMEOUT_SECONDS", "soon"),
+        ("PUBLISH_TIMEOUT_SECONDS", "0"),
+        ("PUBLISH_TIMEOUT_SECONDS", "nan"),
+        ("PUBLISH_TIMEOUT_SECONDS", "31"),
+        ("MAX_EVENT_AGE_SECONDS", "-1"),
+    ],
+)
+def test_a_malformed_one_is_named_with_what_to_set_and_its_value_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} is malformed .*: set it to ") as malformed:
+        load_with(monkeypatch, **{name: value})
+    assert "\n" not in str(malformed.value)
+    assert SECRET not in str(malformed.value)
+    assert "not-a-webhook-secret" not in str(malformed.value)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_an_empty_one_counts_as_missing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} is not set"):
+        load_with(monkeypatch, **{name: ""})

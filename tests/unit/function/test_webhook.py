@@ -1,0 +1,327 @@
+"""From a signed delivery to the notice that is published."""
+
+from __future__ import annotations
+
+import functools
+import json
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import openai
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from function.errors import RequestError
+from function.notice import CallNotice
+from function.webhook import TOLERANCE_SECONDS, CallIncoming, Event, call_notice, read_event, verify
+from tests import deliveries
+from tests.deliveries import OTHER_SECRET, SECRET
+
+NOW = 1_750_287_078
+signature = partial(deliveries.signature, timestamp=NOW)
+signed = partial(deliveries.signed, timestamp=NOW)
+incoming = partial(deliveries.incoming, created_at=NOW)
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+# The example of OpenAI's guide to SIP, as printed there.
+EXAMPLE = b"""{
+  "object": "event",
+  "id": "evt_685343a1381c819085d44c354e1b330e",
+  "type": "realtime.call.incoming",
+  "created_at": 1750287018,
+  "data": {
+    "call_id": "some_unique_id",
+    "sip_headers": [
+      { "name": "From", "value": "sip:+142555512112@sip.example.com" },
+      { "name": "To", "value": "sip:+18005551212@sip.example.com" },
+      { "name": "Call-ID", "value": "03782086-4ce9-44bf-8b0d-4e303d2cc590"}
+    ]
+  }
+}"""
+
+
+def ours(headers: dict[str, str], body: bytes, *secrets: str) -> bool:
+    try:
+        verify(headers, body, secrets=secrets or [SECRET], now=NOW)
+    except RequestError:
+        return False
+    return True
+
+
+@functools.cache
+def openai_client() -> openai.OpenAI:
+    return openai.OpenAI(api_key="sk-test", webhook_secret=SECRET)
+
+
+def theirs(headers: dict[str, str], body: bytes) -> bool:
+    """What OpenAI's own client says, its clock set to ours."""
+    with mock.patch("openai.lib._webhooks.time", SimpleNamespace(time=lambda: NOW)):
+        try:
+            openai_client().webhooks.verify_signature(body, headers)
+        except (ValueError, TypeError):  # among them InvalidWebhookSignatureError and UnicodeDecodeError
+            return False
+    return True
+
+
+def test_the_example_of_openais_guide_becomes_a_notice() -> None:
+    headers = signed(EXAMPLE)
+    verify(headers, EXAMPLE, secrets=[SECRET], now=NOW)
+    event = read_event(EXAMPLE)
+    assert isinstance(event, CallIncoming)
+    assert call_notice(event, headers, received_at=NOW + 0.5) == CallNotice(
+        call_id="some_unique_id",
+        webhook_id="wh_1",
+        event_id="evt_685343a1381c819085d44c354e1b330e",
+        created_at=1750287018,
+        received_at=NOW + 0.5,
+        sip_headers=[
+            ("From", "sip:+142555512112@sip.example.com"),
+            ("To", "sip:+18005551212@sip.example.com"),
+            ("Call-ID", "03782086-4ce9-44bf-8b0d-4e303d2cc590"),
+        ],
+    )
+
+
+GOOD = signature(EXAMPLE)
+SDK_TABLE = {
+    "good": (signed(EXAMPLE), EXAMPLE, True),
+    "several signatures, one good": (
+        signed(EXAMPLE, webhook_signature=f"v1,{signature(b'')} v1,{GOOD}"),
+        EXAMPLE,
+        True,
+    ),
+    "v1a before a good one": (signed(EXAMPLE, webhook_signature=f"v1a,x v1,{GOOD}"), EXAMPLE, True),
+    "bare base64": (signed(EXAMPLE, webhook_signature=GOOD), EXAMPLE, True),
+    "300 s old": (signed(EXAMPLE, timestamp=NOW - 300), EXAMPLE, True),
+    "301 s old": (signed(EXAMPLE, timestamp=NOW - 301), EXAMPLE, False),
+    "300 s ahead": (signed(EXAMPLE, timestamp=NOW + 300), EXAMPLE, True),
+    "301 s ahead": (signed(EXAMPLE, timestamp=NOW + 301), EXAMPLE, False),
+    "timestamp not an integer": (signed(EXAMPLE, webhook_timestamp="noon"), EXAMPLE, False),
+    "body changed": (signed(EXAMPLE), EXAMPLE + b" ", False),
+    "id changed": (signed(EXAMPLE, webhook_id="wh_2"), EXAMPLE, False),
+    "no id": (signed(EXAMPLE, webhook_id=""), EXAMPLE, False),
+    "no timestamp": (signed(EXAMPLE, webhook_timestamp=""), EXAMPLE, False),
+    "no signature": (signed(EXAMPLE, webhook_signature=""), EXAMPLE, False),
+    "non-ASCII signature": (signed(EXAMPLE, webhook_signature="v1,ключ"), EXAMPLE, False),
+    "only v1a": (signed(EXAMPLE, webhook_signature=f"v1a,{GOOD}"), EXAMPLE, False),
+    "wrong base64": (signed(EXAMPLE, webhook_signature="v1,not*base64"), EXAMPLE, False),
+    "base64 with junk in it": (signed(EXAMPLE, webhook_signature=f"v1,{GOOD}!"), EXAMPLE, False),
+    "body not UTF-8": (signed(b"\xff"), b"\xff", False),
+}
+
+
+@pytest.mark.parametrize("case", SDK_TABLE)
+def test_openais_client_and_we_agree_on(case: str) -> None:
+    headers, body, good = SDK_TABLE[case]
+    assert theirs(headers, body) is good
+    assert ours(headers, body) is good
+
+
+ENTRIES = st.sampled_from(["good", "bare", "other secret", "other body", "v1a", "bit flipped", "cut"]) | st.text(
+    st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60
+)
+
+
+@settings(deadline=None)
+@given(
+    body=st.text(max_size=200).map(str.encode) | st.binary(max_size=20),
+    webhook_id=st.text("abcdefXYZ0189_.-", min_size=1, max_size=40),
+    seconds_off=st.integers(-400, 400) | st.sampled_from([-301, -300, 300, 301]),
+    entries=st.lists(ENTRIES, min_size=1, max_size=4),
+)
+def test_openais_client_and_we_agree_on_any_delivery(
+    body: bytes, webhook_id: str, seconds_off: int, entries: list[str]
+) -> None:
+    timestamp = NOW + seconds_off
+    good = signature(body, webhook_id=webhook_id, timestamp=timestamp)
+    forms = {
+        "good": f"v1,{good}",
+        "bare": good,
+        "other secret": f"v1,{signature(body, secret=OTHER_SECRET, webhook_id=webhook_id, timestamp=timestamp)}",
+        "other body": f"v1,{signature(body + b' ', webhook_id=webhook_id, timestamp=timestamp)}",
+        "v1a": f"v1a,{good}",
+        "bit flipped": "v1," + ("B" if good[0] == "A" else "A") + good[1:],
+        "cut": f"v1,{good[:-1]}",
+    }
+    headers = {
+        "webhook-id": webhook_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(forms.get(entry, entry) for entry in entries),
+    }
+    assert ours(headers, body) is theirs(headers, body)
+
+
+@settings(deadline=None)
+@given(
+    call_id=st.text(min_size=1, max_size=256),
+    sip_headers=st.lists(st.tuples(st.text(max_size=30), st.text(max_size=60)), max_size=8),
+    security=st.none() | st.sampled_from(["rtp", "srtp", "something new"]),
+)
+def test_openais_client_and_we_read_the_same_call(
+    call_id: str, sip_headers: list[tuple[str, str]], security: str | None
+) -> None:
+    headers_sent = [{"name": name, "value": value} for name, value in sip_headers]
+    body = incoming(call_id=call_id, sip_headers=headers_sent, sip_media_security=security)
+    headers = signed(body)
+    with mock.patch("openai.lib._webhooks.time", SimpleNamespace(time=lambda: NOW)):
+        their_event: Any = openai_client().webhooks.unwrap(body, headers)
+
+    event = read_event(body)
+    assert isinstance(event, CallIncoming)
+    notice = CallNotice.parse(call_notice(event, headers, received_at=NOW).data())
+    assert notice.call_id == their_event.data.call_id
+    assert notice.event_id == their_event.id
+    assert notice.created_at == their_event.created_at
+    assert notice.sip_headers == [(header.name, header.value) for header in their_event.data.sip_headers]
+    assert notice.sip_media_security == their_event.data.sip_media_security
+
+
+def test_during_a_rotation_either_secret_will_do() -> None:
+    body = incoming()
+    by_old = signed(body)
+    by_new = signed(body, webhook_signature="v1," + signature(body, secret=OTHER_SECRET))
+    assert ours(by_old, body, SECRET, OTHER_SECRET)
+    assert ours(by_new, body, SECRET, OTHER_SECRET)
+    assert not ours(by_new, body, SECRET)
+
+
+ODD_TIMESTAMPS = ["0", "noon", "1e9", "nan", "inf", "1750287078.0", "1750287078,1750287078", "9" * 13, "9" * 100_000]
+# Python's int() takes these for NOW.
+INTEGERS_TO_PYTHON = ["+1750287078", " 1750287078", "01750287078", "1_750_287_078", "١٧٥٠٢٨٧٠٧٨"]
+
+
+@pytest.mark.parametrize("timestamp", ODD_TIMESTAMPS + INTEGERS_TO_PYTHON)
+def test_only_plain_digits_are_a_timestamp_even_when_signed(timestamp: str) -> None:
+    body = incoming()
+    with pytest.raises(RequestError, match="webhook-timestamp header is malformed") as refused:
+        verify(signed(body, webhook_timestamp=timestamp), body, secrets=[SECRET], now=NOW)
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize("webhook_id", ["wh_1,wh_1", "wh 1", "wh_\xe9", "w" * 257, "wh_\x7f"])
+def test_an_id_that_is_doubled_or_unprintable_is_refused_even_when_signed(webhook_id: str) -> None:
+    body = incoming()
+    by_us = "v1," + signature(body, webhook_id=webhook_id)
+    with pytest.raises(RequestError, match="webhook-id") as refused:
+        verify(signed(body, webhook_id=webhook_id, webhook_signature=by_us), body, secrets=[SECRET], now=NOW)
+    assert refused.value.status == 400
+
+
+@settings(deadline=None)
+@given(
+    headers=st.dictionaries(
+        st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature"]),
+        st.text(max_size=80) | st.sampled_from(["wh_1", str(NOW), f"v1,{GOOD}"]),
+    ),
+    body=st.binary(max_size=80),
+)
+def test_nothing_but_a_signed_delivery_passes_and_nothing_at_all_crashes(headers: dict[str, str], body: bytes) -> None:
+    assert not ours(headers, body)
+
+
+@settings(deadline=None)
+@given(
+    st.binary(max_size=200)
+    | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(json.dumps)
+)
+def test_a_body_that_is_no_event_is_refused_whatever_it_holds(body: bytes | str) -> None:
+    raw = body if isinstance(body, bytes) else body.encode()
+    with pytest.raises(RequestError) as refused:
+        read_event(raw)
+    assert refused.value.status == 400
+    assert "\n" not in str(refused.value)
+
+
+BAD_EVENTS = {
+    "empty": b"",
+    "not JSON": b"call me",
+    "cut off": incoming()[:-1],
+    "two documents": incoming() + incoming(),
+    "a list": b"[" + incoming() + b"]",
+    "null": b"null",
+    "no type": b'{"data":{}}',
+    "type not a string": b'{"type":["realtime.call.incoming"]}',
+    "NaN": b'{"type":"batch.completed","data":NaN}',
+    "a number of 100,000 digits": b'{"type":"batch.completed","data":' + b"9" * 100_000 + b"}",
+    "100,000 lists in one another": b'{"type":"batch.completed","data":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "half a surrogate pair": b'{"type":"batch.completed","id":"\\ud800"}',
+    "no data": b'{"type":"realtime.call.incoming"}',
+    "data null": b'{"type":"realtime.call.incoming","data":null}',
+    "no call_id": b'{"type":"realtime.call.incoming","data":{}}',
+    "call_id empty": incoming(call_id=""),
+    "call_id too long": incoming(call_id="r" * 257),
+    "call_id a number": incoming(call_id=1),
+    "sip_headers a mapping": incoming(sip_headers={"From": "sip:a@example.com"}),
+    "a SIP header without a value": incoming(sip_headers=[{"name": "From"}]),
+    "a SIP header's value a number": incoming(sip_headers=[{"name": "X-Id", "value": 5}]),
+    "created_at of 400 digits": incoming().replace(str(NOW).encode(), b"9" * 400),
+    "created_at a string": incoming().replace(str(NOW).encode(), b'"now"'),
+    "created_at negative": incoming().replace(str(NOW).encode(), b"-1"),
+    "created_at true": incoming().replace(str(NOW).encode(), b"true"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_EVENTS)
+def test_an_event_that_makes_no_sense_is_refused_in_one_line(case: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        read_event(BAD_EVENTS[case])
+    assert refused.value.status == 400
+    assert "\n" not in str(refused.value)
+
+
+def test_a_refusal_does_not_repeat_what_was_sent() -> None:
+    with pytest.raises(RequestError) as refused:
+        read_event(incoming(sip_headers=[{"name": ["+31201234567"], "value": "sip:+31201234567@example.com"}]))
+    assert str(refused.value) == "data.sip_headers.0.name: Input should be a valid string"
+
+
+def test_fields_that_we_do_not_know_are_ignored_and_optional_ones_may_be_null() -> None:
+    event = read_event(
+        b'{"type":"realtime.call.incoming","new":1,"id":null,"created_at":null,'
+        b'"data":{"call_id":"rtc_1","new":{"a":[]},"sip_headers":null,"sip_media_security":null}}'
+    )
+    assert isinstance(event, CallIncoming)
+    assert call_notice(event, {}, received_at=NOW) == CallNotice(call_id="rtc_1", received_at=NOW)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"type":"batch.completed"}', b'{"type":"live.transport.incoming","id":5,"created_at":"?","data":[]}']
+)
+def test_an_event_of_another_type_is_just_an_event_whatever_else_it_holds(body: bytes) -> None:
+    assert type(read_event(body)) is Event
+
+
+def test_sip_headers_keep_their_order_and_their_repeats() -> None:
+    sent = [("Via", "a"), ("From", "b"), ("Via", "a"), ("X-Id", ""), ("via", "c")]
+    body = incoming(sip_headers=[{"name": name, "value": value} for name, value in sent])
+    event = read_event(body)
+    assert isinstance(event, CallIncoming)
+    assert call_notice(event, signed(body), received_at=NOW).sip_headers == sent
+
+
+@pytest.mark.parametrize(
+    ("traceparent", "kept"),
+    [
+        (TRACEPARENT, True),
+        ("cc" + TRACEPARENT[2:], True),
+        ("ff" + TRACEPARENT[2:], False),
+        (TRACEPARENT.upper(), False),
+        (TRACEPARENT + "-more", False),
+        (TRACEPARENT + "\n", False),
+        (f"00-{'0' * 32}-00f067aa0ba902b7-01", False),
+        (f"00-4bf92f3577b34da6a3ce929d0e0e4736-{'0' * 16}-01", False),
+        ("", False),
+    ],
+)
+def test_only_a_valid_traceparent_is_passed_on(traceparent: str, kept: bool) -> None:
+    event = read_event(incoming())
+    assert isinstance(event, CallIncoming)
+    notice = call_notice(event, {"traceparent": traceparent}, received_at=NOW)
+    assert notice.traceparent == (traceparent if kept else None)
+
+
+def test_the_tolerance_is_the_one_that_openais_client_has() -> None:
+    assert TOLERANCE_SECONDS == 300
