@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from openai.types.realtime.realtime_client_event import RealtimeClientEvent
 from openai.types.realtime.realtime_server_event import RealtimeServerEvent
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-@functools.cache
-def _server_events() -> TypeAdapter[Any]:
-    return TypeAdapter(RealtimeServerEvent)
-
-
-@functools.cache
-def _client_events() -> TypeAdapter[Any]:
-    return TypeAdapter(RealtimeClientEvent)
 
 
 def check_server_event(event: Mapping[str, Any]) -> None:
@@ -29,7 +19,7 @@ def check_server_event(event: Mapping[str, Any]) -> None:
     Raises:
         pydantic.ValidationError: OpenAI could not have sent this.
     """
-    _server_events().validate_python(dict(event))
+    _check(RealtimeServerEvent, event)
 
 
 def check_client_event(event: Mapping[str, Any]) -> None:
@@ -38,4 +28,19 @@ def check_client_event(event: Mapping[str, Any]) -> None:
     Raises:
         pydantic.ValidationError: OpenAI would refuse this.
     """
-    _client_events().validate_python(dict(event))
+    _check(RealtimeClientEvent, event)
+
+
+def _check(union: Any, event: Mapping[str, Any]) -> None:
+    model = _by_type(union).get(event.get("type", ""))
+    if model:
+        model.model_validate(dict(event))
+    else:
+        TypeAdapter(union).validate_python(dict(event))
+
+
+@functools.cache
+def _by_type(union: Any) -> dict[str, type[BaseModel]]:
+    """The events of a union by their `type`: one is checked a hundred times faster than all of them."""
+    models: tuple[type[BaseModel], ...] = get_args(get_args(union)[0])
+    return {name: model for model in models for name in get_args(model.model_fields["type"].annotation)}

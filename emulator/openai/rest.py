@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from emulator.openai.call import Call
 
 stand_in_key = web.AppKey("stand_in", StandIn)
+_FORM = "multipart/form-data"
 _SECRET_SECONDS = range(10, 7201)
 _SIP_FAILURES = range(300, 700)
 _BROWSERS_MAY = {
@@ -75,7 +76,7 @@ async def rest_manners(
         return await handler(request)
     stand_in = request.app[stand_in_key]
     call_id = request.match_info.get("call_id")
-    body = await request.read()
+    body = await _shown(request)
     fault = stand_in.strike(RestFault, call_id, lambda fault: fault.operation in (None, operation))
     applied = fault is None or fault.status is None or fault.applied
     response: web.StreamResponse | None = None
@@ -92,7 +93,7 @@ async def rest_manners(
     if response is None:
         raise AssertionError("a request that was not applied is answered by its fault")
     response.headers["x-request-id"] = new_id("req")
-    payload = {"status": response.status, "applied": applied, "faulty": fault is not None, "body": _shown(body)}
+    payload = {"status": response.status, "applied": applied, "faulty": fault is not None, "body": body}
     who = request.headers.get("user-agent", "")
     call = stand_in.calls.get(call_id or "")
     (call.note if call else stand_in.note)("rest", operation, payload, who=who, port=port_of(request))
@@ -101,7 +102,14 @@ async def rest_manners(
     return response
 
 
-def _shown(body: bytes) -> object:
+async def _shown(request: web.Request) -> object:
+    """A request's body, for the log."""
+    if request.content_type == _FORM:
+        try:
+            return await _form(request)
+        except ApiError:
+            return None
+    body = await request.read()
     try:
         return orjson.loads(body) if body else None
     except orjson.JSONDecodeError:
@@ -171,7 +179,7 @@ async def _create(request: web.Request) -> web.Response:
     secret_session = stand_in.secret_session(key)
     if secret_session is None and stand_in.minted(key):
         raise ApiError("The ephemeral key has expired.", code="invalid_api_key", status=401)
-    if request.content_type == "multipart/form-data":
+    if request.content_type == _FORM:
         offer, config = await _multipart(request)
         session = check_session(config) if config is not None else (secret_session or {})
     elif secret_session is None:
@@ -191,22 +199,31 @@ async def _create(request: web.Request) -> web.Response:
 
 
 async def _multipart(request: web.Request) -> tuple[str, object | None]:
-    form = await request.post()
-    parts = {name: _text(value) for name, value in form.items()}
-    if "sdp" not in parts:
+    """The offer, and the session if there is one."""
+    form = await _form(request)
+    if "sdp" not in form:
         raise ApiError("Missing required parameter: 'sdp'.", code="missing_required_parameter", param="sdp")
-    if "session" not in parts:
-        return parts["sdp"], None
+    if "session" not in form:
+        return form["sdp"], None
     try:
-        return parts["sdp"], orjson.loads(parts["session"])
+        return form["sdp"], orjson.loads(form["session"])
     except orjson.JSONDecodeError:
         raise ApiError("'session' is not JSON.", code="invalid_json", param="session") from None
 
 
+async def _form(request: web.Request) -> dict[str, str]:
+    try:
+        form = await request.post()
+        return {name: _text(value) for name, value in form.items()}
+    except ValueError:
+        raise ApiError("The body is not the multipart form that its header promises.", code="invalid_body") from None
+
+
 def _text(value: str | bytearray | bytes | web.FileField) -> str:
+    content = value.file.read() if isinstance(value, web.FileField) else value
     if isinstance(value, web.FileField):
-        value = value.file.read()
-    return value if isinstance(value, str) else bytes(value).decode()
+        value.file.seek(0)  # the log reads it, and then the handler
+    return content if isinstance(content, str) else bytes(content).decode()
 
 
 async def _client_secrets(request: web.Request) -> web.Response:

@@ -13,8 +13,8 @@ answer and has no tool call open; `barge_in` does not.
     {"hang_up": true}                              or "now", without waiting for anything
     {"event": {"type": "..."}}                     a server event sent just as it stands
 
-The **model's** steps are taken by responses. A response that begins takes the step before which the caller stands; where
-that is none of the model's, it says something of its own: a greeting, the outputs of tools, or an echo of the caller.
+The **model's** steps are taken by responses. A response that begins takes the step before which the caller stands;
+where that is none of the model's, it says something of its own: a greeting, the outputs of tools, or an echo.
 
     {"model": "It ships tomorrow."}                optionally "incomplete": "max_output_tokens" | "content_filter"
     {"tool": "order_status", "arguments": {...}}   arguments: an object, or a string that is sent as it stands;
