@@ -15,9 +15,7 @@ from function.errors import SettingsError
 class Settings(BaseSettings):
     """One environment variable for each field, its name in capitals."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, env_ignore_empty=True, str_strip_whitespace=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, str_strip_whitespace=True)
 
     openai_webhook_secret: SecretStr = Field(
         description="the signing secret of OpenAI's webhook endpoint (whsec_...), or several separated by spaces "

@@ -343,8 +343,9 @@ async def test_while_pubsub_is_away_openai_is_asked_to_come_again_and_the_call_i
         assert edge.logs[-1]["severity"] == "ERROR"
         assert edge.logs[-1]["call_id"] == "rtc_patient"
         async with pubsub(port) as (host_port, claims):
-            while "NotFound" not in edge.logs[-1]["message"]:  # the topic: Pub/Sub is there again, and says no
-                assert (await edge.deliver(call)).error == (503, "publish_failed")
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while "NotFound" not in edge.logs[-1]["message"]:  # the topic: Pub/Sub is there again, and says no
+                    assert (await edge.deliver(call)).error == (503, "publish_failed")
             await create_topic(host_port)
             assert (await edge.deliver(call)).outcome == (200, "published")
             assert await claims.next_call_id() == "rtc_patient"
