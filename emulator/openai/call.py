@@ -244,7 +244,9 @@ class Call:
         self._changed()
 
     def receive(self, socket: Socket, frame: str | bytes) -> None:
-        """A frame has come from a client."""
+        """A frame has come from a client. What comes through a socket that was cut is lost."""
+        if not socket.open:
+            return
         try:
             event = orjson.loads(frame)
         except orjson.JSONDecodeError:
@@ -255,21 +257,21 @@ class Call:
             return
         fault = self._struck_by_cut(self.call_id, "on_client_event", kind)
         if fault:
-            self.cut(fault.close_code)
+            self.cut(fault.close_code, what_is_under_way="arrives")
         self.conversation.receive(event)
         self._changed()
 
-    def cut(self, close_code: int | None) -> None:
-        """Cut every socket; the call goes on."""
+    def cut(self, close_code: int | None, *, what_is_under_way: Literal["arrives", "is lost"]) -> None:
+        """Cut every socket, with a close frame or (None) without; the call goes on."""
         self.note("fault", "cut", {"close_code": close_code, "sockets": [socket.number for socket in self._sockets]})
         for socket in self._sockets:
-            socket.abort() if close_code is None else socket.close(close_code)
+            socket.abort() if close_code is None and what_is_under_way == "is lost" else socket.close(close_code)
 
     def _send(self, event: dict[str, Any]) -> None:
         if self.state == "ended":
             return
         if self._sockets and (fault := self._struck_by_cut(self.call_id, "on_server_event", event["type"])):
-            self.cut(fault.close_code)
+            self.cut(fault.close_code, what_is_under_way="arrives")
         if sockets := [socket for socket in self._sockets if socket.open]:
             frame = orjson.dumps(event)
             for socket in sockets:
@@ -343,7 +345,6 @@ class Call:
         payload: Any,
         *,
         who: str = "stand-in",
-        port: int | None = None,
         socket: Socket | None = None,
     ) -> None:
         """Write down something that happened to this call."""
@@ -353,7 +354,7 @@ class Call:
             payload,
             call_id=self.call_id,
             who=socket.who if socket else who,
-            port=socket.port if socket else port,
+            port=socket.port if socket else None,
             attach=socket.number if socket else None,
         )
         self.log.append(entry)

@@ -140,4 +140,4 @@ def words(text: str) -> list[str]:
 
 def obfuscation() -> str:
     """Padding that hides a delta's length from who watches the wire; every delta carries some (reference 4.2)."""
-    return secrets.token_urlsafe(6)
+    return secrets.token_hex(4)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
@@ -41,8 +40,7 @@ _DIRECTIONS: dict[str, Literal["in", "out"]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of the log."""
 
     sequence: int
@@ -69,7 +67,7 @@ class Entry:
 
     def as_dict(self) -> dict[str, Any]:
         """The entry as JSON has it."""
-        return {**asdict(self), "direction": self.direction}
+        return {**self._asdict(), "direction": self.direction}
 
 
 class Log:

@@ -164,15 +164,16 @@ class UpgradeFault(_Fault):
 class CutFault(_Fault):
     """Sockets are cut: at once, or when an event passes.
 
-    With `on_server_event`, the event is lost instead of sent. With `on_client_event`, the event takes effect and all
-    that it causes is lost. Without either, every socket (of the call) is cut now and `times` is not looked at.
+    With `on_server_event`, the event and all after it are lost; what was before arrives. With `on_client_event`, the
+    event takes effect and all that it causes is lost. Without either, every socket (of the call) is cut now, what is
+    under way is lost, and `times` is not looked at.
     """
 
     fault: Literal["cut"] = "cut"
     on_server_event: str | None = None
     on_client_event: str | None = None
     close_code: int | None = Field(None, ge=1000, le=4999)
-    """None: the connection is aborted without a close frame."""
+    """None: the connection is dropped without a close frame."""
 
 
 class DelayFault(_Fault):

@@ -36,6 +36,11 @@ def bearer(request: web.Request) -> str | None:
     return key.strip() if scheme.lower() == "bearer" else None
 
 
+def who_of(request: web.Request) -> str:
+    """The client, as it names itself."""
+    return request.headers.get("user-agent", "")
+
+
 def port_of(request: web.Request) -> int | None:
     """The client's port."""
     peer = request.transport.get_extra_info("peername") if request.transport else None
@@ -94,9 +99,7 @@ async def rest_manners(
         raise AssertionError("a request that was not applied is answered by its fault")
     response.headers["x-request-id"] = new_id("req")
     payload = {"status": response.status, "applied": applied, "faulty": fault is not None, "body": body}
-    who = request.headers.get("user-agent", "")
-    call = stand_in.calls.get(call_id or "")
-    (call.note if call else stand_in.note)("rest", operation, payload, who=who, port=port_of(request))
+    stand_in.note_request("rest", operation, payload, call_id=call_id, who=who_of(request), port=port_of(request))
     if fault and fault.hang_seconds:
         await asyncio.sleep(fault.hang_seconds)
     return response
@@ -123,10 +126,6 @@ def _call(request: web.Request) -> Call:
     return call
 
 
-def _who(request: web.Request) -> str:
-    return request.headers.get("user-agent", "")
-
-
 async def _json(request: web.Request) -> dict[str, Any]:
     body = await request.read()
     try:
@@ -139,7 +138,7 @@ async def _json(request: web.Request) -> dict[str, Any]:
 
 
 async def _accept(request: web.Request) -> web.Response:
-    _call(request).accept(await _json(request), who=_who(request))
+    _call(request).accept(await _json(request), who=who_of(request))
     return web.Response()
 
 
@@ -148,7 +147,7 @@ async def _reject(request: web.Request) -> web.Response:
     status_code = (await _json(request)).get("status_code", 603)
     if status_code not in _SIP_FAILURES:
         raise ApiError("'status_code' must be a SIP status from 300 to 699.", code="invalid_value", param="status_code")
-    call.reject(status_code, who=_who(request))
+    call.reject(status_code, who=who_of(request))
     return web.Response()
 
 
@@ -163,13 +162,13 @@ async def _refer(request: web.Request) -> web.Response:
     if call.state != "accepted":
         raise ApiError("The call has not been accepted.", code="invalid_request", status=409)
     if options.refer == "transfer":
-        call.end_in(options.refer_ms, "transferred", who=_who(request))
+        call.end_in(options.refer_ms, "transferred", who=who_of(request))
     return web.Response()
 
 
 async def _hangup(request: web.Request) -> web.Response:
     call = _call(request)
-    call.hang_up_by_api(who=_who(request))
+    call.hang_up_by_api(who=who_of(request))
     return web.Response()
 
 

@@ -9,7 +9,7 @@ from aiohttp import WSMsgType, web
 
 from emulator.openai.errors import ApiError, not_found
 from emulator.openai.options import UpgradeFault
-from emulator.openai.rest import authorise, error_response, port_of, stand_in_key
+from emulator.openai.rest import authorise, error_response, port_of, stand_in_key, who_of
 from emulator.openai.sideband_socket import Socket
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ async def _attach(request: web.Request) -> web.StreamResponse:
     stand_in = request.app[stand_in_key]
     call_id = request.query.get("call_id")
     call = stand_in.calls.get(call_id or "")
-    who = request.headers.get("user-agent", "")
+    who = who_of(request)
     try:
         await _suffer(stand_in.strike(UpgradeFault, call_id))
         call = _attachable_call(request, call)
     except ApiError as error:
-        note = call.note if call else stand_in.note
-        note("refused", str(error.status), error.fields(), who=who, port=port_of(request))
+        payload = error.fields()
+        stand_in.note_request("refused", str(error.status), payload, call_id=call_id, who=who, port=port_of(request))
         return error_response(error)
     connection = web.WebSocketResponse(compress=False, max_msg_size=_MAX_FRAME_BYTES)
     await connection.prepare(request)

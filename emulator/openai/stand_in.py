@@ -105,9 +105,13 @@ class StandIn:
         self.calls[call.call_id] = call
         return call
 
-    def note(self, kind: Kind, type: str, payload: Any, *, who: str, port: int | None) -> None:  # noqa: A002 - the log's own word
-        """Write down something that concerns no known call."""
-        self.log.add(kind, type, payload, who=who, port=port)
+    def note_request(
+        self, kind: Kind, what: str, payload: Any, *, call_id: str | None, who: str, port: int | None
+    ) -> None:
+        """Write down a request, also one for a call that does not exist."""
+        entry = self.log.add(kind, what, payload, call_id=call_id, who=who, port=port)
+        if call := self.calls.get(call_id or ""):
+            call.log.append(entry)
 
     # Keys
 
@@ -140,7 +144,7 @@ class StandIn:
         if isinstance(checked, CutFault) and not (checked.on_server_event or checked.on_client_event):
             for call in tuple(self.calls.values()):
                 if call.attached and checked.call_id in (None, call.call_id):
-                    call.cut(checked.close_code)
+                    call.cut(checked.close_code, what_is_under_way="is lost")
                     checked.struck += 1
         else:
             self._live_faults.append(checked)
