@@ -255,6 +255,34 @@ async def test_an_accept_that_cannot_work_is_refused_and_the_phone_rings_on(
         assert call.state == "ringing"
 
 
+@pytest.mark.parametrize(
+    ("path", "content_type", "body", "status"),
+    [
+        ("calls/rtc_unknown/accept", "application/json", b'{"type": "realtime"}', 404),
+        ("calls/KNOWN/accept", "application/json", b"{", 400),
+        ("calls/KNOWN/reject", "application/json", b'{"status_code": 200}', 400),
+        ("calls/KNOWN/refer", "application/json", b'{"target_uri": "tel:+1"}', 409),
+        ("calls", "application/sdp", OFFER.encode(), 400),
+        ("calls", "multipart/form-data; boundary=x", b"no form", 400),
+        ("client_secrets", "application/json", b'{"expires_after": {"seconds": 5}}', 400),
+    ],
+)
+async def test_a_bad_request_gets_an_error_in_the_services_shape_and_an_id(
+    path: str, content_type: str, body: bytes, status: int
+) -> None:
+    async with opened() as (stand_in, _), aiohttp.ClientSession() as http:
+        call = await stand_in.place_call()
+        url = f"{stand_in.base_url}/realtime/{path.replace('KNOWN', call.call_id)}"
+        headers = {"Authorization": "Bearer sk-test", "Content-Type": content_type}
+        async with http.post(url, data=body, headers=headers) as answer:
+            assert answer.status == status
+            assert set((await answer.json())["error"]) == {"message", "type", "param", "code"}
+            assert answer.headers["x-request-id"].startswith("req_")
+        logged = [entry for entry in stand_in.log if entry.kind == "rest"]
+        assert [entry.payload["status"] for entry in logged] == [status]
+        assert call.state == "ringing"
+
+
 async def test_the_first_decision_on_a_call_counts() -> None:
     async with opened() as (stand_in, client):
         call = await accepted_call(stand_in)
@@ -573,8 +601,10 @@ async def test_a_socket_is_cut_after_a_client_event_took_effect() -> None:
         item = {"type": "function_call_output", "call_id": "call_1", "output": "x", "id": "out_1"}
         async with attach(stand_in, call) as socket:
             await say(socket, type="conversation.item.create", item=item)
+            await say(socket, type="response.create")
             with pytest.raises(ConnectionClosedError):
                 await socket.recv()
+        assert "response.create" not in kinds(call, "frame_in")
         async with attach(stand_in, call) as socket:
             await say(socket, type="conversation.item.retrieve", item_id="out_1")
             assert (await next_event(socket, "conversation.item.retrieved"))["item"]["output"] == "x"
