@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     _Handler = grpc.RpcMethodHandler[Any, Any]
 
 LONGEST_PULL_SECONDS = 60.0
+STOP_SECONDS = 1.0
 _MAX_REQUEST_BYTES = 10 * 1024 * 1024
 
 _Request = TypeVar("_Request", bound=proto.Message)
@@ -44,6 +45,7 @@ class Server:
         self._clock = clock
         self._broker = Broker(clock, on_news=self._wake_pulls)
         self._news = asyncio.Event()
+        self._stopping = False
         self._alarm: asyncio.TimerHandle | None = None
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
@@ -105,6 +107,8 @@ class Server:
             async with asyncio.timeout(_patience_seconds(seconds_left)):
                 while not (response := self._broker.pull(request)).received_messages and not request.return_immediately:
                     await self._news.wait()
+                    if self._stopping:
+                        raise exceptions.ServiceUnavailable("Pub/Sub is stopping")
                 self._set_alarm()
                 return response
         return types.PullResponse()
@@ -133,14 +137,16 @@ class Server:
         self._set_alarm()
 
     def close(self) -> None:
-        """Stop looking after leases."""
+        """End the pulls that wait, and stop looking after leases."""
+        self._stopping = True
+        self._wake_pulls()
         if self._alarm:
             self._alarm.cancel()
 
 
 @asynccontextmanager
 async def serve(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Server]:
-    """Serve Pub/Sub on `host` and `port` (0: a free one) until the block is left; pending pulls are then cancelled.
+    """Serve Pub/Sub on `host` and `port` (0: a free one) until the block is left.
 
     Raises:
         RuntimeError: the port is taken.
@@ -159,8 +165,8 @@ async def serve(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Server]
     try:
         yield server
     finally:
-        await listener.stop(grace=None)
         server.close()
+        await listener.stop(STOP_SECONDS)
 
 
 def _patience_seconds(time_remaining: float | None) -> float:

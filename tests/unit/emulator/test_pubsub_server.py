@@ -1,0 +1,90 @@
+"""The gRPC shell: what it does when clients vanish, ports are taken and servers stop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, cast
+from unittest.mock import create_autospec
+
+import grpc.aio
+import pytest
+from google.api_core import exceptions
+from google.pubsub_v1.types import PublishRequest, PubsubMessage, PullRequest, PullResponse, Subscription, Topic
+
+from emulator.pubsub import serve
+from emulator.pubsub.server import Server
+from tests.pubsub_servers import clients
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+TOPIC = "projects/here/topics/calls"
+CLAIMS = "projects/here/subscriptions/claims"
+
+
+def caller(write: Callable[[PullResponse], Awaitable[None]]) -> grpc.aio.ServicerContext[PullRequest, PullResponse]:
+    """Give a client as the handler sees it, up to the write of the answer."""
+    context = create_autospec(grpc.aio.ServicerContext, instance=True)
+    context.time_remaining = lambda: 5.0
+    context.write = write
+    return cast("grpc.aio.ServicerContext[PullRequest, PullResponse]", context)
+
+
+@pytest.mark.parametrize("failure", [grpc.aio.BaseError("the stream is closed"), asyncio.CancelledError()])
+async def test_race_the_client_vanishes_in_the_instant_of_delivery(failure: BaseException) -> None:
+    """An answer that could not be written gives its message back at once, to a pull that waits."""
+    server = Server(time.time)
+    broker = server._broker
+    broker.create_topic(Topic(name=TOPIC))
+    broker.create_subscription(Subscription(name=CLAIMS, topic=TOPIC, enable_exactly_once_delivery=True))
+    broker.publish(PublishRequest(topic=TOPIC, messages=[PubsubMessage(data=b"call")]))
+    lost: list[PullResponse] = []
+    arrived: list[PullResponse] = []
+
+    async def vanish(response: PullResponse) -> None:
+        lost.append(response)
+        await asyncio.sleep(0)
+        raise failure
+
+    async def arrive(response: PullResponse) -> None:
+        arrived.append(response)
+
+    request = PullRequest(subscription=CLAIMS, max_messages=1)
+    first = asyncio.create_task(server.pull(request, caller(vanish)))
+    second = asyncio.create_task(server.pull(request, caller(arrive)))
+    with pytest.raises(type(failure)):
+        await first
+    await asyncio.wait_for(second, timeout=2)
+    server.close()
+    [[gone], [here]] = lost[0].received_messages, arrived[0].received_messages
+    assert gone.message.data == here.message.data == b"call"
+    assert gone.ack_id != here.ack_id
+
+
+async def test_a_port_that_is_taken_is_an_error(embedded_pubsub: str) -> None:
+    port = int(embedded_pubsub.rpartition(":")[2])
+    with pytest.raises(RuntimeError, match=str(port)):
+        async with serve(port=port):
+            pass
+
+
+async def test_a_server_that_stops_ends_the_pulls_that_wait() -> None:
+    async with AsyncExitStack() as stopped_later:
+        async with serve() as server:
+            topics, subscriber = await stopped_later.enter_async_context(clients(server.host_port))
+            await topics.create_topic(name=TOPIC)
+            await subscriber.create_subscription(name=CLAIMS, topic=TOPIC)
+            waiting = asyncio.create_task(subscriber.pull(subscription=CLAIMS, max_messages=1, timeout=30, retry=None))
+            await asyncio.wait([waiting], timeout=0.1)
+            assert not waiting.done()
+        async with asyncio.timeout(5):
+            with pytest.raises(exceptions.ServiceUnavailable):
+                await waiting
+
+
+async def test_unknown_methods_are_unimplemented(embedded_pubsub: str) -> None:
+    async with clients(embedded_pubsub) as (topics, _):
+        with pytest.raises(exceptions.MethodNotImplemented):
+            await topics.list_topic_snapshots(topic=TOPIC, timeout=5, retry=None)
