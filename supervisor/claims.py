@@ -26,7 +26,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 log = structlog.get_logger()
 
 FENCE_MARGIN_SECONDS = 1.0  # writing stops this long before the lease can have run out
-PULL_SECONDS = 30.0  # how long one pull may wait at the server
+PULL_SECONDS = 6.0  # how long one pull may wait at the server; short, since a stopping process lets its pull end
 REQUEST_SECONDS = 2.0  # every other request: two tries fit between a renewal that was due and the fence of a 10 s lease
 RETRY_SECONDS = 0.5  # between a renewal that failed and the next
 ERROR_BYTES = 4 * 1024 * 1024  # as on Google's own channels: an error that names many lost leases is long

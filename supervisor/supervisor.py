@@ -21,7 +21,6 @@ from supervisor.settings import Settings
 
 log = structlog.get_logger()
 
-PULL_ENDS_SECONDS = 0.3  # until Pub/Sub has seen that our pull is cancelled; a nack before may come back to that pull
 FAILED_NOTICE_SECONDS = 10  # before a notice that could not be handled comes again
 
 
@@ -63,25 +62,30 @@ class Supervisor:
         """Claim, hold and renew until `stop` is set, then hand over."""
         async with asyncio.TaskGroup() as group:
             renewing = group.create_task(self._house.claims.renew_forever(), name="renew leases")
-            claiming = group.create_task(self._claim_forever(group), name="claim calls")
+            claiming = group.create_task(self._claim(group, stop), name="claim calls")
             log.info("started", max_calls=self._max_calls)
             await stop.wait()
             log.info("stopping", calls=len(self._calls))
-            claiming.cancel()
-            await asyncio.sleep(PULL_ENDS_SECONDS)
+            self._slot_freed.set()
             try:
-                async with asyncio.timeout(handover_seconds / 2):
+                async with asyncio.timeout(handover_seconds):
                     await self._house.claims.release_all()
+                    for call in self._calls:
+                        call.cancel()
+                    await asyncio.wait([claiming])
             except TimeoutError:
-                log.warning("release_timed_out", reason="the claims go to others when their leases run out")
+                log.warning("stop_timed_out", reason="what is still claimed goes to others when its lease runs out")
+                claiming.cancel()
             renewing.cancel()
-            for call in self._calls:
-                call.cancel()
         log.info("stopped")
 
-    async def _claim_forever(self, group: asyncio.TaskGroup) -> None:
-        """Pull as many notices as there are free slots, and never more."""
-        while True:
+    async def _claim(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+        """Pull as many notices as there are free slots, and never more, until `stop` is set.
+
+        A pull is never cancelled, since Pub/Sub may already have leased a notice to it; what the last one brings is
+        given back at once.
+        """
+        while not stop.is_set():
             free = self._max_calls - len(self._calls)
             if free <= 0:
                 self._slot_freed.clear()
@@ -90,6 +94,9 @@ class Supervisor:
             async for attempt in _until_pubsub_answers():
                 with attempt:
                     claims = await self._house.claims.pull(free)
+            if stop.is_set():
+                await self._house.claims.release(claims)
+                return
             for claim in claims:
                 task = group.create_task(self._hold(claim), name=f"call of message {claim.message_id}")
                 self._calls.add(task)
