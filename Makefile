@@ -4,10 +4,10 @@ PUBSUB ?= embedded
 WORKERS ?= auto
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCES := function supervisor emulator examples tests
+SOURCES := function supervisor emulator examples tests docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint types lock clean
+.PHONY: help setup demo test fmt lint types docs lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ lint: $(READY)  ## Check style and format
 
 types: $(READY)  ## Check the types
 	@$(BIN)/mypy
+
+docs: $(READY)  ## Write the generated pages (docs/settings.md)
+	@PYTHONPATH=. $(BIN)/python docs/settings.py
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" $(UPGRADE) pyproject.toml
 lock: $(READY)  ## Compile the hashed requirements from pyproject.toml (UPGRADE=--upgrade for newer versions)

@@ -1,4 +1,4 @@
-"""Run a supervisor: `python -m supervisor`. Its settings come from the environment; see `settings`."""
+"""Run a supervisor: `python -m supervisor`. Its settings come from the environment; docs/settings.md lists them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 class Settings(BaseSettings):
     """All settings of one supervisor process. Names carry their unit."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, use_attribute_docstrings=True)
 
     openai_api_key: SecretStr
     """The key of the OpenAI project that owns the calls."""
@@ -24,6 +24,7 @@ class Settings(BaseSettings):
     openai_websocket_base_url: str = ""
     """Where sidebands attach; made from OPENAI_BASE_URL unless set."""
     google_cloud_project: Name
+    """The id of the Google Cloud project."""
     calls_subscription: Name
     """The claim subscription: its id, or projects/PROJECT/subscriptions/ID."""
     pubsub_emulator_host: str = ""
@@ -34,13 +35,12 @@ class Settings(BaseSettings):
     """How many calls this process holds at once."""
     lease_seconds: int = Field(default=15, ge=10, le=600)
     """How long a claim lives without renewal, and so how long a crash leaves a call alone."""
-    records: str = "memory:"
-    """Where call records are kept."""
+    records: str = Field(default="memory:", pattern="^memory:$")
+    """Where call records are kept: `memory:`, which does not outlive the process."""
     handover_seconds: float = Field(default=8, gt=0, le=600)
     """Time from SIGTERM to exit; Cloud Run kills after 10 s."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-    log_personal_data: bool = False
-    """Whether logs may hold telephone numbers, transcripts and tool arguments."""
+    """The least severe lines that are written."""
 
     @field_validator("openai_base_url", "openai_websocket_base_url")
     @classmethod
