@@ -14,6 +14,7 @@ from google.api_core import exceptions
 from google.pubsub_v1.types import PublishRequest, PubsubMessage, PullRequest, PullResponse, Subscription, Topic
 
 from emulator.pubsub import serve
+from emulator.pubsub.broker import Broker
 from emulator.pubsub.server import Server
 from tests.pubsub_servers import clients
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 TOPIC = "projects/here/topics/calls"
 CLAIMS = "projects/here/subscriptions/claims"
+CALL = PublishRequest(topic=TOPIC, messages=[PubsubMessage(data=b"call")])
+ONE = PullRequest(subscription=CLAIMS, max_messages=1)
 
 
 def caller(write: Callable[[PullResponse], Awaitable[None]]) -> grpc.aio.ServicerContext[PullRequest, PullResponse]:
@@ -32,14 +35,18 @@ def caller(write: Callable[[PullResponse], Awaitable[None]]) -> grpc.aio.Service
     return cast("grpc.aio.ServicerContext[PullRequest, PullResponse]", context)
 
 
+def server_with_claims() -> tuple[Server, Broker]:
+    server = Server(time.time)
+    server._broker.create_topic(Topic(name=TOPIC))
+    server._broker.create_subscription(Subscription(name=CLAIMS, topic=TOPIC, enable_exactly_once_delivery=True))
+    return server, server._broker
+
+
 @pytest.mark.parametrize("failure", [grpc.aio.BaseError("the stream is closed"), asyncio.CancelledError()])
 async def test_race_the_client_vanishes_in_the_instant_of_delivery(failure: BaseException) -> None:
     """An answer that could not be written gives its message back at once, to a pull that waits."""
-    server = Server(time.time)
-    broker = server._broker
-    broker.create_topic(Topic(name=TOPIC))
-    broker.create_subscription(Subscription(name=CLAIMS, topic=TOPIC, enable_exactly_once_delivery=True))
-    broker.publish(PublishRequest(topic=TOPIC, messages=[PubsubMessage(data=b"call")]))
+    server, broker = server_with_claims()
+    broker.publish(CALL)
     lost: list[PullResponse] = []
     arrived: list[PullResponse] = []
 
@@ -51,9 +58,8 @@ async def test_race_the_client_vanishes_in_the_instant_of_delivery(failure: Base
     async def arrive(response: PullResponse) -> None:
         arrived.append(response)
 
-    request = PullRequest(subscription=CLAIMS, max_messages=1)
-    first = asyncio.create_task(server.pull(request, caller(vanish)))
-    second = asyncio.create_task(server.pull(request, caller(arrive)))
+    first = asyncio.create_task(server.pull(ONE, caller(vanish)))
+    second = asyncio.create_task(server.pull(ONE, caller(arrive)))
     with pytest.raises(type(failure)):
         await first
     await asyncio.wait_for(second, timeout=2)
@@ -61,6 +67,25 @@ async def test_race_the_client_vanishes_in_the_instant_of_delivery(failure: Base
     [[gone], [here]] = lost[0].received_messages, arrived[0].received_messages
     assert gone.message.data == here.message.data == b"call"
     assert gone.ack_id != here.ack_id
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_race_a_pull_is_cancelled_at_any_step_of_its_delivery(steps: int) -> None:
+    """It answers, or the message is there for the next pull at once; never neither."""
+    server, broker = server_with_claims()
+
+    async def write(_response: PullResponse) -> None:
+        await asyncio.sleep(0)
+
+    pull = asyncio.create_task(server.pull(ONE, caller(write)))
+    await asyncio.wait([pull], timeout=0)
+    broker.publish(CALL)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    pull.cancel()
+    await asyncio.wait([pull])
+    server.close()
+    assert bool(broker.pull(ONE).received_messages) == pull.cancelled()
 
 
 async def test_a_port_that_is_taken_is_an_error(embedded_pubsub: str) -> None:
