@@ -12,7 +12,7 @@ import uuid
 import warnings
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 
 import grpc.aio
 import pytest
@@ -31,6 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 REQUEST_SECONDS = 10
+
+
+class _Once(TypedDict):
+    timeout: float
+    retry: None
+
+
+ONCE: _Once = {"timeout": REQUEST_SECONDS, "retry": None}
+"""For requests that are neither retried nor waited for without end."""
 _METADATA_BYTES = 4 * 1024 * 1024
 """What Google's own channels allow: the error about 500 lost leases names them all, and gRPC would cut it at 16 kB."""
 
