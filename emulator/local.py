@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -197,6 +198,7 @@ async def local_system(
         await create_calls(
             host_port, project=project, topic=TOPIC, subscription=SUBSCRIPTION, dead_letter_topic=DEAD_LETTERS
         )
+        folder = stack.enter_context(TemporaryDirectory(prefix="sideband-"))
         stand_in = await stack.enter_async_context(serve_openai(options=stand_in_options))
         told = {
             "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
@@ -209,6 +211,7 @@ async def local_system(
             "OPENAI_BASE_URL": stand_in.base_url,
             "OPENAI_WEBHOOK_SECRET": secret,
             "SIDEBAND_AGENT": agent,
+            "RECORDS": f"sqlite:{folder}/records.sqlite",
             **(environment or {}),
         }
         group = await stack.enter_async_context(asyncio.TaskGroup())

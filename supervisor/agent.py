@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+from supervisor.call import Call
 from supervisor.errors import StartupError
 from supervisor.tools import Tool, tool_from
 
+Handler = Callable[[Call], Awaitable[None]]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -36,6 +38,7 @@ class Agent:
         self.session = dict(session)
         self.greeting = greeting
         self.tools: dict[str, Tool] = {}
+        self.expiring_handlers: list[Handler] = []
 
     def tool(self, *, idempotent: bool = False, timeout: float = 20.0) -> Callable[[F], F]:
         """Let the model call a function.
@@ -57,6 +60,11 @@ class Agent:
             return function
 
         return register
+
+    def on_expiring(self, handler: Handler) -> Handler:
+        """Have an async function called with the call two minutes before OpenAI's limit of 60 minutes ends it."""
+        self.expiring_handlers.append(handler)
+        return handler
 
     def accept_body(self) -> dict[str, Any]:
         """The session that accepts a call (reference 2, `accept`)."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from function.notice import CallNotice
+
+running_tool_call: ContextVar[str] = ContextVar("running_tool_call")
+"""The id of the tool call that runs in this task."""
 
 
 class Line(Protocol):
@@ -20,9 +24,8 @@ class Call:
     """One call, for tools and rules.
 
     Attributes:
-        call_id: OpenAI's id of the call.
         notice: how we heard of it; everything in it but `context` is untrusted.
-        state: the agent's own JSON; it survives crashes and deploys.
+        state: the agent's own JSON; it survives crashes and deploys. Change it in tools and handlers as you like.
     """
 
     notice: CallNotice
@@ -38,6 +41,15 @@ class Call:
     def context(self) -> dict[str, Any]:
         """Claims that the application's own backend vouched for; tools may trust these, and nothing that was said."""
         return self.notice.context
+
+    @property
+    def idempotency_key(self) -> str:
+        """A key for what the running tool does in the world: the same when it is run again after a crash.
+
+        Raises:
+            LookupError: no tool is running here.
+        """
+        return f"{self.call_id}:{running_tool_call.get()}"
 
     def header(self, name: str) -> str | None:
         """The first SIP header of this name, in any case; untrusted."""

@@ -160,6 +160,7 @@ class Claims:
     async def ack(self, claim: Claim) -> bool:
         """End the claim: the call is over. False when that was not confirmed, so that the notice will come again."""
         self._held.discard(claim)
+        claim.lost = True  # a renewal that is under way must not find it lost
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 await self._client.acknowledge(
@@ -169,10 +170,6 @@ class Claims:
             log.warning("ack_failed", message_id=claim.message_id, error=str(error) or "time-out")
             return False
         return True
-
-    async def release_all(self) -> None:
-        """Give every claim back at once; for the end of the process."""
-        await self.release(list(self._held))
 
     async def release(self, claims: Sequence[Claim], *, after_seconds: int = 0) -> None:
         """Give claims back, so that another supervisor can have them: at once (a nack), or after a back-off."""

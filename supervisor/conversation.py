@@ -75,6 +75,9 @@ class Expired:
 _MARK = "sideband"  # in the metadata of our responses, which OpenAI echoes
 _NOT_THERE = "item_retrieve_invalid_item_id"
 
+_RESTORED = "restored"  # the turn of the tool calls that an earlier owner left
+_SIGNS_OF_LIFE = {"response.created", "response.output_audio_transcript.delta", "input_audio_buffer.speech_started"}
+
 UNKNOWN_RESPONSE = "unknown"
 """Stands for a response that is active but that we never saw begin."""
 
@@ -94,6 +97,8 @@ class ToolCall:
     """What to tell the model; None while the tool runs."""
     confirmed: bool = False
     """Whether OpenAI has shown us the output in the conversation."""
+    maybe_sent: bool = False
+    """Whether the output was written to a sideband, by us or by an earlier owner of the call."""
     tries: int = 0
 
 
@@ -103,6 +108,8 @@ class _Turn:
 
     open_calls: set[str] = field(default_factory=set)
     complete: bool = False
+    news: bool = False
+    """Whether the model was told anything that it may not have answered yet."""
 
 
 def output_item_id(tool_call_id: str) -> str:
@@ -124,10 +131,15 @@ class Conversation:
     tool_calls: dict[str, ToolCall] = field(default_factory=dict)
     active_response: str | None = None
     """Id of the response that is being spoken, or `UNKNOWN_RESPONSE` when only its existence is known."""
+    caller_speaking: bool = False
+    alive: bool = False
+    """Whether anything was said or done since the last attach."""
     _wanted: dict[str, Any] | None = None
     """The pending `response.create`; at most one waits."""
     _in_flight: dict[str, Any] | None = None
     """The `response.create` event that OpenAI has neither begun nor refused."""
+    _only_if_silent: bool = False
+    """Whether what is wanted or in flight is needless when another response is active."""
     _turns: dict[str, _Turn] = field(default_factory=dict)
     _asked: dict[str, str] = field(default_factory=dict)
     """Tool call ids by the event ids of what we sent about their outputs, for errors that name our event."""
@@ -141,6 +153,7 @@ class Conversation:
         """
         try:
             handler = self._HANDLERS.get(event["type"])
+            self.alive = self.alive or event["type"] in _SIGNS_OF_LIFE
             return list(handler(self, event)) if handler else []
         except (AttributeError, KeyError, TypeError) as error:
             raise EventError(f"an event of type {event.get('type')!r} has an unexpected shape") from error
@@ -153,7 +166,22 @@ class Conversation:
         """
         if response or self._wanted is None:
             self._wanted = dict(response or {})
+        self._only_if_silent = False
         return list(self._ask_if_free())
+
+    def break_silence(self) -> list[Action]:
+        """Ask the model to go on, unless something is being said, done or asked for already."""
+        if self.busy or self._wanted is not None or self._in_flight is not None:
+            return []
+        actions = self.respond()
+        self._only_if_silent = True
+        return actions
+
+    @property
+    def busy(self) -> bool:
+        """Whether a word or an answer is on its way: the model speaks, the caller speaks, or a tool runs."""
+        tool_runs = any(call.output is None for call in self.tool_calls.values())
+        return self.active_response is not None or self.caller_speaking or tool_runs
 
     def tool_finished(self, tool_call_id: str, output: str) -> list[Action]:
         """Answer a tool call. The last answer of a turn also asks the model to go on."""
@@ -161,12 +189,15 @@ class Conversation:
         if call is None or call.output is not None:
             return []
         call.output = output
-        actions: list[Action] = [self._send_output(tool_call_id, call)]
-        for turn in self._turns.values():
-            if tool_call_id in turn.open_calls:
-                turn.open_calls.remove(tool_call_id)
-                actions += self._continue(turn)
-        return actions
+        return [self._send_output(tool_call_id, call), *self._close(tool_call_id, news=True)]
+
+    def restore(self, tool_calls: Mapping[str, ToolCall]) -> list[Action]:
+        """Take over what an earlier owner left: run what has no output; the rest is settled by the next attach."""
+        self.tool_calls = dict(tool_calls)
+        unsettled = {id_ for id_, call in tool_calls.items() if not call.confirmed}
+        if unsettled:
+            self._turns[_RESTORED] = _Turn(open_calls=unsettled, complete=True)
+        return [RunTool(id_, call.name, call.arguments) for id_, call in tool_calls.items() if call.output is None]
 
     def attached(self) -> list[Action]:
         """A new sideband is there: ask whether each output that was not confirmed has arrived.
@@ -175,14 +206,20 @@ class Conversation:
         our next `response.create` says so.
         """
         self.active_response = None
+        self.caller_speaking = self.alive = False
         self._asked.clear()
         if self._in_flight is not None:
             self._wanted, self._in_flight = self._in_flight.get("response", {}), None
+            self._only_if_silent = True  # it may have arrived, and be spoken now
         actions: list[Action] = []
         for tool_call_id, call in self.tool_calls.items():
-            if call.output is not None and not call.confirmed:
+            if call.output is None or call.confirmed:
+                continue
+            if call.maybe_sent:
                 actions.append(self._retrieve(tool_call_id))
-        for turn in self._turns.values():
+            else:
+                actions += [self._send_output(tool_call_id, call), *self._close(tool_call_id, news=True)]
+        for turn in list(self._turns.values()):
             turn.complete = True
             actions += self._continue(turn)
         return actions + list(self._ask_if_free())
@@ -218,6 +255,15 @@ class Conversation:
         if item.get("type") == "function_call_output" and call and not call.confirmed:
             call.confirmed = True
             yield Answered(tool_call_id=item["call_id"])
+            yield from self._close(item["call_id"], news=False)
+
+    def _on_speech_started(self, _event: Event) -> Iterator[Action]:
+        self.caller_speaking = True
+        yield from ()
+
+    def _on_speech_stopped(self, _event: Event) -> Iterator[Action]:
+        self.caller_speaking = False
+        yield from ()
 
     def _on_caller_said(self, event: Event) -> Iterator[Action]:
         if text := event.get("transcript"):
@@ -234,13 +280,17 @@ class Conversation:
             yield Expired()
         elif code == "conversation_already_has_active_response":
             self.active_response = self.active_response or UNKNOWN_RESPONSE
-            if self._in_flight is not None:
+            if self._in_flight is not None and not self._only_if_silent:
                 self._wanted = self._wanted or self._in_flight.get("response", {})
-                self._in_flight = None
+            self._in_flight = None
         elif tool_call_id := self._asked.pop(cause, None):
             call = self.tool_calls[tool_call_id]
             if not call.confirmed and call.tries < OUTPUT_TRIES:
-                yield self._send_output(tool_call_id, call) if code == _NOT_THERE else self._retrieve(tool_call_id)
+                if code != _NOT_THERE:
+                    yield self._retrieve(tool_call_id)
+                else:
+                    yield self._send_output(tool_call_id, call)
+                    yield from self._close(tool_call_id, news=True)
         elif self._is_in_flight(cause):
             self._in_flight = None
 
@@ -258,12 +308,21 @@ class Conversation:
         self._turns.setdefault(response_id, _Turn()).open_calls.add(tool_call_id)
         yield RunTool(tool_call_id=tool_call_id, name=call.name, arguments=call.arguments)
 
+    def _close(self, tool_call_id: str, *, news: bool) -> list[Action]:
+        """A tool call is answered."""
+        turn = next((turn for turn in self._turns.values() if tool_call_id in turn.open_calls), None)
+        if turn is None:
+            return []
+        turn.open_calls.remove(tool_call_id)
+        turn.news = turn.news or news
+        return self._continue(turn)
+
     def _continue(self, turn: _Turn) -> list[Action]:
         """Ask the model to go on if all tool calls of this turn are answered."""
         if not turn.complete or turn.open_calls:
             return []
         self._turns = {id_: other for id_, other in self._turns.items() if other is not turn}
-        return self.respond()
+        return self.respond() if turn.news else []
 
     def _ask_if_free(self) -> Iterator[Action]:
         if self._wanted is None or self._in_flight is not None or self.active_response is not None:
@@ -278,6 +337,7 @@ class Conversation:
 
     def _send_output(self, tool_call_id: str, call: ToolCall) -> Send:
         call.tries += 1
+        call.maybe_sent = True
         event = self._event("conversation.item.create")
         item = {"type": "function_call_output", "call_id": tool_call_id, "output": call.output}
         event["item"] = {"id": output_item_id(tool_call_id), **item}
@@ -302,6 +362,8 @@ class Conversation:
         "conversation.item.done": _on_item,
         "conversation.item.retrieved": _on_item,
         "conversation.item.input_audio_transcription.completed": _on_caller_said,
+        "input_audio_buffer.speech_started": _on_speech_started,
+        "input_audio_buffer.speech_stopped": _on_speech_stopped,
         "response.output_audio_transcript.done": _on_agent_said,
         "response.output_text.done": _on_agent_said,
         "error": _on_error,

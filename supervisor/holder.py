@@ -1,4 +1,4 @@
-"""Holding one call, from its claim to its end: open the record, accept, attach, run, re-attach, settle.
+"""Holding one call, from its claim to its end: open the record, take the call, run, re-attach, settle or hand over.
 
 The claim is the permission: every frame passes `Holder.send`, which asks the claim first, and a lost claim ends all of
 this at once by way of the fence. What is said and done is decided in `conversation`; this is its I/O.
@@ -7,74 +7,48 @@ this at once by way of the fence. What is said and done is decided in `conversat
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any
 
 import structlog
 from pydantic import ValidationError
 from structlog.contextvars import bind_contextvars
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from function.notice import CallNotice
-from supervisor.agent import Agent
+from supervisor import taking
+from supervisor.agent import Handler
 from supervisor.call import Call
-from supervisor.claims import Claim, Claims
-from supervisor.control import Control
+from supervisor.claims import Claim
 from supervisor.conversation import Action, Answered, Conversation, Event, Expired, RunTool, Said, Send, Used
-from supervisor.errors import (
-    AttachError,
-    ControlError,
-    EventError,
-    NoticeError,
-    Operation,
-    SidebandClosed,
-    Verdict,
-    Where,
-    verdict,
-)
-from supervisor.records import CallRecord, EndReason, MemoryStore
-from supervisor.records.record import Segment
-from supervisor.sideband import Sideband, attach
-from supervisor.tools import error_output
+from supervisor.errors import EventError, NoticeError, SidebandClosed
+from supervisor.house import House
+from supervisor.outcome import CallOver, HandOver
+from supervisor.records import EndReason, Recording, Segment
+from supervisor.sideband import Sideband
+from supervisor.toolrunner import ToolRunner, left_behind
 
 log = structlog.get_logger()
 
-ACCEPT_SECONDS = 20.0  # a caller rarely lets it ring longer
-FIRST_ATTACH_SECONDS = {"sip": 10.0, "webrtc": 30.0}  # a 404 may mean "not yet" for this long (reference 3.3)
-REATTACH_SECONDS = 30.0  # after that another supervisor may have more luck
+CLAIM_SECONDS = 1.0  # how long the record may take before the call is served without it
 CONFIGURE_SECONDS = 5.0
+SILENCE_SECONDS = 4.0  # after an attach that may have missed something, before the model is asked to go on
+STABLE_SECONDS = 30.0  # a socket that lasted this long is not counted with the losses before it
+MOST_LOSSES = 8  # sockets lost one after the other, before another supervisor may try
 SETTLE_SECONDS = 5.0  # what running tools get when the call is over
-CONTROL_SECONDS = 15.0  # for hanging up and refusing: worth many tries, since an orphaned call is billed
-ATTACH_AFTER_REFUSAL_SECONDS = 2.0
+FLUSH_SECONDS = 1.0
+OVERLAP_SECONDS = 0.7  # how long a handed-over call is still listened to, unless its next owner is there sooner
+EXPIRING_SECONDS = 120.0  # before OpenAI's limit, when the agent is told
+HANDLER_SECONDS = 20.0
+PASS_ON_SECONDS = 2
+SETTLE_AGAIN_SECONDS = 30  # when the store was down at the end of a call
+SHORT_HOLD_SECONDS = 60.0  # a hold that ended this soon without a hand-over has failed
+MOST_FAILURES = {False: 3, True: 10}  # holds that failed one after the other, before and after the accept
+LAST_ATTEMPT = 45  # of the 50 that Pub/Sub makes: then a call that nobody can hold is ended instead of passed on
 SERVICE_UNAVAILABLE = 503
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """What all calls of this process share."""
-
-    agent: Agent
-    claims: Claims
-    control: Control
-    store: MemoryStore
-    websocket_base_url: str
-    bearer: str
-    user_agent: str
-
-
-class CallOver(Exception):
-    """The call has ended; carries the reason."""
-
-    def __init__(self, reason: EndReason) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
-
-
-class HandOver(Exception):
-    """This supervisor can't go on with the call; another may."""
 
 
 @dataclass(eq=False, slots=True)
@@ -84,159 +58,221 @@ class Holder:
     house: House
     claim: Claim
     conversation: Conversation = field(default_factory=Conversation)
-    _sideband: Sideband | None = field(default=None, init=False)
+    _notice: CallNotice = field(init=False)
+    _recording: Recording = field(init=False)
     _call: Call = field(init=False)
-    _record: CallRecord = field(init=False)
-    _tools: asyncio.TaskGroup = field(init=False)
-    _running: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _tools: ToolRunner = field(init=False)
+    _tasks: asyncio.TaskGroup = field(init=False)
+    _fence: asyncio.Timeout = field(init=False)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
-    _accept_refused: bool = field(default=False, init=False)
+    _sideband: Sideband | None = field(default=None, init=False)
+    _open: bool = field(default=False, init=False)
+    """Whether the fence can still end the holding."""
+    _begun: bool = field(default=False, init=False)
+    _running: bool = field(default=False, init=False)
+    _disputed: bool = field(default=False, init=False)
+    _uncertain: bool = field(default=False, init=False)
+    """Whether something may have been said or asked while nobody was attached."""
+    _next_owner_attached: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _ending: EndReason | None = field(default=None, init=False)
     """Why the call is about to end, when we know before its socket closes."""
 
     async def hold(self) -> None:
-        """Hold the call until it is over, or until the claim is lost.
+        """Hold the call until it is over, handed over, or lost with its claim.
 
         Raises:
             NoticeError: the message is not a CallNotice.
         """
         try:
-            async with asyncio.timeout(None) as fence:
-                self.claim.on_lost = lambda: fence.reschedule(asyncio.get_running_loop().time())
-                await self._hold()
+            async with asyncio.timeout(None) as self._fence:
+                self._open = True
+                self.claim.on_lost = self._let_go
+                try:
+                    if self.claim.may_write():
+                        await self._hold()
+                finally:
+                    self._open = False
         except TimeoutError:
-            if not fence.expired():
+            if not self._fence.expired():
                 raise
-            log.warning("call_dropped", reason="the claim was lost; its new owner goes on")
+            log.info("let_go", disputed=self._disputed)
+            if self._disputed:  # whoever gets the claim now raises the record's epoch
+                await self.house.claims.release([self.claim])
         finally:
             if self._sideband is not None:
                 self._sideband.abort()
 
-    async def _hold(self) -> None:
-        try:
-            notice = CallNotice.parse(self.claim.data)
-        except ValidationError as error:
-            raise NoticeError(
-                f"message {self.claim.message_id} is not a CallNotice: {error.error_count()} problems"
-            ) from error
-        bind_contextvars(call_id=notice.call_id)
-        self._record = await self.house.store.open(notice.call_id, self.claim.message_id)
-        if self._record.message_id != self.claim.message_id or self._record.end_reason:
-            log.info("notice_dropped", reason="the call is owned by another notice, or has ended")
-            await self.house.claims.ack(self.claim)
-            return
-        self._call = Call(notice, self, self._record.state)
-        log.info("claimed", delivery_attempt=self.claim.delivery_attempt, epoch=self._record.epoch)
-        try:
-            if notice.transport == "sip":
-                await self._accept()
-            await self._run()
-        except CallOver as over:
-            await self._settle(over.reason)
-        except HandOver as cause:
-            log.warning("handed_over", reason=str(cause))
-            await self.house.claims.release([self.claim], after_seconds=1)
+    def _let_go(self) -> None:
+        if self._open:
+            self._fence.reschedule(asyncio.get_running_loop().time())
 
-    # Accept and attach.
+    def _dispute(self) -> None:
+        self._disputed = True
+        self._let_go()
+
+    async def _hold(self) -> None:
+        self._read_notice()
+        recording = self._recording = await self.house.recorder.claim(
+            self._notice.call_id, self.claim.message_id, within_seconds=CLAIM_SECONDS
+        )
+        try:
+            if recording.record.message_id != self.claim.message_id or recording.record.end_reason:
+                await self._drop()
+                return
+            recording.on_stale = self._dispute
+            self._begin()
+            try:
+                await self._take()
+                await self._run()
+            except CallOver as over:
+                await self._settle(over.reason)
+            except HandOver as cause:
+                await self._pass_on(str(cause))
+        finally:
+            recording.on_stale = _nothing
+            recording.forget()
+
+    def _read_notice(self) -> None:
+        try:
+            self._notice = CallNotice.parse(self.claim.data)
+        except ValidationError as error:
+            problems = f"{error.error_count()} problems"
+            raise NoticeError(f"message {self.claim.message_id} is not a CallNotice: {problems}") from error
+        bind_contextvars(call_id=self._notice.call_id)
+
+    async def _drop(self) -> None:
+        """The notice is a duplicate, or comes after the end. Where the call has failed, it goes to the dead letters."""
+        reason = self._recording.record.end_reason
+        log.info("notice_dropped", end_reason=reason)
+        if reason is EndReason.FAILED:
+            await self.house.claims.release([self.claim])  # until Pub/Sub has tried often enough
+        else:
+            await self.house.claims.ack(self.claim)
+
+    def _begin(self) -> None:
+        """Read from the record how the last owner left, and write into it that we are the next."""
+        record, now = self._recording.record, time.time()
+        log.info("claimed", delivery_attempt=self.claim.delivery_attempt, epoch=record.epoch)
+        handed_over = record.handed_over_at is not None
+        if record.epoch > 1:
+            gap_seconds = now - (record.handed_over_at or 0)
+            self._uncertain = not handed_over or record.busy or gap_seconds > OVERLAP_SECONDS
+        failed = record.epoch > 1 and not handed_over and now - (record.claimed_at or now) < SHORT_HOLD_SECONDS
+        record.failures = record.failures + 1 if failed else 0
+        record.claimed_at, record.handed_over_at = now, None
+        record.heard_at = record.heard_at or self._notice.received_at
+        record.transport, record.delivery_attempt = self._notice.transport, self.claim.delivery_attempt
+        self._recording.changed()
+        self._call = Call(self._notice, self, record.state)
+        self._tools = ToolRunner(self.house.agent.tools, self._call, self.claim, self._recording, self._answer)
+        self._begun = True
 
     @property
     def _first_owner(self) -> bool:
-        """Whether nobody held this call before, by the record and , should it be gone, by Pub/Sub."""
-        return self._record.epoch == 1 and self.claim.delivery_attempt <= 1
+        """Whether nobody held this call before: by the record, or by Pub/Sub while the record is out of reach."""
+        if self._recording.provisional:
+            return self.claim.delivery_attempt <= 1
+        return self._recording.record.epoch == 1
 
-    async def _accept(self) -> None:
-        """Take the SIP call, unless an earlier owner did. Unless it is gone, the attach shows whether it lives."""
-        if self._record.accepted_at is not None:
-            return
-        try:
-            async for attempt in _retries("accept", ACCEPT_SECONDS):
-                with attempt:
-                    await self.house.control.accept(self._call.call_id, self.house.agent.accept_body())
-        except ControlError as error:
-            outcome = verdict("accept", error.status)
-            if outcome is Verdict.HAND_OVER:
-                raise HandOver(str(error)) from error
-            if outcome is Verdict.OVER and self._first_owner:
-                raise CallOver(EndReason.MISSED) from error
-            self._accept_refused = True
-            log.warning("accept_refused", status=error.status, code=error.code, error=str(error))
-        else:
-            log.info("accepted")
-            self._record.accepted_at = time.time()
-            await self.house.store.save(self._record)
+    # Take the call.
 
-    async def _attach(self) -> Sideband:
-        """Open a sideband; what follows when OpenAI refuses is in the table of `errors`."""
-        where: Where = "reattach" if self._record.attached_at else "attach"
-        within_seconds = REATTACH_SECONDS if where == "reattach" else FIRST_ATTACH_SECONDS[self._call.notice.transport]
-        if self._accept_refused:
-            within_seconds = ATTACH_AFTER_REFUSAL_SECONDS
-        house = self.house
-        try:
-            async for attempt in _retries(where, within_seconds):
-                with attempt:
-                    return await attach(
-                        house.websocket_base_url, self._call.call_id, bearer=house.bearer, user_agent=house.user_agent
-                    )
-        except AttachError as error:
-            if verdict(where, error.status) is Verdict.OVER:
-                raise CallOver(self._ending or EndReason.CALLER_HUNG_UP) from error
-            if error.status == HTTPStatus.NOT_FOUND:
-                raise CallOver(await self._give_up()) from error
-            raise HandOver(str(error)) from error
-        raise AssertionError("unreachable: the last try raises")
+    async def _take(self) -> None:
+        record = self._recording.record
+        if record.failures >= MOST_FAILURES[record.accepted_at is not None]:
+            log.error("call_given_up", failures=record.failures, last_error=record.last_error)
+            await self._refuse()
+            raise CallOver(EndReason.FAILED)
+        accepted = self._notice.transport != "sip" or await taking.accept(
+            self.house, record, first_owner=self._first_owner
+        )
+        self._recording.changed()
+        if record.attached_at is None:
+            self._sideband = await taking.open_sideband(self.house, self._notice, "attach", accepted=accepted)
+            if self._sideband is None:
+                await self._refuse()
+                raise CallOver(self._never_attached(accepted=accepted))
 
-    async def _give_up(self) -> EndReason:
-        """The call was never there to attach to: leave nobody ringing or talking to nobody."""
+    def _never_attached(self, *, accepted: bool) -> EndReason:
         if not self._first_owner:
             return EndReason.CALLER_HUNG_UP
-        if self._accept_refused:
-            await self._tell("reject", lambda: self.house.control.reject(self._call.call_id, SERVICE_UNAVAILABLE))
-            return EndReason.NOT_ACCEPTED
-        await self._tell("hangup", lambda: self.house.control.hangup(self._call.call_id))
-        return EndReason.NEVER_ATTACHED
+        return EndReason.NEVER_ATTACHED if accepted else EndReason.NOT_ACCEPTED
+
+    async def _refuse(self) -> None:
+        """Leave nobody ringing, and nobody talking to nobody."""
+        if self._notice.transport == "sip" and self._recording.record.accepted_at is None:
+            await taking.reject(self.house, self._notice.call_id, SERVICE_UNAVAILABLE)
+        else:
+            await taking.hang_up(self.house, self._notice.call_id)
 
     # Run.
 
     async def _run(self) -> None:
         """Stay attached until the call is over; tools run beside."""
-        async with asyncio.TaskGroup() as self._tools:
+        losses = 0
+        async with asyncio.TaskGroup() as self._tasks:
+            self._running = True
             try:
-                while True:
+                await self._perform(self.conversation.restore(left_behind(self._recording.record.journal)))
+                while losses < MOST_LOSSES:
+                    started = time.monotonic()
                     await self._stay_attached()
-            except (CallOver, HandOver) as outcome:
-                ended = outcome  # raised outside, since a task group would wrap it
-            await self._finish_tools()
-        raise ended
+                    losses = losses + 1 if time.monotonic() - started < STABLE_SECONDS else 1
+                    await asyncio.sleep(_backoff_seconds(losses))
+                outcome: CallOver | HandOver = HandOver(f"{losses} sockets were lost one after the other")
+            except (CallOver, HandOver) as raised:
+                outcome = raised  # raised again outside, since a task group would wrap it
+            self._recording.record.transcript_cut = isinstance(outcome, CallOver) and self.conversation.busy
+            await self._tools.finish(SETTLE_SECONDS)
+            self._running = False
+        raise outcome
 
     async def _stay_attached(self) -> None:
         """Attach, configure, greet if nobody did, and follow the conversation until the socket is lost."""
-        sideband = self._sideband = await self._attach()
-        log.info("attached", again=self._record.attached_at is not None)
+        record = self._recording.record
+        sideband = self._sideband or await self._reattach()
+        self._sideband = sideband
+        log.info("attached", again=record.attached_at is not None)
+        record.attached_at = record.attached_at or time.time()
+        self._recording.changed()
         try:
-            self._record.attached_at = self._record.attached_at or time.time()
-            await self.house.store.save(self._record)
             await self._configure(sideband)
             await self._perform(self.conversation.attached())
             await self._greet()
+            if self._uncertain:
+                self._tasks.create_task(self._break_silence(), name="break the silence")
             while True:
                 await self._receive(sideband)
         except SidebandClosed as closed:
             log.info("sideband_closed", code=closed.code, reason=closed.reason)
+            self._uncertain = self.conversation.busy
         finally:
             self._sideband = None
             sideband.abort()
 
+    async def _reattach(self) -> Sideband:
+        """Attach again; that OpenAI no longer knows the call means that it is over."""
+        if not self.claim.may_write():
+            raise HandOver("the next owner attaches")
+        try:
+            sideband = await taking.open_sideband(self.house, self._notice, "reattach", accepted=True)
+        except CallOver as over:
+            raise CallOver(self._ending or over.reason) from over
+        if self._ending is EndReason.AGENT_HUNG_UP:
+            await taking.hang_up(self.house, self._notice.call_id)
+        if sideband is None:
+            raise CallOver(self._ending or EndReason.CALLER_HUNG_UP)
+        return sideband
+
     async def _configure(self, sideband: Sideband) -> None:
         """Send the session and wait for its echo, which alone proves a live call (reference 2.1, 3.4)."""
-        await self.send(
-            {"type": "session.update", "event_id": "sb_configure", "session": self.house.agent.update_body()}
-        )
+        session = self.house.agent.update_body()
+        await self.send({"type": "session.update", "event_id": "sb_configure", "session": session})
         try:
             async with asyncio.timeout(CONFIGURE_SECONDS):
                 while True:
                     event = await self._receive(sideband)
                     if event.get("type") == "session.updated":
+                        self._recording.record.expires_at = (event.get("session") or {}).get("expires_at")
                         return
                     error = event.get("error") or {}
                     if event.get("type") == "error" and error.get("event_id") == "sb_configure":
@@ -246,13 +282,24 @@ class Holder:
             log.warning("session_not_confirmed", within_seconds=CONFIGURE_SECONDS)
 
     async def _greet(self) -> None:
-        greeting = self.house.agent.greeting
-        if greeting is None or self._record.greeted_at is not None or not self._first_owner:
+        """Greet, once in the call's life: that it is done is written before, so that no later owner does it again."""
+        record, greeting = self._recording.record, self.house.agent.greeting
+        if greeting is None or record.greeted_at is not None:
             return
-        self._record.greeted_at = time.time()
-        await self.house.store.save(self._record)  # before the greeting, so that no later owner greets again
-        await self._perform(self.conversation.respond({"instructions": greeting}))
-        log.info("greeted")
+        record.greeted_at = time.time()
+        self._recording.changed()
+        durable = await self._recording.flush(FLUSH_SECONDS)
+        if durable or self.claim.delivery_attempt <= 1:
+            await self._perform(self.conversation.respond({"instructions": greeting}))
+            log.info("greeted")
+
+    async def _break_silence(self) -> None:
+        """What was asked while nobody was attached is not replayed (reference 3.4): if all is silent, ask to go on."""
+        self._uncertain = False
+        await asyncio.sleep(SILENCE_SECONDS)
+        if not self.conversation.alive:
+            log.info("silence_broken")
+            await self._perform(self.conversation.break_silence())
 
     async def _receive(self, sideband: Sideband) -> Event:
         event = await sideband.receive()
@@ -260,9 +307,11 @@ class Holder:
             actions = self.conversation.receive(event)
         except EventError:
             log.exception("event_left_out")
-        else:
-            if actions:
-                await self._perform(actions)
+            return event
+        if actions:
+            await self._perform(actions)
+        elif self.claim.lost and event.get("type") == "session.updated":
+            self._next_owner_attached.set()
         return event
 
     async def _perform(self, actions: Sequence[Action]) -> None:
@@ -273,15 +322,13 @@ class Holder:
                     case Send(event):
                         await self.send(event)
                     case RunTool():
-                        task = self._tools.create_task(self._run_tool(action), name=f"tool {action.tool_call_id}")
-                        self._running.add(task)
-                        task.add_done_callback(self._running.discard)
+                        self._tools.start(action, self._tasks)
                     case Said(item_id, role, text):
-                        self._record.transcript.append(Segment(item_id=item_id, role=role, text=text))
+                        self._recording.said(Segment(item_id=item_id, role=role, text=text, at=time.time()))
+                    case Answered(tool_call_id):
+                        self._tools.confirm(tool_call_id)
                     case Expired():
                         self._ending = EndReason.SESSION_EXPIRED
-                    case Answered(tool_call_id):
-                        log.debug("tool_answered", tool_call_id=tool_call_id)
                     case Used():
                         pass
 
@@ -295,27 +342,30 @@ class Holder:
         try:
             await self._sideband.send(event)
         except SidebandClosed as closed:
-            log.info(
-                "not_written", type=event["type"], code=closed.code
-            )  # the reader sees the same, and attaches again
+            log.info("not_written", type=event["type"], code=closed.code)  # the reader sees it too, and attaches again
 
-    async def _run_tool(self, action: RunTool) -> None:
-        started = time.monotonic()
-        tool = self.house.agent.tools.get(action.name)
-        if tool is None:
-            output = error_output(f"There is no tool named {action.name}.")
-        else:
-            output = await tool.run(self._call, action.arguments)
-        log.info("tool_finished", tool=action.name, ms=round((time.monotonic() - started) * 1000))
-        await self._perform(self.conversation.tool_finished(action.tool_call_id, output))
+    async def _answer(self, tool_call_id: str, output: str) -> None:
+        await self._perform(self.conversation.tool_finished(tool_call_id, output))
 
-    async def _finish_tools(self) -> None:
-        """Let running tools finish, bounded, since the caller is gone but what they do in the world is not."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=SETTLE_SECONDS)
-        for task in self._running:
-            log.warning("tool_cancelled", task=task.get_name(), reason="the call is over")
-            task.cancel()
+    def tick(self, now: float) -> None:
+        """Do what is due; called about once a second with the Unix time."""
+        record = self._recording.record if self._running else None
+        if record and record.expires_at and not record.expiring_told and now >= record.expires_at - EXPIRING_SECONDS:
+            record.expiring_told = True
+            self._recording.changed()
+            for handler in self.house.agent.expiring_handlers:
+                self._tasks.create_task(self._handle(handler), name="on_expiring")
+
+    async def _handle(self, handler: Handler) -> None:
+        """Run a handler of the agent, bounded; what goes wrong in it stays in it."""
+        try:
+            async with asyncio.timeout(HANDLER_SECONDS):
+                await handler(self._call)
+        except TimeoutError:
+            log.warning("handler_timed_out", handler=handler.__name__, timeout_seconds=HANDLER_SECONDS)
+        except Exception:  # users' code may raise anything; the call goes on
+            log.exception("handler_failed", handler=handler.__name__)
+        self._recording.changed()
 
     # End.
 
@@ -323,36 +373,69 @@ class Holder:
         """End the call. Terminal: later requests change nothing."""
         if self._ending is None:
             self._ending = EndReason.AGENT_HUNG_UP
-            await self._tell("hangup", lambda: self.house.control.hangup(self._call.call_id))
+            await taking.hang_up(self.house, self._notice.call_id)
+
+    async def hand_over(self, tools_seconds: float) -> None:
+        """Let another supervisor have the call, so that neither the caller nor the model notices.
+
+        Running tools get some seconds to finish; new tool calls are written down for the next owner. After that the
+        claim goes back, nothing more is written, and the call is only listened to until the next owner is attached.
+        """
+        if self._begun:
+            self._tools.draining = True
+            await self._tools.finish(tools_seconds)
+            await self._leave(busy=self.conversation.busy)
+        await self.house.claims.release([self.claim])
+        if self._running:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(OVERLAP_SECONDS):
+                    await self._next_owner_attached.wait()
+        self._let_go()
+
+    async def _pass_on(self, cause: str) -> None:
+        """This supervisor can't hold the call; another may, and the last one that may try ends it."""
+        if not self.claim.may_write():
+            return
+        if self.claim.delivery_attempt >= LAST_ATTEMPT:
+            log.error("call_given_up", delivery_attempt=self.claim.delivery_attempt, cause=cause)
+            await self._refuse()
+            await self._settle(EndReason.UNREACHABLE)
+            return
+        log.warning("passed_on", cause=cause)
+        self._recording.record.last_error = cause
+        await self._leave(busy=True)
+        await self.house.claims.release([self.claim], after_seconds=PASS_ON_SECONDS)
+
+    async def _leave(self, *, busy: bool) -> None:
+        """Write down for the next owner how we leave the call."""
+        record = self._recording.record
+        record.handed_over_at, record.busy = time.time(), busy
+        self._recording.on_stale = _nothing
+        self._recording.changed()
+        await self._recording.flush(FLUSH_SECONDS)
 
     async def _settle(self, reason: EndReason) -> None:
         """Write the end first and ack second: a crash in between costs one more claim, never the record."""
-        self._record.end_reason = reason
-        self._record.ended_at = time.time()
-        await self.house.store.save(self._record)
-        await self.house.claims.ack(self.claim)
+        if not self.claim.may_write():
+            return  # whoever owns the call now will find the same
+        record = self._recording.record
+        record.end_reason, record.ended_at = reason, time.time()
+        self._recording.changed()
+        if not await self._recording.flush(SETTLE_SECONDS):
+            log.error("end_not_written", reason=reason.value, action="the notice comes again, to write it then")
+            await self.house.claims.release([self.claim], after_seconds=SETTLE_AGAIN_SECONDS)
+            return
+        if reason is EndReason.FAILED:
+            await self.house.claims.release([self.claim])  # Pub/Sub moves it to the dead letters, by and by
+        else:
+            await self.house.claims.ack(self.claim)
         log.info("ended", reason=reason.value)
 
-    async def _tell(self, operation: Operation, request: Callable[[], Awaitable[None]]) -> None:
-        """Ask OpenAI to end the call, again if need be; that it is gone already is success."""
-        try:
-            async for attempt in _retries(operation, CONTROL_SECONDS):
-                with attempt:
-                    await request()
-        except ControlError as error:
-            if verdict(operation, error.status) is not Verdict.OVER:
-                log.error("control_failed", operation=operation, error=str(error))
+
+def _nothing() -> None:
+    """What a claim or a record calls when nobody holds the call any more."""
 
 
-def _retries(where: Where, within_seconds: float) -> AsyncRetrying:
-    """Try again with jittered back-off, for as long as the table of `errors` says so and there is time."""
-    return AsyncRetrying(
-        retry=retry_if_exception(
-            lambda error: (
-                isinstance(error, AttachError | ControlError) and verdict(where, error.status) is Verdict.RETRY
-            )
-        ),
-        wait=wait_random_exponential(multiplier=0.1, max=2.0),
-        stop=stop_after_delay(within_seconds),
-        reraise=True,
-    )
+def _backoff_seconds(losses: int) -> float:
+    """Full-jitter back-off: at most 0.1 s after the first loss, doubled with each further one, and at most 5 s."""
+    return random.uniform(0, min(5.0, 0.05 * 2**losses))  # noqa: S311 - jitter, not a secret

@@ -35,8 +35,9 @@ class Settings(BaseSettings):
     """How many calls this process holds at once."""
     lease_seconds: int = Field(default=15, ge=10, le=600)
     """How long a claim lives without renewal, and so how long a crash leaves a call alone."""
-    records: str = Field(default="memory:", pattern="^memory:$")
-    """Where call records are kept: `memory:`, which does not outlive the process."""
+    records: str = Field(default="sqlite:sideband.sqlite", pattern="^(sqlite:.+|firestore:.*)$")
+    """Where call records are kept: `sqlite:PATH`, for the processes of one machine, or `firestore:` or
+    `firestore:DATABASE`."""
     handover_seconds: float = Field(default=8, gt=0, le=600)
     """Time from SIGTERM to exit; Cloud Run kills after 10 s."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 
 import structlog
 from google.api_core.exceptions import GoogleAPICallError
@@ -12,16 +13,19 @@ from structlog.contextvars import bind_contextvars
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from supervisor.agent import Agent
-from supervisor.claims import Claim, Claims, subscriber
+from supervisor.claims import Claims, subscriber
 from supervisor.control import Control
 from supervisor.errors import NoticeError
-from supervisor.holder import Holder, House
-from supervisor.records import MemoryStore
+from supervisor.holder import Holder
+from supervisor.house import House
+from supervisor.records import Recorder, open_store
 from supervisor.settings import Settings
 
 log = structlog.get_logger()
 
-FAILED_NOTICE_SECONDS = 10  # before a notice that could not be handled comes again
+TOOLS_SHARE = 0.5  # of the time to hand over, for tools that run
+RECORDS_SECONDS = 1.0  # for what the records still lack at the end
+FAILED_NOTICE_SECONDS = 1  # before a notice that could not be handled comes again
 
 
 async def supervise(settings: Settings, agent: Agent, stop: asyncio.Event) -> None:
@@ -37,7 +41,7 @@ async def supervise(settings: Settings, agent: Agent, stop: asyncio.Event) -> No
         agent=agent,
         claims=Claims(client, settings.subscription_path, lease_seconds=settings.lease_seconds),
         control=control,
-        store=MemoryStore(),
+        recorder=Recorder(open_store(settings.records, project=settings.google_cloud_project)),
         websocket_base_url=settings.websocket_base_url,
         bearer=api_key,
         user_agent=user_agent,
@@ -55,29 +59,47 @@ class Supervisor:
     def __init__(self, house: House, max_calls: int) -> None:
         self._house = house
         self._max_calls = max_calls
-        self._calls: set[asyncio.Task[None]] = set()
+        self._holders: dict[Holder, asyncio.Task[None]] = {}
         self._slot_freed = asyncio.Event()
 
     async def run(self, stop: asyncio.Event, handover_seconds: float) -> None:
         """Claim, hold and renew until `stop` is set, then hand over."""
         async with asyncio.TaskGroup() as group:
-            renewing = group.create_task(self._house.claims.renew_forever(), name="renew leases")
+            beside = [
+                group.create_task(self._house.claims.renew_forever(), name="renew leases"),
+                group.create_task(self._house.recorder.run(), name="write records"),
+                group.create_task(self._tick_forever(), name="tick"),
+            ]
             claiming = group.create_task(self._claim(group, stop), name="claim calls")
             log.info("started", max_calls=self._max_calls)
             await stop.wait()
-            log.info("stopping", calls=len(self._calls))
+            log.info("stopping", calls=len(self._holders))
             self._slot_freed.set()
             try:
                 async with asyncio.timeout(handover_seconds):
-                    await self._house.claims.release_all()
-                    for call in self._calls:
-                        call.cancel()
+                    await self._hand_over(handover_seconds * TOOLS_SHARE)
                     await asyncio.wait([claiming])
             except TimeoutError:
                 log.warning("stop_timed_out", reason="what is still claimed goes to others when its lease runs out")
                 claiming.cancel()
-            renewing.cancel()
+            for task in (*beside, *self._holders.values()):
+                task.cancel()
+        await self._house.recorder.close(RECORDS_SECONDS)
         log.info("stopped")
+
+    async def _hand_over(self, tools_seconds: float) -> None:
+        """Hand over every call, all at once."""
+        async with asyncio.TaskGroup() as group:
+            for holder in self._holders:
+                group.create_task(holder.hand_over(tools_seconds), name="hand over")
+
+    async def _tick_forever(self) -> None:
+        """One wheel for what is due in any call."""
+        while True:
+            await asyncio.sleep(1)
+            now = time.time()
+            for holder in self._holders:
+                holder.tick(now)
 
     async def _claim(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         """Pull as many notices as there are free slots, and never more, until `stop` is set.
@@ -86,7 +108,7 @@ class Supervisor:
         given back at once.
         """
         while not stop.is_set():
-            free = self._max_calls - len(self._calls)
+            free = self._max_calls - len(self._holders)
             if free <= 0:
                 self._slot_freed.clear()
                 await self._slot_freed.wait()
@@ -98,25 +120,24 @@ class Supervisor:
                 await self._house.claims.release(claims)
                 return
             for claim in claims:
-                task = group.create_task(self._hold(claim), name=f"call of message {claim.message_id}")
-                self._calls.add(task)
-                task.add_done_callback(self._let_go)
+                holder = Holder(self._house, claim)
+                self._holders[holder] = group.create_task(self._hold(holder), name=f"message {claim.message_id}")
 
-    def _let_go(self, task: asyncio.Task[None]) -> None:
-        self._calls.discard(task)
-        self._slot_freed.set()
-
-    async def _hold(self, claim: Claim) -> None:
+    async def _hold(self, holder: Holder) -> None:
         """Hold one call; whatever goes wrong with it stays with it."""
+        claim = holder.claim
         bind_contextvars(message_id=claim.message_id)
         try:
-            await Holder(self._house, claim).hold()
+            await holder.hold()
         except NoticeError as error:
-            log.error("notice_unreadable", error=str(error))
+            log.error("notice_unreadable", error=str(error), action="after 50 attempts it is a dead letter")
             await self._house.claims.release([claim], after_seconds=FAILED_NOTICE_SECONDS)
         except Exception:  # a bug in one call must not end the others
             log.exception("call_failed", action="the notice will be delivered again")
             await self._house.claims.release([claim], after_seconds=FAILED_NOTICE_SECONDS)
+        finally:
+            del self._holders[holder]
+            self._slot_freed.set()
 
 
 def _until_pubsub_answers() -> AsyncRetrying:

@@ -1,6 +1,18 @@
-"""The record of each call, and the stores that keep it."""
+"""The record of each call, the stores that keep it, and the recorder that writes it behind."""
 
-from supervisor.records.memory import MemoryStore
-from supervisor.records.record import CallRecord, EndReason
+from supervisor.records.record import CallRecord, EndReason, JournalEntry, Segment
+from supervisor.records.recorder import Recorder, Recording
+from supervisor.records.store import Store, StoreError, Write, open_store
 
-__all__ = ["CallRecord", "EndReason", "MemoryStore"]
+__all__ = [
+    "CallRecord",
+    "EndReason",
+    "JournalEntry",
+    "Recorder",
+    "Recording",
+    "Segment",
+    "Store",
+    "StoreError",
+    "Write",
+    "open_store",
+]

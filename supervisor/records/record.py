@@ -1,4 +1,4 @@
-"""What is kept of a call, so that another process can go on with it."""
+"""What is kept of a call, so that another process can go on with it, and people can read it afterwards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class EndReason(StrEnum):
     """Why a call ended; each record gets exactly one."""
 
     CALLER_HUNG_UP = "caller_hung_up"
-    """The sideband closed and OpenAI no longer knows the call; nobody on our side had asked for that."""
+    """OpenAI no longer knows the call, and nobody on our side had asked for that."""
     AGENT_HUNG_UP = "agent_hung_up"
     MISSED = "missed"
     """The caller was gone before the call was accepted."""
@@ -22,6 +22,26 @@ class EndReason(StrEnum):
     """Accepted, but no sideband could be attached in time."""
     SESSION_EXPIRED = "session_expired"
     """OpenAI's limit of 60 minutes."""
+    UNREACHABLE = "unreachable"
+    """No supervisor could attach to it any more, so it was hung up."""
+    FAILED = "failed"
+    """Handling it failed again and again; the notice is among the dead letters, and `last_error` says more."""
+
+
+class JournalEntry(BaseModel):
+    """One tool call: what was asked, whether it started, what came of it, and whether OpenAI has the output."""
+
+    tool_call_id: str
+    name: str
+    arguments: str
+    """JSON as the model wrote it."""
+    idempotent: bool = False
+    started_at: float | None = None
+    finished_at: float | None = None
+    outcome: str | None = None
+    """The output for the model."""
+    confirmed: bool = False
+    """Whether OpenAI has shown the output in the conversation."""
 
 
 class Segment(BaseModel):
@@ -30,20 +50,51 @@ class Segment(BaseModel):
     item_id: str
     role: Literal["caller", "agent"]
     text: str
+    at: float
 
 
 class CallRecord(BaseModel):
-    """One call. Times are Unix seconds."""
+    """One call. Times are Unix seconds.
+
+    A store keeps the journal and the transcript apart from the rest, the head, so that a change costs what it changes.
+    """
 
     call_id: str
     message_id: str
     """The Pub/Sub message that owns the call; a notice under another id is a duplicate."""
     epoch: int = 1
     """Raised by each claim; a write with an older epoch is refused."""
+    transport: Literal["sip", "webrtc"] = "sip"
+    delivery_attempt: int = 1
+    heard_at: float | None = None
+    claimed_at: float | None = None
+    """When the present owner claimed it."""
     accepted_at: float | None = None
     attached_at: float | None = None
     greeted_at: float | None = None
+    handed_over_at: float | None = None
+    """When the last owner gave it to the next; None while it is held, and after a crash."""
     ended_at: float | None = None
     end_reason: EndReason | None = None
+    busy: bool = False
+    """Whether a word or an answer was on its way when it was handed over."""
+    failures: int = 0
+    """Holds that failed, one after the other."""
+    last_error: str | None = None
+    expires_at: float | None = None
+    """When OpenAI ends the session."""
+    expiring_told: bool = False
+    transcript_cut: bool = False
+    """Whether the call ended in the middle of a word or an answer."""
+    transcript_lost: int = 0
+    """Pieces of the transcript that could not be kept, since the store was down for too long."""
     state: dict[str, Any] = Field(default_factory=dict)
+    """The agent's own JSON."""
+    journal: dict[str, JournalEntry] = Field(default_factory=dict)
+    """By tool call id, in the order in which they were asked."""
     transcript: list[Segment] = Field(default_factory=list)
+    """While a call is held, only what is new; a store reads it whole."""
+
+    def head(self) -> bytes:
+        """All but the journal and the transcript, as JSON."""
+        return self.model_dump_json(exclude={"journal", "transcript"}).encode()

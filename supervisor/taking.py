@@ -1,0 +1,93 @@
+"""Taking a call at OpenAI, and letting go of it: accept, attach, refuse, hang up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+import structlog
+
+from function.notice import CallNotice
+from supervisor.errors import AttachError, ControlError, Operation, Verdict, Where, verdict
+from supervisor.house import House
+from supervisor.insist import insist
+from supervisor.outcome import CallOver, HandOver
+from supervisor.records import CallRecord, EndReason
+from supervisor.sideband import Sideband, attach
+
+log = structlog.get_logger()
+
+ACCEPT_SECONDS = 20.0  # a caller rarely lets it ring longer
+FIRST_ATTACH_SECONDS = {"sip": 10.0, "webrtc": 30.0}  # a 404 may mean "not yet" for this long (reference 3.3)
+ATTACH_AFTER_REFUSAL_SECONDS = 2.0
+REATTACH_SECONDS = 30.0  # after that another supervisor may have more luck
+CONTROL_SECONDS = 15.0  # for hanging up and refusing: worth many tries, since an orphaned call is billed
+
+
+async def accept(house: House, record: CallRecord, *, first_owner: bool) -> bool:
+    """Take a SIP call, unless the record says that an earlier owner did. False when OpenAI refused.
+
+    A refusal may mean that it was accepted before, so the attach that follows shows whether the call lives.
+
+    Raises:
+        CallOver: the caller was gone before.
+        HandOver: this process may not, or can't, accept calls.
+    """
+    if record.accepted_at is not None:
+        return True
+    try:
+        await insist("accept", ACCEPT_SECONDS, lambda: house.control.accept(record.call_id, house.agent.accept_body()))
+    except ControlError as error:
+        match verdict("accept", error.status):
+            case Verdict.OVER if first_owner:
+                raise CallOver(EndReason.MISSED) from error
+            case Verdict.HAND_OVER | Verdict.RETRY:
+                raise HandOver(str(error)) from error
+        log.warning("accept_refused", error=str(error))
+        return False
+    log.info("accepted")
+    record.accepted_at = time.time()
+    return True
+
+
+async def open_sideband(house: House, notice: CallNotice, where: Where, *, accepted: bool) -> Sideband | None:
+    """Attach to a call; None when there is nothing to attach to, and never was.
+
+    Raises:
+        CallOver: the call has ended.
+        HandOver: this process can't attach.
+    """
+    within_seconds = REATTACH_SECONDS if where == "reattach" else FIRST_ATTACH_SECONDS[notice.transport]
+    if not accepted:
+        within_seconds = ATTACH_AFTER_REFUSAL_SECONDS
+    try:
+        return await insist(where, within_seconds, lambda: _attach(house, notice))
+    except AttachError as error:
+        if verdict(where, error.status) is Verdict.OVER:
+            raise CallOver(EndReason.CALLER_HUNG_UP) from error
+        if error.status == HTTPStatus.NOT_FOUND:
+            return None
+        raise HandOver(str(error)) from error
+
+
+async def _attach(house: House, notice: CallNotice) -> Sideband:
+    return await attach(house.websocket_base_url, notice.call_id, bearer=house.bearer, user_agent=house.user_agent)
+
+
+async def reject(house: House, call_id: str, status_code: int) -> None:
+    """Refuse a ringing call with a SIP status code; that it is gone already is success."""
+    await _tell("reject", call_id, lambda: house.control.reject(call_id, status_code))
+
+
+async def hang_up(house: House, call_id: str) -> None:
+    """End a call; that it is gone already is success."""
+    await _tell("hangup", call_id, lambda: house.control.hangup(call_id))
+
+
+async def _tell(operation: Operation, call_id: str, request: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await insist(operation, CONTROL_SECONDS, request)
+    except ControlError as error:
+        if verdict(operation, error.status) is not Verdict.OVER:
+            log.error("control_failed", operation=operation, call_id=call_id, error=str(error))

@@ -1,0 +1,125 @@
+"""Running a call's tools, with the journal before and after, so that no crash makes a side effect happen twice.
+
+A tool starts when its journal entry is durable and the claim is still ours; its output is sent when its outcome is
+durable. Whoever owns the call next reads there what was started, what came of it, and what OpenAI has shown to have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from supervisor.call import Call, running_tool_call
+from supervisor.claims import Claim
+from supervisor.conversation import RunTool, ToolCall
+from supervisor.records import JournalEntry, Recording
+from supervisor.tools import Tool, error_output
+
+log = structlog.get_logger()
+
+JOURNAL_SECONDS = 3.0  # how long a tool waits for the store before the model is told that it is unavailable
+
+UNAVAILABLE = error_output("The service is unavailable at the moment. Nothing was done.")
+UNKNOWN = error_output("The outcome is unknown: it may or may not have been done. Do not try again without checking.")
+
+
+@dataclass(eq=False, slots=True)
+class ToolRunner:
+    """Runs the tools of one call, beside the reader of its sideband."""
+
+    tools: Mapping[str, Tool]
+    call: Call
+    claim: Claim
+    recording: Recording
+    answer: Callable[[str, str], Awaitable[None]]
+    """Takes a tool call's id and its output, for the model."""
+    draining: bool = False
+    """Whether new tool calls are only written down, for the next owner to run."""
+    _running: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+
+    def start(self, action: RunTool, group: asyncio.TaskGroup) -> None:
+        """Run a tool in a task of the group; while draining, only write it down."""
+        entry = self.recording.record.journal.get(action.tool_call_id) or JournalEntry(
+            tool_call_id=action.tool_call_id,
+            name=action.name,
+            arguments=action.arguments,
+            idempotent=action.name in self.tools and self.tools[action.name].idempotent,
+        )
+        if self.draining:
+            self.recording.journal(entry)
+            return
+        task = group.create_task(self._run(entry), name=f"tool call {action.tool_call_id}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    def confirm(self, tool_call_id: str) -> None:
+        """OpenAI has shown that it has the output."""
+        if entry := self.recording.record.journal.get(tool_call_id):
+            entry.confirmed = True
+            self.recording.journal(entry)
+
+    async def finish(self, within_seconds: float) -> None:
+        """Let running tools finish, and cancel those that take too long: their outcome stays unknown."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=within_seconds)
+        late = list(self._running)
+        for task in late:
+            log.warning("tool_cancelled", task=task.get_name(), after_seconds=within_seconds)
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+
+    async def _run(self, entry: JournalEntry) -> None:
+        running_tool_call.set(entry.tool_call_id)
+        output = await self._outcome(entry)
+        if output is None:
+            return
+        entry.outcome, entry.finished_at = output, time.time()
+        self.recording.journal(entry)
+        self.recording.changed()  # the agent's state may have changed
+        # Should the store be down, the output goes all the same: a second one has the same id, and OpenAI refuses it.
+        await self.recording.flush(JOURNAL_SECONDS)
+        await self.answer(entry.tool_call_id, output)
+
+    async def _outcome(self, entry: JournalEntry) -> str | None:
+        """Run the tool; None when it must not run, since the call is no longer ours."""
+        tool = self.tools.get(entry.name)
+        if tool is None:
+            return error_output(f"There is no tool named {entry.name}.")
+        entry.started_at = time.time()
+        self.recording.journal(entry)
+        durable = await self.recording.flush(JOURNAL_SECONDS)
+        if not self.claim.may_write():
+            return None
+        if not durable and not tool.idempotent:
+            log.error("tool_not_run", tool=tool.name, reason="its journal entry could not be written")
+            return UNAVAILABLE
+        output = await tool.run(self.call, entry.arguments)
+        log.info("tool_finished", tool=tool.name, ms=round((time.time() - entry.started_at) * 1000))
+        return output
+
+
+def left_behind(journal: Mapping[str, JournalEntry]) -> dict[str, ToolCall]:
+    """What an earlier owner left, as the conversation takes it over (design, I2 and I3).
+
+    A tool that never started, or that is idempotent, is run again. Of any other the outcome is unknown, and the
+    model is told so.
+    """
+    calls = {}
+    for entry in journal.values():
+        may_run = entry.started_at is None or entry.idempotent
+        maybe_sent = entry.outcome is not None
+        if entry.outcome is None and not may_run:
+            entry.outcome = UNKNOWN
+        calls[entry.tool_call_id] = ToolCall(
+            name=entry.name,
+            arguments=entry.arguments,
+            output=entry.outcome,
+            confirmed=entry.confirmed,
+            maybe_sent=maybe_sent,
+        )
+    return calls
