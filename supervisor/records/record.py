@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -95,6 +97,19 @@ class CallRecord(BaseModel):
     transcript: list[Segment] = Field(default_factory=list)
     """While a call is held, only what is new; a store reads it whole."""
 
-    def head(self) -> bytes:
-        """All but the journal and the transcript, as JSON."""
-        return self.model_dump_json(exclude={"journal", "transcript"}).encode()
+    def head(self) -> str:
+        """All but the journal and the transcript, as JSON.
+
+        Raises:
+            ValueError: the agent has put something into its state that JSON does not know.
+        """
+        return self.model_dump_json(exclude={"journal", "transcript"})
+
+    @classmethod
+    def assemble(cls, head: str, journal: Iterable[str] = (), transcript: Iterable[str] = ()) -> CallRecord:
+        """A record from the JSON of its parts, in their order."""
+        entries = [JournalEntry.model_validate_json(entry) for entry in journal]
+        record = cls.model_validate(json.loads(head))  # the faster parsers bound the depth and size of numbers
+        record.journal = {entry.tool_call_id: entry for entry in entries}
+        record.transcript = [Segment.model_validate_json(segment) for segment in transcript]
+        return record
