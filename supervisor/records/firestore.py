@@ -31,7 +31,6 @@ log = structlog.get_logger()
 
 OPERATION_SECONDS = 3.0
 AT_ONCE = 64  # operations under way
-TRIES = 10  # when others change the same record at the same moment
 MOST_BYTES = 9 * 1024 * 1024  # in a change; Firestore's limit for a request is 10 MiB, and 1 MiB for a document
 MOST_KNOWN = 10_000  # update times, each of which saves a read
 _EPOCH = 2**32  # positions in each
@@ -62,17 +61,20 @@ class FirestoreStore:
     async def claim(self, call_id: str, message_id: str) -> CallRecord:
         """See `Store.claim`."""
         async with self._operation():
-            for _ in range(TRIES):
-                record, updated = await self._read(call_id)
-                if record is None:
+            while True:
+                head = await self._head(call_id).get(timeout=OPERATION_SECONDS)
+                if not head.exists:
                     record = CallRecord(call_id=call_id, message_id=message_id)
-                elif record.message_id != message_id or record.end_reason:
-                    return record
-                else:
+                    if await self._commit(Change.of(record), None):
+                        return record
+                    continue
+                record = CallRecord.of_head(head.get("head"))
+                ours = record.message_id == message_id and not record.end_reason
+                if ours:
                     record.epoch += 1
-                if await self._commit(Change.of(record), updated):
-                    return record
-            raise StoreError(f"Firestore: {TRIES} others claimed call {call_id} at the same moment")
+                if not ours or await self._commit(Change.of(record), head.update_time):
+                    # The last owner is shut out by now, so this is all of its journal.
+                    return record.with_parts(await self._parts(call_id, "journal", "entry"))
 
     async def write(self, changes: Sequence[Change]) -> list[Fate]:
         """See `Store.write`."""
@@ -81,8 +83,12 @@ class FirestoreStore:
     async def read(self, call_id: str) -> CallRecord | None:
         """See `Store.read`."""
         async with self._operation():
-            record, _ = await self._read(call_id, whole=True)
-            return record
+            head = await self._head(call_id).get(timeout=OPERATION_SECONDS)
+            if not head.exists:
+                return None
+            journal = await self._parts(call_id, "journal", "entry")
+            transcript = await self._parts(call_id, "transcript", "segment")
+            return CallRecord.of_head(head.get("head")).with_parts(journal, transcript)
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -93,28 +99,16 @@ class FirestoreStore:
             return _refuse(change, f"it is larger than {MOST_BYTES} bytes")
         async with self._operation():
             updated = self._updated.get((change.call_id, change.epoch))
-            for _ in range(TRIES):
-                if updated is None:
+            try:
+                while updated is None or not await self._commit(change, updated):
+                    # Not known, or no longer: another has claimed, or a commit of ours that was in doubt came through.
                     head = await self._head(change.call_id).get(["epoch"], timeout=OPERATION_SECONDS)
                     if not head.exists or head.get("epoch") != change.epoch:
                         return Fate.STALE
                     updated = head.update_time
-                try:
-                    if await self._commit(change, updated):
-                        return Fate.KEPT
-                except InvalidArgument as error:
-                    return _refuse(change, error.message)
-                updated = None  # somebody has claimed the call, or an earlier commit of ours came through after all
-            raise StoreError(f"Firestore: call {change.call_id} was changed {TRIES} times at the same moment")
-
-    async def _read(self, call_id: str, *, whole: bool = False) -> tuple[CallRecord | None, datetime | None]:
-        """A record, and when its head was last updated."""
-        head = await self._head(call_id).get(timeout=OPERATION_SECONDS)
-        if not head.exists:
-            return None, None
-        journal = await self._parts(call_id, "journal", "entry")
-        transcript = await self._parts(call_id, "transcript", "segment") if whole else []
-        return CallRecord.assemble(head.get("head"), journal, transcript), head.update_time
+            except InvalidArgument as error:
+                return _refuse(change, error.message)
+            return Fate.KEPT
 
     async def _parts(self, call_id: str, collection: str, field: str) -> list[str]:
         query = self._head(call_id).collection(collection).order_by("position")

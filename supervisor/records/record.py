@@ -106,10 +106,13 @@ class CallRecord(BaseModel):
         return self.model_dump_json(exclude={"journal", "transcript"})
 
     @classmethod
-    def assemble(cls, head: str, journal: Iterable[str] = (), transcript: Iterable[str] = ()) -> CallRecord:
-        """A record from the JSON of its parts, in their order."""
-        entries = [JournalEntry.model_validate_json(entry) for entry in journal]
-        record = cls.model_validate(json.loads(head))  # the faster parsers bound the depth and size of numbers
-        record.journal = {entry.tool_call_id: entry for entry in entries}
-        record.transcript = [Segment.model_validate_json(segment) for segment in transcript]
-        return record
+    def of_head(cls, head: str) -> CallRecord:
+        """A record without its journal and its transcript, from JSON."""
+        return cls.model_validate(json.loads(head))  # faster parsers have limits for depth, and for large numbers
+
+    def with_parts(self, journal: Iterable[str], transcript: Iterable[str] = ()) -> CallRecord:
+        """Fill in the journal and the transcript, from the JSON of their parts in order; gives the record itself."""
+        entries = map(JournalEntry.model_validate_json, journal)
+        self.journal = {entry.tool_call_id: entry for entry in entries}
+        self.transcript = [Segment.model_validate_json(segment) for segment in transcript]
+        return self

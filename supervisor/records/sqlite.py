@@ -151,8 +151,8 @@ class SqliteStore:
             return None
         journal = self._db.execute("select entry from journal where call_id=? order by position", (call_id,))
         transcript = self._db.execute("select segment from transcript where call_id=? order by position", (call_id,))
-        return CallRecord.assemble(
-            head[0], [entry for (entry,) in journal], [segment for (segment,) in transcript] if whole else []
+        return CallRecord.of_head(head[0]).with_parts(
+            [entry for (entry,) in journal], [segment for (segment,) in transcript] if whole else []
         )
 
 
