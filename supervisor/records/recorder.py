@@ -152,7 +152,7 @@ class Recorder:
         try:
             async with asyncio.timeout(within_seconds):
                 return Recording(await self._store.claim(call_id, message_id), provisional=False, _recorder=self)
-        except (StoreError, TimeoutError) as error:
+        except (StoreError, TimeoutError, ValueError) as error:
             log.error("record_not_opened", call_id=call_id, error=str(error) or "time-out", action="served without it")
             unknown = CallRecord(call_id=call_id, message_id=message_id, epoch=0)
             return Recording(unknown, provisional=True, _recorder=self)
@@ -217,10 +217,13 @@ class Recorder:
     async def _open(self, recording: Recording) -> None:
         """Make the claim that could not be made in time."""
         record = recording.record
-        if recording.forgotten and not record.end_reason and await self._store.read(record.call_id):
-            self._supersede(recording)  # its next owner was quicker, and must not be shut out
-        elif not recording.adopt(await self._store.claim(record.call_id, record.message_id)):
-            self._supersede(recording)
+        try:
+            if recording.forgotten and not record.end_reason and await self._store.read(record.call_id):
+                self._supersede(recording)  # its next owner was quicker, and must not be shut out
+            elif not recording.adopt(await self._store.claim(record.call_id, record.message_id)):
+                self._supersede(recording)
+        except ValueError as error:  # this call goes on without a record, and holds up no other
+            log.error("record_unreadable", call_id=record.call_id, error=str(error))
 
     def _settle(self, taken: Taken, fate: Fate) -> None:
         """Do what follows from the fate of a change."""
@@ -267,7 +270,7 @@ class Recorder:
 def _take(batch: Iterable[Recording]) -> Iterator[Taken]:
     """Take what is to be written. What is not JSON, by a mistake of the agent's, is left out and holds up no other."""
     for recording in batch:
-        if not recording.stale:
+        if not (recording.stale or recording.provisional):
             try:
                 yield recording.take()
             except ValueError as error:

@@ -71,6 +71,9 @@ class Store(Protocol):
 
         It is created with epoch 1, or its epoch is raised. A record that another message owns, or that has ended, is
         returned as it is.
+
+        Raises:
+            ValueError: there is something else in its place, such as a record of a later version.
         """
 
     async def write(self, changes: Sequence[Change]) -> list[Fate]:
