@@ -225,7 +225,8 @@ def in_chunks(content: bytes) -> Callable[[Edge], Awaitable[Answer]]:
 
 
 def sent(head: str, content: bytes = b"") -> Callable[[Edge], Awaitable[Answer]]:
-    return lambda edge: edge.send(f"{head}\r\nHost: edge\r\n\r\n".encode() + content)
+    head += "\r\nHost: edge\r\nContent-Type: application/json\r\n\r\n"
+    return lambda edge: edge.send(head.encode() + content)
 
 
 def request(method: str, path: str) -> Callable[[Edge], Awaitable[Answer]]:

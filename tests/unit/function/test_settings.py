@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from function.errors import SettingsError
+from function.rotating import webhook_secrets
 from function.settings import Settings, load
 
 SECRET = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
@@ -19,7 +20,8 @@ def load_with(monkeypatch: pytest.MonkeyPatch, **changed: str) -> Settings:
 
 def test_the_three_that_are_needed_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_with(monkeypatch)
-    assert settings.webhook_secrets == [SECRET]
+    assert webhook_secrets(settings).current() == [SECRET]
+    assert settings.sessions_file is None
     assert settings.topic_path == "projects/my-project/topics/calls"
     assert settings.publish_timeout_seconds == 5
     assert settings.max_event_age_seconds == 180
@@ -33,7 +35,7 @@ def test_a_topic_may_be_in_another_project(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_several_secrets_are_split_at_any_whitespace(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_with(monkeypatch, OPENAI_WEBHOOK_SECRET=f" {SECRET}\nwhsec_b3RoZXI=\t\n")
-    assert settings.webhook_secrets == [SECRET, "whsec_b3RoZXI="]
+    assert webhook_secrets(settings).current() == [SECRET, "whsec_b3RoZXI="]
 
 
 def test_the_secret_is_in_no_representation(monkeypatch: pytest.MonkeyPatch) -> None:
