@@ -1,0 +1,115 @@
+"""Managing OpenAI's webhook endpoints (reference 1.6), with their signing secrets in Secret Manager if one is named.
+
+What each function yields is said to whoever runs the command, line by line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from function.errors import EdgeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from function.openai import OpenAI
+    from function.secret_manager import SecretManager
+    from function.topic_watch import TopicWatch
+
+CALL_INCOMING = "realtime.call.incoming"
+MAX_PAGES = 100
+NOTICE_SECONDS = 20
+
+
+class EndpointError(EdgeError):
+    """A webhook endpoint is not what it was asked to be; the message says what to do."""
+
+
+def create(openai: OpenAI, url: str, name: str, store: SecretManager | None) -> Iterator[str]:
+    """Make an endpoint for incoming calls, unless there is one at this URL."""
+    existing = next((endpoint for endpoint in _all(openai) if endpoint["url"] == url), None)
+    if existing:
+        yield f"{existing['id']} is at {url} already; its secret was told when it was made. To get another: rotate"
+        return
+    made = openai.ask_json("POST", "/webhook_endpoints", {"name": name, "url": url, "event_types": [CALL_INCOMING]})
+    yield f"made {made['id']} for {CALL_INCOMING} at {url}"
+    if store is None:
+        yield from _told_once(made["signing_secret"])
+        return
+    try:
+        version = store.add(made["signing_secret"])
+    except EdgeError as error:
+        openai.ask_json("DELETE", _path(made["id"]))
+        raise EndpointError(f"{error} Its endpoint was deleted again.") from error
+    yield f"kept its secret in {version}"
+
+
+def show(openai: OpenAI) -> Iterator[str]:
+    """All endpoints of the project, without secrets."""
+    count = 0
+    for endpoint in _all(openai):
+        count += 1
+        hint = endpoint.get("signing_secret_hint") or ""
+        yield f"{endpoint['id']}  {endpoint['url']}  {' '.join(endpoint['event_types'])}  {hint}".rstrip()
+    if not count:
+        yield "there are no webhook endpoints"
+
+
+def rotate(openai: OpenAI, endpoint_id: str, store: SecretManager | None) -> Iterator[str]:
+    """Give an endpoint a new secret; the old one signs as well for 24 hours, and both are kept until the next time."""
+    old = store.latest().split() if store else []
+    path = f"{_path(endpoint_id)}/rotate_secret"
+    made = openai.ask_json("POST", path, {"keep_old_secret_active_for_24_hours": True})
+    yield f"rotated {endpoint_id}; the old secret is good for another 24 hours"
+    if store is None:
+        yield from _told_once(made["signing_secret"])
+        return
+    try:
+        version = store.add(" ".join([made["signing_secret"], *old[:1]]))
+    except EdgeError as error:
+        yield str(error)
+        yield from _told_once(made["signing_secret"])
+        raise EndpointError("Store it yourself: it is told only once.") from error
+    yield f"kept the new secret and the old one in {version}; a function that mounts it knows within a minute"
+
+
+def delete(openai: OpenAI, endpoint_id: str) -> Iterator[str]:
+    """Take an endpoint away."""
+    openai.ask_json("DELETE", _path(endpoint_id))
+    yield f"deleted {endpoint_id}"
+
+
+def test(openai: OpenAI, endpoint_id: str, watch: TopicWatch) -> Iterator[str]:
+    """Have OpenAI send an incoming call that there is not, and see that it comes out of Pub/Sub as a notice."""
+    with watch as notices:
+        result = openai.ask_json("POST", f"{_path(endpoint_id)}/test", {"event_type": CALL_INCOMING})
+        status = result.get("status_code")
+        yield f"OpenAI sent a test event to {endpoint_id}: it was answered with {status}"
+        if status != 200:  # noqa: PLR2004 - HTTP's own
+            raise EndpointError("The function did not take it: see its log. A 401 means that it has another secret.")
+        notice = notices.next(within_seconds=NOTICE_SECONDS)
+    if notice is None:
+        raise EndpointError(
+            f"No notice came out of {watch.topic_path} within {NOTICE_SECONDS} s: see the function's log."
+        )
+    yield f"it arrived as a notice on {watch.topic_path}: call {notice.call_id}, delivery {notice.webhook_id}"
+
+
+def _all(openai: OpenAI) -> Iterator[dict[str, Any]]:
+    after = ""
+    for _ in range(MAX_PAGES):
+        page = openai.ask_json("GET", f"/webhook_endpoints?limit=100{after}")
+        yield from page["data"]
+        if not page.get("has_more"):
+            return
+        after = f"&after={quote(page['last_id'], safe='')}"
+
+
+def _path(endpoint_id: str) -> str:
+    return f"/webhook_endpoints/{quote(endpoint_id, safe='')}"
+
+
+def _told_once(secret: str) -> Iterator[str]:
+    yield "its secret, which is told only this once:"
+    yield f"OPENAI_WEBHOOK_SECRET={secret}"
