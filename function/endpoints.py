@@ -5,21 +5,44 @@ What each function yields is said to whoever runs the command, line by line.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
+
+from pydantic import BaseModel, Field, ValidationError
 
 from function.errors import EdgeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from function.openai import OpenAI
+    from function.openai import JSON, OpenAI
     from function.secret_manager import SecretManager
     from function.topic_watch import TopicWatch
+
+Model = TypeVar("Model", bound=BaseModel)
 
 CALL_INCOMING = "realtime.call.incoming"
 MAX_PAGES = 100
 NOTICE_SECONDS = 20
+
+
+class Endpoint(BaseModel):
+    """A webhook endpoint as OpenAI shows it."""
+
+    id: str
+    url: str
+    event_types: list[str]
+    signing_secret: str | None = Field(default=None, repr=False)
+    """Only when it is new."""
+    signing_secret_hint: str | None = None
+
+
+class Page(BaseModel):
+    """A page of a list of endpoints."""
+
+    data: list[Endpoint]
+    has_more: bool = False
+    last_id: str | None = None
 
 
 class EndpointError(EdgeError):
@@ -28,19 +51,20 @@ class EndpointError(EdgeError):
 
 def create(openai: OpenAI, url: str, name: str, store: SecretManager | None) -> Iterator[str]:
     """Make an endpoint for incoming calls, unless there is one at this URL."""
-    existing = next((endpoint for endpoint in _all(openai) if endpoint["url"] == url), None)
+    existing = next((endpoint for endpoint in _all(openai) if endpoint.url == url), None)
     if existing:
-        yield f"{existing['id']} is at {url} already; its secret was told when it was made. To get another: rotate"
+        yield f"{existing.id} is at {url} already; its secret was told when it was made. To get another: rotate"
         return
-    made = openai.ask_json("POST", "/webhook_endpoints", {"name": name, "url": url, "event_types": [CALL_INCOMING]})
-    yield f"made {made['id']} for {CALL_INCOMING} at {url}"
+    wish = {"name": name, "url": url, "event_types": [CALL_INCOMING]}
+    made = _read(Endpoint, openai.ask_json("POST", "/webhook_endpoints", wish))
+    yield f"made {made.id} for {CALL_INCOMING} at {url}"
     if store is None:
-        yield from _told_once(made["signing_secret"])
+        yield from _told_once(_secret_of(made))
         return
     try:
-        version = store.add(made["signing_secret"])
+        version = store.add(_secret_of(made))
     except EdgeError as error:
-        openai.ask_json("DELETE", _path(made["id"]))
+        openai.ask_json("DELETE", _path(made.id))
         raise EndpointError(f"{error} Its endpoint was deleted again.") from error
     yield f"kept its secret in {version}"
 
@@ -50,8 +74,8 @@ def show(openai: OpenAI) -> Iterator[str]:
     count = 0
     for endpoint in _all(openai):
         count += 1
-        hint = endpoint.get("signing_secret_hint") or ""
-        yield f"{endpoint['id']}  {endpoint['url']}  {' '.join(endpoint['event_types'])}  {hint}".rstrip()
+        events, hint = " ".join(endpoint.event_types), endpoint.signing_secret_hint or ""
+        yield f"{endpoint.id}  {endpoint.url}  {events}  {hint}".rstrip()
     if not count:
         yield "there are no webhook endpoints"
 
@@ -60,16 +84,16 @@ def rotate(openai: OpenAI, endpoint_id: str, store: SecretManager | None) -> Ite
     """Give an endpoint a new secret; the old one signs as well for 24 hours, and both are kept until the next time."""
     old = store.latest().split() if store else []
     path = f"{_path(endpoint_id)}/rotate_secret"
-    made = openai.ask_json("POST", path, {"keep_old_secret_active_for_24_hours": True})
+    made = _read(Endpoint, openai.ask_json("POST", path, {"keep_old_secret_active_for_24_hours": True}))
     yield f"rotated {endpoint_id}; the old secret is good for another 24 hours"
     if store is None:
-        yield from _told_once(made["signing_secret"])
+        yield from _told_once(_secret_of(made))
         return
     try:
-        version = store.add(" ".join([made["signing_secret"], *old[:1]]))
+        version = store.add(" ".join([_secret_of(made), *old[:1]]))
     except EdgeError as error:
         yield str(error)
-        yield from _told_once(made["signing_secret"])
+        yield from _told_once(_secret_of(made))
         raise EndpointError("Store it yourself: it is told only once.") from error
     yield f"kept the new secret and the old one in {version}; a function that mounts it knows within a minute"
 
@@ -96,14 +120,27 @@ def test(openai: OpenAI, endpoint_id: str, watch: TopicWatch) -> Iterator[str]:
     yield f"it arrived as a notice on {watch.topic_path}: call {notice.call_id}, delivery {notice.webhook_id}"
 
 
-def _all(openai: OpenAI) -> Iterator[dict[str, Any]]:
+def _all(openai: OpenAI) -> Iterator[Endpoint]:
     after = ""
     for _ in range(MAX_PAGES):
-        page = openai.ask_json("GET", f"/webhook_endpoints?limit=100{after}")
-        yield from page["data"]
-        if not page.get("has_more"):
+        page = _read(Page, openai.ask_json("GET", f"/webhook_endpoints?limit=100{after}"))
+        yield from page.data
+        if not page.has_more or not page.last_id:
             return
-        after = f"&after={quote(page['last_id'], safe='')}"
+        after = f"&after={quote(page.last_id, safe='')}"
+
+
+def _read(model: type[Model], answer: JSON) -> Model:
+    try:
+        return model.model_validate(answer)
+    except ValidationError:
+        raise EndpointError(f"OpenAI's answer is not a webhook {model.__name__.lower()}.") from None
+
+
+def _secret_of(endpoint: Endpoint) -> str:
+    if not endpoint.signing_secret:
+        raise EndpointError(f"OpenAI did not tell the secret of {endpoint.id}: rotate it.")
+    return endpoint.signing_secret
 
 
 def _path(endpoint_id: str) -> str:

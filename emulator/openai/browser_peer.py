@@ -54,6 +54,7 @@ async def answered(offer: str) -> RTCPeerConnection:
 
 def join(peer: RTCPeerConnection, call: Call) -> None:
     """Carry the call's events to the browser and the browser's to the call, until either ends."""
+    call.reachable = False
 
     @peer.on("datachannel")
     def _talk(channel: RTCDataChannel) -> None:

@@ -82,6 +82,8 @@ class Call:
         self._held_back_seconds = held_back_seconds
         self._sockets: list[Socket] = []
         self._browsers: list[Callable[[dict[str, Any]], None]] = []
+        self.reachable = True
+        """Whether the caller can hear and be heard; a browser's real peer connection takes its time."""
         self._attaches = 0
         self._attachable_at = math.inf
         self._tasks: set[asyncio.Task[None]] = set()
@@ -265,6 +267,8 @@ class Call:
     def tell_browser(self, tell: Callable[[dict[str, Any]], None]) -> None:
         """The browser's data channel is open: from now on it gets all events, too."""
         self._browsers.append(tell)
+        self.reachable = True
+        self._changed()
 
     def receive_from_browser(self, frame: str | bytes) -> None:
         """An event has come through the browser's data channel."""

@@ -99,6 +99,8 @@ async def rest_manners(
         raise AssertionError("a request that was not applied is answered by its fault")
     response.headers["x-request-id"] = new_id("req")
     payload = {"status": response.status, "applied": applied, "faulty": fault is not None, "body": body}
+    if safety_identifier := request.headers.get("openai-safety-identifier"):
+        payload["safety_identifier"] = safety_identifier
     stand_in.note_request("rest", operation, payload, call_id=call_id, who=who_of(request), port=port_of(request))
     if fault and fault.hang_seconds:
         await asyncio.sleep(fault.hang_seconds)

@@ -10,63 +10,25 @@ import shutil
 import signal
 import socket
 import time
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import grpc.aio
 import pytest
 import pytest_asyncio
-from google.pubsub_v1 import SubscriberAsyncClient
-from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 
-from emulator.pubsub import serve
-from emulator.pubsub_setup import create_calls
-from function.notice import CallNotice
 from tests.deliveries import OTHER_SECRET, SECRET, incoming, signed
 from tests.edge_process import BIN, FROM_REPOSITORY, PATIENCE_SECONDS, PROJECT, ROOT, Answer, Edge, running_edge
+from tests.edge_pubsub import Claims, create_topic, pubsub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from google.pubsub_v1 import PubsubMessage
-
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SUBSCRIPTION = f"projects/{PROJECT}/subscriptions/claims"
 MAX_BODY_BYTES = 256 * 1024
 PHONE_NUMBER = "+31201234567"
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-class Claims:
-    """The supervisors' side of Pub/Sub."""
-
-    def __init__(self, client: SubscriberAsyncClient) -> None:
-        self._client = client
-
-    async def next_message(self) -> PubsubMessage:
-        pulled = await self._client.pull(subscription=SUBSCRIPTION, max_messages=1, timeout=PATIENCE_SECONDS)
-        [received] = pulled.received_messages
-        await self._client.acknowledge(subscription=SUBSCRIPTION, ack_ids=[received.ack_id], timeout=PATIENCE_SECONDS)
-        return received.message
-
-    async def next_call_id(self) -> str:
-        return CallNotice.parse((await self.next_message()).data).call_id
-
-
-@asynccontextmanager
-async def pubsub(port: int = 0) -> AsyncIterator[tuple[str, Claims]]:
-    async with serve(port=port) as server, grpc.aio.insecure_channel(server.host_port) as channel:
-        yield (
-            server.host_port,
-            Claims(SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel))),
-        )
-
-
-async def create_topic(host_port: str) -> None:
-    await create_calls(host_port, project=PROJECT, topic="calls", subscription="claims")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
