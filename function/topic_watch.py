@@ -9,10 +9,9 @@ from uuid import uuid4
 import grpc
 from google.api_core.exceptions import DeadlineExceeded, GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
-from google.protobuf.duration_pb2 import Duration
 from google.pubsub_v1 import SubscriberClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
-from google.pubsub_v1.types import ExpirationPolicy, Subscription
+from google.pubsub_v1.types import Subscription
 from pydantic import ValidationError
 
 from function.errors import EdgeError
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 REQUEST_SECONDS = 20
-EXPIRES_SECONDS = 24 * 3600  # the least that Pub/Sub allows, should we be killed before we delete it
 
 
 class TopicWatchError(EdgeError):
@@ -31,6 +29,8 @@ class TopicWatchError(EdgeError):
 
 class TopicWatch:
     """A block's own subscription to a topic: `with TopicWatch(...) as notices`.
+
+    Should the process be killed before the block is left, Pub/Sub deletes the subscription after 31 days without use.
 
     Raises:
         TopicWatchError: the subscription can't be made, or not be read.
@@ -46,12 +46,7 @@ class TopicWatch:
             raise TopicWatchError(f"No Google credentials: {error}") from error
 
     def __enter__(self) -> Self:
-        wanted = Subscription(
-            name=self._subscription,
-            topic=self.topic_path,
-            ack_deadline_seconds=10,
-            expiration_policy=ExpirationPolicy(ttl=Duration(seconds=EXPIRES_SECONDS)),
-        )
+        wanted = Subscription(name=self._subscription, topic=self.topic_path, ack_deadline_seconds=10)
         try:
             self._client.create_subscription(request=wanted, timeout=REQUEST_SECONDS)
         except (GoogleAPIError, GoogleAuthError) as error:

@@ -107,9 +107,9 @@ async def _header_lines(reader: asyncio.StreamReader) -> AsyncIterator[tuple[str
 
 @asynccontextmanager
 async def running_edge(
-    folder: Path, *, command: Sequence[str | Path] = FROM_REPOSITORY, cwd: Path = ROOT, **settings: str
+    folder: Path, *, command: Sequence[str | Path] = FROM_REPOSITORY, cwd: Path = ROOT, port: int = 0, **settings: str
 ) -> AsyncIterator[Edge]:
-    """Run the function on a free port until the block is left; its log goes to a file in `folder`."""
+    """Run the function until the block is left, on a free port unless one is named; its log goes to a file."""
     log_file = folder / f"edge-{uuid4().hex}.log"
     environment = {
         "PATH": os.environ["PATH"],
@@ -121,7 +121,7 @@ async def running_edge(
     }
     with log_file.open("wb") as stdout:
         process = await asyncio.create_subprocess_exec(
-            *command, "--host", "127.0.0.1", "--port", "0",
+            *command, "--host", "127.0.0.1", "--port", str(port),
             cwd=cwd, env=environment | settings, stdout=stdout, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
     assert process.stderr
