@@ -24,7 +24,7 @@ MAX_HEADERS = 100
 MAX_HEADER_BYTES = 8 * 1024  # of one header
 MAX_HEAD_BYTES = 32 * 1024  # of all headers
 MAX_TARGET_BYTES = 2 * 1024
-BODY_SECONDS = 10.0
+BODY_SECONDS = 5.0
 
 
 def check_head(request: flask.Request) -> None:
@@ -58,18 +58,21 @@ def read_body(request: flask.Request, media_type: str, max_bytes: int) -> bytes:
         raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", f"send {media_type}")
     request.max_content_length = max_bytes + 1
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
-    try:
-        with _slow_bodies.bounded(connection) as reading:
+    body, broken, too_large = b"", False, False
+    with _slow_bodies.bounded(connection) as reading:
+        try:
             body = request.get_data()
-    except RequestEntityTooLarge:
-        body = None
-    except (ClientDisconnected, ParseException, NoMoreData, ConnectionError):
-        if reading.cut:
-            raise RequestError(
-                HTTPStatus.REQUEST_TIMEOUT, "body_too_slow", f"the body took over {BODY_SECONDS:.0f} s"
-            ) from None
-        raise RequestError(HTTPStatus.BAD_REQUEST, "invalid_body", "the body broke off or is badly framed") from None
-    if body is None or len(body) > max_bytes:
+            broken = len(body) < min(request.content_length or 0, max_bytes)
+            too_large = len(body) > max_bytes
+        except RequestEntityTooLarge:
+            too_large = True
+        except (ClientDisconnected, ParseException, NoMoreData, ConnectionError):
+            broken = True
+    if reading.cut:
+        raise RequestError(HTTPStatus.REQUEST_TIMEOUT, "body_too_slow", f"the body took over {BODY_SECONDS:.0f} s")
+    if broken:
+        raise RequestError(HTTPStatus.BAD_REQUEST, "invalid_body", "the body broke off or is badly framed")
+    if too_large:
         raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", f"the body is over {max_bytes} bytes")
     return body
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -52,3 +54,12 @@ async def pubsub(port: int = 0) -> AsyncIterator[tuple[str, Claims]]:
 
 async def create_topic(host_port: str) -> None:
     await create_calls(host_port, project=PROJECT, topic="calls", subscription="claims")
+
+
+def free_port() -> int:
+    """A port outside the ephemeral range, which nobody is given by chance: a server can leave it and come back."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError("no free port in 100 tries")

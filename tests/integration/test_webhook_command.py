@@ -129,14 +129,14 @@ async def test_a_deploy_ends_with_a_webhook_that_works_and_its_secret_rotates_wi
 
 async def first_url(folder: Path, host_port: str, told: dict[str, str]) -> str:
     """An address that nobody serves yet: the endpoint is made before the function knows its secret."""
-    async with running_edge(folder, PUBSUB_EMULATOR_HOST=host_port, **told) as edge:
+    async with running_edge(folder, told, PUBSUB_EMULATOR_HOST=host_port) as edge:
         return f"{edge.url}/webhooks/openai"
 
 
 @asynccontextmanager
 async def edge_at(url: str, folder: Path, host_port: str, told: dict[str, str]) -> AsyncIterator[None]:
     port = url.rpartition(":")[2].partition("/")[0]
-    async with running_edge(folder, port=int(port), PUBSUB_EMULATOR_HOST=host_port, **told):
+    async with running_edge(folder, told, port=int(port), PUBSUB_EMULATOR_HOST=host_port):
         yield
 
 

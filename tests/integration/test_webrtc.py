@@ -87,7 +87,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Wor
     options = Options(api_keys=[API_KEY])
     async with pubsub() as (host_port, claims), serve(options=options) as openai:
         await create_topic(host_port)
-        async with running_edge(folder, **settings(folder, host_port, openai.base_url)) as edge:
+        async with running_edge(folder, settings(folder, host_port, openai.base_url)) as edge:
             yield World(edge, claims, openai)
 
 
@@ -143,7 +143,7 @@ async def test_the_sdp_answer_is_passed_on_byte_for_byte(tmp_path: Path) -> None
     async with server, pubsub() as (host_port, _):
         await create_topic(host_port)
         told = settings(tmp_path, host_port, f"http://127.0.0.1:{port}/v1")
-        async with running_edge(tmp_path, **told) as edge:
+        async with running_edge(tmp_path, told) as edge:
             reader, writer = await asyncio.open_connection("127.0.0.1", int(edge.url.rpartition(":")[2]))
             writer.write(raw_offer(token(agent="sell")))
             head = await reader.readuntil(b"\r\n\r\n")
@@ -197,7 +197,7 @@ async def test_when_publishing_fails_the_call_is_hung_up_and_the_browser_told_to
         where = f"127.0.0.1:{silent.getsockname()[1]}"
         async with (
             serve(options=options) as openai,
-            running_edge(tmp_path, **settings(tmp_path, where, openai.base_url)) as edge,
+            running_edge(tmp_path, settings(tmp_path, where, openai.base_url)) as edge,
         ):
             world = World(edge, Claims.__new__(Claims), openai)
             openai.inject({"fault": "rest", "operation": "hangup", "status": 500, "times": 2})
@@ -247,7 +247,7 @@ async def test_an_answer_of_openais_that_breaks_off_leaves_no_call_behind(tmp_pa
     port = server.sockets[0].getsockname()[1]
     async with server:
         told = settings(tmp_path, "127.0.0.1:1", f"http://127.0.0.1:{port}/v1")
-        async with running_edge(tmp_path, **told) as edge:
+        async with running_edge(tmp_path, told) as edge:
             world = World(edge, Claims.__new__(Claims), StandIn.__new__(StandIn))
             assert (await world.offer()).error == (502, "openai_failed")
             line = await asyncio.wait_for(hung_up, PATIENCE_SECONDS)
