@@ -2,7 +2,8 @@
 
     python -m supervisor.session examples.bikes:agent > sessions.json
 
-The file holds one session for each agent, under its name as SIDEBAND_AGENT has it. SESSIONS_FILE names it.
+The file holds one session for each agent, by the name that its router has for it; an agent without a router is called
+`agent`. SESSIONS_FILE names the file to the function, and the claim `agent` of a browser's token chooses from it.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from supervisor.agent import load
 from supervisor.errors import StartupError
 
 
-def main(paths: list[str]) -> int:
-    """Write the sessions of these agents to stdout; the exit status is 2 when one can't be loaded."""
-    if not paths:
-        sys.stderr.write("usage: python -m supervisor.session MODULE:ATTRIBUTE ... > sessions.json\n")
+def main(arguments: list[str]) -> int:
+    """Write the sessions to stdout; the exit status is 2 when there are none to write."""
+    try:
+        (path,) = arguments
+    except ValueError:
+        sys.stderr.write("usage: python -m supervisor.session MODULE:ATTRIBUTE > sessions.json\n")
         return 2
     try:
-        sessions = {path: load(path).accept_body() for path in paths}
+        agents = load(path).agents
     except StartupError as error:
         sys.stderr.write(f"supervisor.session: {error}\n")
         return 2
+    sessions = {name: agent.accept_body(transport="webrtc") for name, agent in agents.items()}
     sys.stdout.buffer.write(orjson.dumps(sessions, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return 0
 

@@ -117,7 +117,7 @@ async def running_edge(
     port: int = 0,
     **settings: str,
 ) -> AsyncIterator[Edge]:
-    """Run the function until the block is left, on a free port unless one is named; its log goes to a file."""
+    """Run the function until the block is left, on a free port unless one is named."""
     log_file = folder / f"edge-{uuid4().hex}.log"
     environment = {
         "PATH": os.environ["PATH"],
@@ -130,7 +130,10 @@ async def running_edge(
     with log_file.open("wb") as stdout:
         process = await asyncio.create_subprocess_exec(
             *command, "--host", "127.0.0.1", "--port", str(port),
-            cwd=cwd, env=environment | settings | dict(more_settings or {}), stdout=stdout, stderr=asyncio.subprocess.PIPE,
+            cwd=cwd,
+            env=environment | settings | dict(more_settings or {}),
+            stdout=stdout,
+            stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
     assert process.stderr
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -14,6 +16,9 @@ class EndReason(StrEnum):
     CALLER_HUNG_UP = "caller_hung_up"
     """OpenAI no longer knows the call, and nobody on our side had asked for that."""
     AGENT_HUNG_UP = "agent_hung_up"
+    TRANSFERRED = "transferred"
+    REJECTED = "rejected"
+    """A rule, a limit on calls, or the lack of an agent for it refused the call."""
     MISSED = "missed"
     """The caller was gone before the call was accepted."""
     NOT_ACCEPTED = "not_accepted"
@@ -22,6 +27,14 @@ class EndReason(StrEnum):
     """Accepted, but no sideband could be attached in time."""
     SESSION_EXPIRED = "session_expired"
     """OpenAI's limit of 60 minutes."""
+    NO_CALLER = "no_caller"
+    """The caller made no sound at all."""
+    SILENCE = "silence"
+    MAX_DURATION = "max_duration"
+    MAX_COST = "max_cost"
+    MAX_TOKENS = "max_tokens"
+    MODEL_FAILED = "model_failed"
+    """The model's responses failed again and again."""
     UNREACHABLE = "unreachable"
     """No supervisor could attach to it any more, so it was hung up."""
     FAILED = "failed"
@@ -51,6 +64,8 @@ class Segment(BaseModel):
     role: Literal["caller", "agent"]
     text: str
     at: float
+    order: int = 0
+    """Its item's place in the conversation: transcriptions come late, and in any order."""
 
 
 class CallRecord(BaseModel):
@@ -88,6 +103,16 @@ class CallRecord(BaseModel):
     """Whether the call ended in the middle of a word or an answer."""
     transcript_lost: int = 0
     """Pieces of the transcript that could not be kept, since the store was down for too long."""
+    agent: str | None = None
+    """The name of the agent that answers, in its router."""
+    caller: str | None = None
+    dialled: str | None = None
+    session: dict[str, Any] = Field(default_factory=dict)
+    """What differs from the agent's session in this call."""
+    items: int = 0
+    """How many items the conversation has had."""
+    tokens: int = 0
+    cost_usd: float = 0.0
     state: dict[str, Any] = Field(default_factory=dict)
     """The agent's own JSON."""
     journal: dict[str, JournalEntry] = Field(default_factory=dict)
@@ -95,6 +120,22 @@ class CallRecord(BaseModel):
     transcript: list[Segment] = Field(default_factory=list)
     """While a call is held, only what is new; a store reads it whole."""
 
-    def head(self) -> bytes:
-        """All but the journal and the transcript, as JSON."""
-        return self.model_dump_json(exclude={"journal", "transcript"}).encode()
+    def head(self) -> str:
+        """All but the journal and the transcript, as JSON.
+
+        Raises:
+            ValueError: the agent has put something into its state that JSON does not know.
+        """
+        return self.model_dump_json(exclude={"journal", "transcript"})
+
+    @classmethod
+    def of_head(cls, head: str) -> CallRecord:
+        """A record without its journal and its transcript, from JSON."""
+        return cls.model_validate(json.loads(head))  # faster parsers have limits for depth, and for large numbers
+
+    def with_parts(self, journal: Iterable[str], transcript: Iterable[str] = ()) -> CallRecord:
+        """Fill in the journal and the transcript, from the JSON of their parts in order; gives the record itself."""
+        entries = map(JournalEntry.model_validate_json, journal)
+        self.journal = {entry.tool_call_id: entry for entry in entries}
+        self.transcript = [Segment.model_validate_json(segment) for segment in transcript]
+        return self

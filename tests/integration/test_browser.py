@@ -47,7 +47,7 @@ FLAGS = [
 @asynccontextmanager
 async def everything(folder: Path, **options: Any) -> AsyncIterator[tuple[System, str, str]]:
     """Run the whole system and the example's backend; gives the URLs of the page and of the edge too."""
-    (folder / "sessions.json").write_text(json.dumps({AGENT: agent.accept_body()}))
+    (folder / "sessions.json").write_text(json.dumps({"bikes": agent.accept_body(transport="webrtc")}))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         page_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         environment = {
