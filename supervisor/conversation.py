@@ -171,7 +171,7 @@ class Conversation:
 
     def break_silence(self) -> list[Action]:
         """Ask the model to go on, unless something is being said, done or asked for already."""
-        if self.busy or self._wanted is not None or self._in_flight is not None:
+        if self.busy:
             return []
         actions = self.respond()
         self._only_if_silent = True
@@ -180,8 +180,9 @@ class Conversation:
     @property
     def busy(self) -> bool:
         """Whether a word or an answer is on its way: the model speaks, the caller speaks, or a tool runs."""
+        asked = self._wanted is not None or self._in_flight is not None
         tool_runs = any(call.output is None for call in self.tool_calls.values())
-        return self.active_response is not None or self.caller_speaking or tool_runs
+        return self.active_response is not None or asked or self.caller_speaking or tool_runs
 
     def tool_finished(self, tool_call_id: str, output: str) -> list[Action]:
         """Answer a tool call. The last answer of a turn also asks the model to go on."""

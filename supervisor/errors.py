@@ -89,8 +89,9 @@ _TABLE: dict[Where, dict[int | str | None, Verdict]] = {
     "reject": {404: Verdict.OVER, "4xx": Verdict.OVER},
     "refer": {404: Verdict.OVER, "4xx": Verdict.GIVE_UP},
     "hangup": {404: Verdict.OVER, 410: Verdict.OVER, "4xx": Verdict.GIVE_UP},
-    "attach": {404: Verdict.RETRY, 410: Verdict.OVER, "4xx": Verdict.GIVE_UP},
-    "reattach": {404: Verdict.OVER, 410: Verdict.OVER, "4xx": Verdict.GIVE_UP},
+    # Whether a second socket may attach beside the last owner's is not established (3.6): a refusal may pass.
+    "attach": {404: Verdict.RETRY, 410: Verdict.OVER, "4xx": Verdict.RETRY},
+    "reattach": {404: Verdict.OVER, 410: Verdict.OVER, "4xx": Verdict.RETRY},
 }
 _EVERYWHERE: dict[int | str | None, Verdict] = {
     401: Verdict.HAND_OVER,

@@ -128,6 +128,10 @@ class Holder:
                 await self._settle(over.reason)
             except HandOver as cause:
                 await self._pass_on(str(cause))
+            except Exception as error:
+                recording.record.last_error = f"{type(error).__name__}: {error}"
+                recording.changed()
+                raise
         finally:
             recording.on_stale = _nothing
             recording.forget()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from supervisor.errors import AttachError, ControlError, Verdict, Where, verdict
 
 T = TypeVar("T")
+
+NOT_YET = {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}  # not there yet, or the last owner is still attached
 
 
 async def insist(where: Where, within_seconds: float, request: Callable[[], Awaitable[T]]) -> T:
@@ -20,13 +23,24 @@ async def insist(where: Where, within_seconds: float, request: Callable[[], Awai
     """
     async for attempt in AsyncRetrying(
         retry=retry_if_exception(lambda error: _may_help(where, error)),
-        wait=wait_random_exponential(multiplier=0.1, max=2.0),
+        wait=_pause_seconds,
         stop=stop_after_delay(within_seconds),
         reraise=True,
     ):
         with attempt:
             return await request()
     raise AssertionError("unreachable: the last try raises")
+
+
+_PATIENT = wait_random_exponential(multiplier=0.1, max=2.0)
+_EAGER = wait_random_exponential(multiplier=0.1, max=0.4)
+
+
+def _pause_seconds(state: RetryCallState) -> float:
+    """Patient with a service in trouble; eager where a 4xx means "not yet", since a caller waits."""
+    error = state.outcome.exception() if state.outcome else None
+    not_yet = isinstance(error, AttachError) and error.status in NOT_YET
+    return _EAGER(state) if not_yet else _PATIENT(state)
 
 
 def _may_help(where: Where, error: BaseException) -> bool:

@@ -1,0 +1,201 @@
+"""One call's life in one process: lost sockets, refusals, duplicates, ends."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from supervisor import Agent, Call
+from supervisor.records import EndReason
+from tests.rig import entries, greetings, outputs, rig
+
+TALK: list[dict[str, Any]] = [{"caller": "Hello?"}, {"model": "Good morning."}]
+STAY: dict[str, Any] = {"pause_ms": 60_000}
+
+
+def agent() -> Agent:
+    answering = Agent(session={"model": "gpt-realtime-2.1"}, greeting="Say hello.")
+
+    @answering.tool()
+    async def note(call: Call, text: str) -> int:
+        call.state.setdefault("notes", []).append(text)
+        return len(call.state["notes"])
+
+    return answering
+
+
+NOTE: dict[str, Any] = {"tool": "note", "arguments": {"text": "a"}}
+
+
+@pytest.mark.parametrize("close_code", [None, 1000, 1001, 1008, 1011, 1012, 1013, 4000])
+async def test_a_socket_lost_with_any_code_is_attached_again(close_code: int | None) -> None:
+    """No close code tells the end of a call from the loss of a socket, so each is followed by an attach."""
+    async with rig(agent()) as rigged:
+        call = await rigged.ring([{"wait_for": "greeting"}, {"pause_ms": 400}, *TALK, NOTE, {"hang_up": True}])
+        await rigged.seen(call, "frame_out", "output_audio_buffer.stopped")
+        rigged.stand_in.inject({"fault": "cut", "call_id": call.call_id, "close_code": close_code})
+        record = await rigged.ended(call)
+        assert record.end_reason is EndReason.CALLER_HUNG_UP
+        assert call.attaches == 2
+        assert greetings(call) == 1
+        assert record.state == {"notes": ["a"]}
+        assert record.epoch == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+async def test_an_upgrade_that_is_refused_for_a_while_is_tried_again(status: int) -> None:
+    async with rig(agent()) as rigged:
+        rigged.stand_in.inject({"fault": "upgrade", "status": status, "times": 3})
+        call = await rigged.ring([*TALK, {"hang_up": True}])
+        record = await rigged.ended(call)
+        assert record.end_reason is EndReason.CALLER_HUNG_UP
+        assert [entry.type for entry in entries(call, "refused")] == [str(status)] * 3 + ["404"]
+        assert record.epoch == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_an_upgrade_that_this_key_may_not_have_is_left_to_another_supervisor(status: int) -> None:
+    async with rig(agent(), supervisors=2) as rigged:
+        rigged.stand_in.inject({"fault": "upgrade", "status": status, "times": 1})
+        call = await rigged.ring([*TALK, {"hang_up": True}])
+        record = await rigged.ended(call)
+        assert record.end_reason is EndReason.CALLER_HUNG_UP
+        assert record.epoch == 2
+        assert greetings(call) == 1
+
+
+@pytest.mark.parametrize("ended_status", [404, 410])
+async def test_a_reattach_that_finds_no_call_is_the_end(ended_status: int) -> None:
+    async with rig(agent(), options={"ended_attach_status": ended_status}) as rigged:
+        call = await rigged.ring([*TALK, {"hang_up": True}])
+        record = await rigged.ended(call)
+        assert record.end_reason is EndReason.CALLER_HUNG_UP
+        assert len(entries(call, "refused")) == 1
+
+
+async def test_an_attach_that_is_not_possible_yet_is_tried_again() -> None:
+    async with rig(agent(), options={"attachable_after_ms": 700}) as rigged:
+        call = await rigged.ring([*TALK, {"hang_up": True}])
+        record = await rigged.ended(call)
+        assert record.end_reason is EndReason.CALLER_HUNG_UP
+        assert entries(call, "refused")
+
+
+async def test_an_accept_that_was_applied_but_not_answered_is_found_by_the_attach() -> None:
+    async with rig(agent()) as rigged:
+        rigged.stand_in.inject({"fault": "rest", "operation": "accept", "status": 500, "applied": True})
+        call = await rigged.ring([*TALK, {"hang_up": True}])
+        record = await rigged.ended(call)
+        assert record.end_reason is EndReason.CALLER_HUNG_UP
+        assert [entry.payload["status"] for entry in entries(call, "rest", "accept")] == [500, 409]
+        assert greetings(call) == 1
+
+
+async def test_a_call_that_openai_does_not_let_us_accept_is_refused_instead_of_left_ringing() -> None:
+    async with rig(agent()) as rigged:
+        rigged.stand_in.inject({"fault": "rest", "operation": "accept", "status": 400})
+        call = await rigged.ring([])
+        record = await rigged.ended(call)
+        assert record.end_reason is EndReason.NOT_ACCEPTED
+        assert call.end_reason == "rejected"
+
+
+async def test_the_same_call_announced_five_times_is_taken_once() -> None:
+    """Five messages under different ids, two supervisors: one accept, one owner, one greeting."""
+    async with rig(agent(), supervisors=2) as rigged:
+        call = await rigged.ring([{"wait_for": "greeting"}, {"pause_ms": 300}, {"hang_up": True}])
+        for _ in range(4):
+            await rigged.announce(call)
+        record = await rigged.ended(call)
+        assert record.end_reason is EndReason.CALLER_HUNG_UP
+        assert len(entries(call, "rest", "accept")) == 1
+        assert call.attaches == 1
+        assert greetings(call) == 1
+
+
+async def test_a_caller_who_hangs_up_while_a_tool_runs_leaves_its_outcome_in_the_record() -> None:
+    answering = Agent(session={"model": "gpt-realtime-2.1"})
+    started, may_finish = asyncio.Event(), asyncio.Event()
+
+    @answering.tool()
+    async def slow() -> str:
+        started.set()
+        await may_finish.wait()
+        return "done all the same"
+
+    async with rig(answering) as rigged:
+        call = await rigged.ring([{"caller": "Please."}, {"tool": "slow"}, STAY])
+        await started.wait()
+        call.hang_up()
+        may_finish.set()
+        record = await rigged.ended(call)
+        (entry,) = record.journal.values()
+        assert entry.outcome == "done all the same"
+        assert record.transcript_cut
+        assert [segment.text for segment in record.transcript] == []
+
+
+async def test_what_was_said_is_in_the_record_in_order() -> None:
+    answering = Agent(
+        session={"model": "gpt-realtime-2.1", "audio": {"input": {"transcription": {"model": "gpt-live-transcribe"}}}}
+    )
+    async with rig(answering) as rigged:
+        call = await rigged.ring([*TALK, {"hang_up": True}])
+        record = await rigged.ended(call)
+        assert {(said.role, said.text) for said in record.transcript} == {
+            ("caller", "Hello?"),
+            ("agent", "Good morning."),
+        }
+        assert not record.transcript_cut
+
+
+async def test_the_limit_of_the_session_ends_the_call_and_the_agent_was_told_before() -> None:
+    answering = agent()
+    told: list[str] = []
+
+    @answering.on_expiring
+    async def expiring(call: Call) -> None:
+        told.append(call.call_id)
+
+    async with rig(answering, options={"session_seconds": 3}) as rigged:
+        call = await rigged.ring([STAY])
+        record = await rigged.ended(call)
+        assert record.end_reason is EndReason.SESSION_EXPIRED
+        assert told == [call.call_id]
+
+
+async def test_a_call_whose_handling_fails_again_and_again_is_refused_and_becomes_a_dead_letter() -> None:
+    poisonous = Agent(session={"model": object()})
+    async with rig(poisonous) as rigged:
+        call = await rigged.ring([])
+        record = await rigged.ended(call)
+        assert record.end_reason is EndReason.FAILED
+        assert "TypeError" in (record.last_error or "")
+        assert call.end_reason == "rejected"
+
+
+async def test_hang_up_is_asked_once_and_tried_until_it_succeeds() -> None:
+    answering = Agent(session={"model": "gpt-realtime-2.1"})
+
+    @answering.tool()
+    async def leave(call: Call) -> None:
+        await asyncio.gather(call.hang_up(), call.hang_up())
+
+    async with rig(answering) as rigged:
+        rigged.stand_in.inject({"fault": "rest", "operation": "hangup", "status": 503, "times": 2})
+        call = await rigged.ring([{"caller": "Bye."}, {"tool": "leave"}])
+        record = await rigged.ended(call)
+        assert record.end_reason is EndReason.AGENT_HUNG_UP
+        assert [entry.payload["status"] for entry in entries(call, "rest", "hangup")] == [503, 503, 200]
+
+
+async def test_an_output_whose_arrival_is_unknown_is_asked_for_before_it_is_sent_again() -> None:
+    """The socket is cut after OpenAI took the output and before it said so."""
+    async with rig(agent()) as rigged:
+        call = await rigged.ring([{"caller": "Note a."}, NOTE, {"model": "Noted."}, {"hang_up": True}])
+        rigged.stand_in.inject({"fault": "cut", "call_id": call.call_id, "on_client_event": "conversation.item.create"})
+        record = await rigged.ended(call)
+        assert record.end_reason is EndReason.CALLER_HUNG_UP
+        assert [len(sent) for sent in outputs(call).values()] == [1]
+        assert entries(call, "frame_in", "conversation.item.retrieve")
+        assert record.state == {"notes": ["a"]}
