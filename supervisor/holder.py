@@ -16,7 +16,6 @@ from typing import Any
 
 import structlog
 from pydantic import ValidationError
-from structlog.contextvars import bind_contextvars
 
 from function.notice import CallNotice
 from supervisor import taking
@@ -29,6 +28,7 @@ from supervisor.house import House
 from supervisor.outcome import CallOver, HandOver
 from supervisor.records import EndReason, Recording, Segment
 from supervisor.sideband import Sideband
+from supervisor.telemetry import begin_call, traced
 from supervisor.toolrunner import ToolRunner, left_behind
 
 log = structlog.get_logger()
@@ -142,7 +142,7 @@ class Holder:
         except ValidationError as error:
             problems = f"{error.error_count()} problems"
             raise NoticeError(f"message {self.claim.message_id} is not a CallNotice: {problems}") from error
-        bind_contextvars(call_id=self._notice.call_id)
+        begin_call(self._notice)
 
     async def _drop(self) -> None:
         """The notice is a duplicate, or comes after the end. Where the call has failed, it goes to the dead letters."""
@@ -156,7 +156,8 @@ class Holder:
     def _begin(self) -> None:
         """Read from the record how the last owner left, and write into it that we are the next."""
         record, now = self._recording.record, time.time()
-        log.info("claimed", delivery_attempt=self.claim.delivery_attempt, epoch=record.epoch)
+        claim, left_at = self.claim, record.handed_over_at
+        log.info("claimed", delivery_attempt=claim.delivery_attempt, epoch=record.epoch, handed_over_at=left_at)
         handed_over = record.handed_over_at is not None
         if record.epoch > 1:
             gap_seconds = now - (record.handed_over_at or 0)
@@ -180,6 +181,7 @@ class Holder:
 
     # Take the call.
 
+    @traced("take the call")
     async def _take(self) -> None:
         record = self._recording.record
         if record.failures >= MOST_FAILURES[record.accepted_at is not None]:
@@ -210,6 +212,7 @@ class Holder:
 
     # Run.
 
+    @traced("hold the call")
     async def _run(self) -> None:
         """Stay attached until the call is over; tools run beside."""
         losses = 0
@@ -390,6 +393,7 @@ class Holder:
             await self._tools.finish(tools_seconds)
             await self._leave(busy=self.conversation.busy)
         await self.house.claims.release([self.claim])
+        log.info("handed_over", message_id=self.claim.message_id)
         if self._running:
             with suppress(TimeoutError):
                 async with asyncio.timeout(OVERLAP_SECONDS):
@@ -418,6 +422,7 @@ class Holder:
         self._recording.changed()
         await self._recording.flush(FLUSH_SECONDS)
 
+    @traced("settle")
     async def _settle(self, reason: EndReason) -> None:
         """Write the end first and ack second: a crash in between costs one more claim, never the record."""
         if not self.claim.may_write():
