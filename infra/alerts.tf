@@ -9,56 +9,56 @@ locals {
   unacked = "sum(pubsub_googleapis_com:subscription_num_undelivered_messages${local._claims_labels})"
   in_hand = "(sum(sideband_calls{${local._ours}}) or vector(0))"
 
-  # By the runbook's headings. `for` is how long it must hold.
+  # By the runbook's headings. `lasts` is for how long it must hold.
   alerts = {
     "Dead letters" = {
       severity = "CRITICAL"
-      for      = "0s"
+      lasts    = "0s"
       query    = "sum(pubsub_googleapis_com:subscription_num_undelivered_messages${local._dead_labels}) > 0"
     }
     "Calls wait for a supervisor" = {
       severity = "CRITICAL"
-      for      = "180s"
+      lasts    = "180s"
       query    = "${local.unacked} - ${local.in_hand} > 2"
     }
     "Owners crash" = {
       severity = "ERROR"
-      for      = "0s"
+      lasts    = "0s"
       query    = "sum(increase(pubsub_googleapis_com:subscription_expired_ack_deadlines_count${local._claims_labels}[5m])) > 0"
     }
     "Calls are claimed late" = {
       severity = "ERROR"
-      for      = "120s"
+      lasts    = "120s"
       query    = "histogram_quantile(0.95, sum by (le) (rate(sideband_stage_seconds_bucket{${local._ours},stage=\"claimed\"}[5m]))) > 3"
     }
     "Calls are without an owner" = {
       severity = "ERROR"
-      for      = "0s"
+      lasts    = "0s"
       query    = "histogram_quantile(0.95, sum by (le) (increase(sideband_orphan_seconds_bucket{${local._ours}}[10m]))) > ${var.supervisor.lease_seconds + 2}"
     }
     "Accepted but never attached" = {
       severity = "ERROR"
-      for      = "0s"
+      lasts    = "0s"
       query    = "sum(increase(sideband_calls_ended_total{${local._ours},reason=\"never_attached\"}[10m])) > 0"
     }
     "Supervisors are full" = {
       severity = "ERROR"
-      for      = "120s"
+      lasts    = "120s"
       query    = "sum(sideband_calls{${local._ours}}) / sum(sideband_calls_max{${local._ours}}) > 0.9"
     }
     "Tools fail" = {
       severity = "WARNING"
-      for      = "0s"
+      lasts    = "0s"
       query    = "sum by (tool) (increase(sideband_tool_errors_total{${local._ours}}[30m])) / sum by (tool) (increase(sideband_tool_seconds_count{${local._ours}}[30m])) > 0.05 and sum by (tool) (increase(sideband_tool_seconds_count{${local._ours}}[30m])) > 20"
     }
     "Calls cost too much" = {
       severity = "WARNING"
-      for      = "0s"
+      lasts    = "0s"
       query    = "sum(increase(sideband_cost_usd_total{${local._ours}}[1h])) > ${var.alerts.usd_per_hour}"
     }
     "Webhooks are answered with errors" = {
       severity = "CRITICAL"
-      for      = "60s"
+      lasts    = "60s"
       query    = "sum(increase(run_googleapis_com:request_count{monitored_resource=\"cloud_run_revision\",service_name=\"${local.function_name}\",response_code_class=\"5xx\"}[5m])) > 2"
     }
   }
@@ -78,7 +78,7 @@ resource "google_monitoring_alert_policy" "this" {
     display_name = each.key
     condition_prometheus_query_language {
       query                     = each.value.query
-      duration                  = each.value.for
+      duration                  = each.value.lasts
       evaluation_interval       = "60s"
       disable_metric_validation = true # ours appear with the first call
     }

@@ -7,6 +7,7 @@ locals {
 }
 
 resource "google_artifact_registry_repository" "images" {
+  #checkov:skip=CKV_GCP_84:Images hold code and no data; Google's keys encrypt them
   repository_id = var.name
   location      = var.region
   format        = "DOCKER"
@@ -35,13 +36,14 @@ resource "terraform_data" "first_image" {
 
   provisioner "local-exec" {
     working_dir = local.root
-    command     = "gcloud builds submit . --config=cloudbuild.yaml --region=\"$REGION\" --project=\"$PROJECT\" --service-account=\"$ACCOUNT\" --gcs-source-staging-dir=\"$STAGING\" --substitutions=\"$SUBSTITUTIONS\""
+    command     = "gcloud builds submit . --config=infra/first-image.yaml --region=\"$REGION\" --project=\"$PROJECT\" --service-account=\"$ACCOUNT\" --gcs-source-staging-dir=\"$STAGING\" --substitutions=\"_IMAGE=$IMAGE,_AGENT_FOLDER=$FOLDER\""
     environment = {
-      ACCOUNT       = google_service_account.build.id
-      PROJECT       = var.project_id
-      REGION        = var.region
-      STAGING       = "gs://${google_storage_bucket.source.name}/staging"
-      SUBSTITUTIONS = "_NAME=${var.name},_REGION=${var.region},_TAG=first,_TEST=false,_ROLL_OUT=false"
+      ACCOUNT = google_service_account.build.id
+      FOLDER  = split(".", var.agent)[0]
+      IMAGE   = local.first_image
+      PROJECT = var.project_id
+      REGION  = var.region
+      STAGING = "gs://${google_storage_bucket.source.name}/staging"
     }
   }
 
@@ -59,8 +61,9 @@ resource "google_cloudbuild_trigger" "push" {
   filename        = "cloudbuild.yaml"
   service_account = google_service_account.build.id
   substitutions = {
-    _NAME   = var.name
-    _REGION = var.region
+    _AGENT_FOLDER = split(".", var.agent)[0]
+    _NAME         = var.name
+    _REGION       = var.region
   }
   repository_event_config {
     repository = var.build_trigger.repository

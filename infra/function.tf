@@ -37,6 +37,7 @@ data "archive_file" "function" {
 }
 
 resource "google_storage_bucket" "source" {
+  #checkov:skip=CKV_GCP_62:It holds source archives alone, and Cloud Audit Logs tell who writes them
   name                        = "${var.project_id}-${var.name}-source"
   location                    = var.region
   uniform_bucket_level_access = true
@@ -57,7 +58,7 @@ resource "google_storage_bucket" "source" {
 }
 
 resource "google_storage_bucket_object" "function" {
-  name   = "function-${data.archive_file.function.output_md5}.zip"
+  name   = "function/${data.archive_file.function.output_md5}.zip"
   bucket = google_storage_bucket.source.name
   source = data.archive_file.function.output_path
 }

@@ -79,7 +79,7 @@ resource "google_project_iam_member" "build_writes_logs" {
 resource "google_artifact_registry_repository_iam_member" "build_pushes" {
   location   = google_artifact_registry_repository.images.location
   repository = google_artifact_registry_repository.images.name
-  role       = "roles/artifactregistry.writer"
+  role       = "roles/artifactregistry.writer" # both images go there
   member     = google_service_account.build.member
 }
 
@@ -92,14 +92,14 @@ resource "google_storage_bucket_iam_member" "build_reads_source" {
 resource "google_cloud_run_v2_service_iam_member" "build_rolls_out" {
   name     = google_cloud_run_v2_service.function.name
   location = var.region
-  role     = "roles/run.developer"
+  role     = "roles/run.developer" # to change this one service
   member   = google_service_account.build.member
 }
 
 resource "google_cloud_run_v2_worker_pool_iam_member" "build_rolls_out" {
   name     = google_cloud_run_v2_worker_pool.supervisor.name
   location = var.region
-  role     = "roles/run.developer"
+  role     = "roles/run.developer" # to change this one worker pool
   member   = google_service_account.build.member
 }
 

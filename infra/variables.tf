@@ -1,5 +1,5 @@
 variable "agent" {
-  description = "The agent that answers, as module:attribute in the supervisor's image."
+  description = "The agent that answers, as module:attribute; the module's first part is the folder that goes into the image."
   type        = string
   default     = "examples.bikes:agent"
   validation {
