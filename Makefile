@@ -8,7 +8,7 @@ READY := .venv/.ready
 SOURCES := function supervisor emulator examples infra tests docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test infra-test fmt lint types docs lock clean
+.PHONY: help setup demo dev test chaos infra-test fmt lint types docs lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,14 @@ infra-test: $(READY)  ## Check the infrastructure: Terraform and its tests, code
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/infra
 	$(CHECKOV) --directory infra --framework terraform --skip-download --compact --quiet
 	$(HADOLINT) supervisor/Dockerfile
+
+CALLS ?= 100
+SECONDS ?= 60
+SUPERVISORS ?= 3
+SEED ?= 1
+RECORDS ?=
+chaos: $(READY)  ## Kill, stop, freeze and cut off supervisors under many calls (CALLS, SECONDS, SUPERVISORS, SEED, PUBSUB, RECORDS)
+	@$(BIN)/python -m tests.chaos --calls $(CALLS) --seconds $(SECONDS) --supervisors $(SUPERVISORS) --seed $(SEED) --pubsub $(PUBSUB) --records "$(RECORDS)"
 
 fmt: $(READY)  ## Format the code
 	@$(BIN)/ruff format $(SOURCES)
