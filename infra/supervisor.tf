@@ -24,6 +24,7 @@ locals {
     PUBSUB_ENDPOINT             = "${var.region}-pubsub.googleapis.com"
     RECORDS                     = "firestore:${google_firestore_database.records.name}"
     SIDEBAND_AGENT              = var.agent
+    TRANSFER_TARGETS            = join(" ", var.transfer_targets)
   }
   supervisor_secrets = {
     OPENAI_API_KEY = google_secret_manager_secret.this["openai-api-key"]

@@ -158,3 +158,10 @@ variable "supervisor_image" {
   type        = string
   default     = null
 }
+
+variable "transfer_targets" {
+  description = "Where agents may transfer calls to: numbers as +31201234567, and SIP addresses; empty for nowhere."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}

@@ -21,7 +21,9 @@ _SECONDS = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60
 _CALL_SECONDS = [5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0]
 
 STAGES = ("claimed", "accepted", "attached", "greeted")
-TOOL_ERRORS = ("tool_failed", "tool_timed_out", "tool_not_run", "tool_output_not_json", "tool_cancelled")
+TOOL_ERRORS = (
+    *("tool_failed", "tool_timed_out", "tool_not_run", "tool_overused", "tool_output_not_json", "tool_cancelled"),
+)
 
 
 @dataclass(frozen=True, slots=True)
