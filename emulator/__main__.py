@@ -58,6 +58,34 @@ def dev(
 
 
 @app.command()
+def openai(
+    *,
+    webhook_url: Annotated[str, typer.Option(help="Where calls are told: the function's /webhooks/openai.")],
+    api_key: Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="The key that supervisors must use.")],
+    webhook_secret: Annotated[str, typer.Option(envvar="OPENAI_WEBHOOK_SECRET", help="What signs webhooks.")],
+    pubsub: Annotated[str, typer.Option(envvar="PUBSUB_EMULATOR_HOST", help="Make the topic here, at HOST:PORT.")] = "",
+    project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT")] = "local",
+    topic: Annotated[str, typer.Option(envvar="CALLS_TOPIC")] = "calls",
+    subscription: Annotated[str, typer.Option(envvar="CALLS_SUBSCRIPTION")] = "calls-supervisor",
+    host: str = "127.0.0.1",
+    port: int = 8088,
+) -> None:
+    """Serve the stand-in for OpenAI alone, for function and supervisors that run elsewhere, such as in containers."""
+    from emulator import dev as dev_  # noqa: PLC0415 - the other commands need not load it
+    from emulator.openai import Options  # noqa: PLC0415 - the same
+    from emulator.pubsub_setup import create_calls  # noqa: PLC0415 - the same
+
+    async def serve() -> None:
+        if pubsub:
+            dead = f"{subscription}-dead"
+            await create_calls(pubsub, project=project, topic=topic, subscription=subscription, dead_letter_topic=dead)
+        options = Options(api_keys=[api_key], webhook_secrets=[webhook_secret], webhook_url=webhook_url)
+        await dev_.serve_stand_in(options, host=host, port=port)
+
+    asyncio.run(serve())
+
+
+@app.command()
 def call(
     say: Annotated[list[str] | None, typer.Option(help="What the caller says; repeat it for more turns.")] = None,
     from_number: Annotated[str, typer.Option("--from", help="The caller's number.")] = "+31201234567",

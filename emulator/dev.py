@@ -23,6 +23,8 @@ from watchfiles import PythonFilter, awatch
 
 from emulator.demo import Timeline
 from emulator.local import ROOT, Process, System, local_system
+from emulator.openai import Options, StandIn
+from emulator.openai import serve as serve_openai
 
 ADDRESS = Path("build/dev.json")  # where the other commands, run in the same folder, find a running one
 FUNCTION = "function"
@@ -90,12 +92,12 @@ async def run(agent: str, *, pubsub: str = "embedded", console: Console | None =
         dev = Dev(system, timeline)
         for name in (FUNCTION, *SUPERVISORS):
             await dev.restart(name)
-        with _announced(system):
+        with _announced(system.stand_in):
             timeline.line(
                 None, "dev", 'place a call in another terminal: python -m emulator call --say "Hello?"', "bold"
             )
             beside = [
-                system.group.create_task(timeline.follow(system), name="timeline"),
+                system.group.create_task(timeline.follow(system.stand_in.log), name="timeline"),
                 system.group.create_task(dev.follow_changes(_watchable(module)), name="follow changes"),
             ]
             await stop.wait()
@@ -110,11 +112,25 @@ def _watchable(module: Path) -> Path:
     return file if file.exists() and len(module.parts) == 1 else Path(module.parts[0])
 
 
+async def serve_stand_in(options: Options, *, host: str, port: int, console: Console | None = None) -> None:
+    """Serve the stand-in for OpenAI by itself, for function and supervisors that run elsewhere, until interrupted."""
+    timeline = Timeline(console or Console())
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serve_openai(host, port, options) as stand_in, asyncio.TaskGroup() as group:
+        with _announced(stand_in):
+            timeline.line(None, "OpenAI", f"serves at {stand_in.base_url}", "bold")
+            following = group.create_task(timeline.follow(stand_in.log), name="timeline")
+            await stop.wait()
+            following.cancel()
+
+
 @contextmanager
-def _announced(system: System) -> Iterator[None]:
+def _announced(stand_in: StandIn) -> Iterator[None]:
     """Tell the other commands where the stand-in is."""
     ADDRESS.parent.mkdir(exist_ok=True)
-    ADDRESS.write_bytes(orjson.dumps({"stand_in": system.stand_in.base_url.removesuffix("/v1")}))
+    ADDRESS.write_bytes(orjson.dumps({"stand_in": stand_in.base_url.removesuffix("/v1")}))
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from emulator.dev import FUNCTION, SUPERVISORS, concerned
-from emulator.local import ROOT
+from emulator.local import ROOT, local_system
 
 SECONDS = 60
 SHOP = """
@@ -87,6 +87,23 @@ async def test_a_call_where_nothing_runs_says_what_to_start(tmp_path: Path) -> N
     async with emulator(tmp_path, "call") as call:
         await call.prints("nothing runs here; start it with: make dev")
         assert await call.child.wait() == 2
+
+
+async def test_the_stand_in_serves_what_runs_elsewhere(tmp_path: Path) -> None:
+    """As emulator/compose.yaml has it: a Pub/Sub that runs already, and a function at an address that is known."""
+    async with local_system(agent="examples.bikes:agent") as system:
+        await system.start_function()
+        secret, project = system.environment["OPENAI_WEBHOOK_SECRET"], system.environment["GOOGLE_CLOUD_PROJECT"]
+        arguments = (
+            *("--webhook-url", str(system.stand_in.options.webhook_url), "--port", "0", "--pubsub", system.pubsub),
+            *("--api-key", "sk-local", "--webhook-secret", secret, "--project", project),
+        )
+        async with emulator(tmp_path, "openai", *arguments) as openai:
+            url = (await openai.prints("serves at ")).split()[-1]
+            await system.start_supervisor(OPENAI_BASE_URL=url, OPENAI_API_KEY="sk-local")
+            async with emulator(tmp_path, "call", "--say", "Hello?") as call:
+                await call.prints("ended: caller_hung_up")
+            await openai.prints("sideband attached")
 
 
 @pytest.mark.parametrize(
