@@ -62,7 +62,7 @@ def rehearse(
     from supervisor import logs  # noqa: PLC0415
     from supervisor.errors import StartupError  # noqa: PLC0415
 
-    logs.set_up("ERROR", project="")
+    logs.set_up("ERROR", project="", personal_data=False)
     all_met = True
     for script in scripts:
         try:
