@@ -114,13 +114,6 @@ variable "project_id" {
   nullable    = false
 }
 
-variable "record_retention_days" {
-  description = "How long call records are kept after the call; Firestore deletes them by itself."
-  type        = number
-  default     = 30
-  nullable    = false
-}
-
 variable "region" {
   description = "The region of everything: exactly-once delivery holds only where subscription and subscribers share one."
   type        = string

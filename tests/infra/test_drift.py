@@ -8,6 +8,7 @@ import function.settings
 import supervisor.settings
 from infra import function_archive
 from supervisor import metrics
+from supervisor.records import firestore
 from tests.infra import terraform
 
 ROOT = terraform.ROOT
@@ -85,6 +86,17 @@ def test_the_health_port_is_the_images() -> None:
 def test_the_time_to_hand_over_is_the_codes() -> None:
     (seconds,) = re.findall(r"HANDOVER_SECONDS\s*=\s*(\d+)", (terraform.INFRA / "supervisor.tf").read_text())
     assert float(seconds) == supervisor.settings.Settings.model_fields["handover_seconds"].default
+
+
+def test_records_expire_by_the_field_that_the_store_writes_in_each_of_its_collections() -> None:
+    """The store's docstring lists its documents: collection, collection's key, and fields."""
+    listed = r"(?m)^    (?:calls/\{call id\}/)?(\w+)/\{[\w ]+\} +\w+ +(\w+) +(\w+)$"
+    documents = re.findall(listed, str(firestore.__doc__))
+    collections = {collection: json_field for collection, json_field, _ in documents}
+    told = terraform.read()["locals"]["records_collections"]
+    assert {name: field.strip('"') for name, field in told.items() if not name.startswith("__")} == collections
+    assert {expiry for _, _, expiry in documents} == {"expires_at"}
+    assert terraform.read()["google_firestore_field.expiry"]["field"] == '"expires_at"'
 
 
 def test_alerts_charts_and_scaling_are_about_metrics_that_exist() -> None:
