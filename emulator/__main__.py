@@ -49,6 +49,58 @@ def demo(
 
 
 @app.command()
+def rehearse(
+    agent: Annotated[str, typer.Argument(help="The agent, as module:attribute.")],
+    scripts: Annotated[
+        list[Path], typer.Argument(help="Rehearsals as YAML files; emulator/testing.py describes them.")
+    ],
+    *,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line for each rehearsal.")] = False,
+) -> None:
+    """Play scripted calls against an agent, without a phone. Exit status 1 if an expectation was not met."""
+    from emulator.testing import RehearsalError, rehearse_file  # noqa: PLC0415 - loads the supervisor
+    from supervisor import logs  # noqa: PLC0415
+    from supervisor.errors import StartupError  # noqa: PLC0415
+
+    logs.set_up("ERROR", project="")
+    all_met = True
+    for script in scripts:
+        try:
+            rehearsal, missed = asyncio.run(rehearse_file(agent, script))
+        except (RehearsalError, StartupError) as error:
+            errors.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+            raise typer.Exit(2) from None
+        all_met = all_met and not missed
+        _show(script, rehearsal, missed, as_json=json)
+    raise typer.Exit(0 if all_met else 1)
+
+
+def _show(script: Path, rehearsal: Rehearsal, missed: list[str], *, as_json: bool) -> None:
+    """Print what happened in a rehearsal."""
+    if as_json:
+        line = {
+            "script": str(script),
+            "tools": rehearsal.tools,
+            "outputs": rehearsal.outputs,
+            "transcript": rehearsal.transcript,
+            "transfers": rehearsal.transfers,
+            "end_reason": rehearsal.end_reason,
+            "missed": missed,
+        }
+        typer.echo(orjson.dumps(line).decode())
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]{escape(str(script))}[/]")
+    for who, text in rehearsal.transcript:
+        console.print(f"  [{'blue' if who == 'caller' else 'magenta'}]{who:7}[/] {escape(text)}")
+    for name, output in zip(rehearsal.tools, rehearsal.outputs, strict=True):
+        console.print(f"  [yellow]{name}[/] {escape(output)}")
+    console.print(f"  ended: {rehearsal.end_reason}")
+    for problem in missed:
+        console.print(f"  [bold red]{escape(problem)}[/]")
+
+
+@app.command()
 def dev(
     agent: Annotated[str, typer.Option(help="The agent that answers, as module:attribute.")] = "examples.bikes:agent",
     pubsub: Annotated[Pubsub, typer.Option(help="The embedded Pub/Sub, or Google's emulator.")] = Pubsub.EMBEDDED,
@@ -104,58 +156,6 @@ def call(
     except dev_.NothingRunsError as error:
         errors.print(f"[red]{error}[/]")
         raise typer.Exit(2) from None
-
-
-@app.command()
-def rehearse(
-    agent: Annotated[str, typer.Argument(help="The agent, as module:attribute.")],
-    scripts: Annotated[
-        list[Path], typer.Argument(help="Rehearsals as YAML files; emulator/testing.py describes them.")
-    ],
-    *,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line for each rehearsal.")] = False,
-) -> None:
-    """Play scripted calls against an agent, without a phone. Exit status 1 if an expectation was not met."""
-    from emulator.testing import RehearsalError, rehearse_file  # noqa: PLC0415 - loads the supervisor
-    from supervisor.errors import StartupError  # noqa: PLC0415
-    from supervisor.logs import set_up  # noqa: PLC0415
-
-    set_up("ERROR", project="rehearsal", personal_data=True)
-    all_met = True
-    for script in scripts:
-        try:
-            rehearsal, missed = asyncio.run(rehearse_file(agent, script))
-        except (RehearsalError, StartupError) as error:
-            errors.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
-            raise typer.Exit(2) from None
-        all_met = all_met and not missed
-        _show(script, rehearsal, missed, as_json=json)
-    raise typer.Exit(0 if all_met else 1)
-
-
-def _show(script: Path, rehearsal: Rehearsal, missed: list[str], *, as_json: bool) -> None:
-    """Print what happened in a rehearsal."""
-    if as_json:
-        line = {
-            "script": str(script),
-            "tools": rehearsal.tools,
-            "outputs": rehearsal.outputs,
-            "transcript": rehearsal.transcript,
-            "transfers": rehearsal.transfers,
-            "end_reason": rehearsal.end_reason,
-            "missed": missed,
-        }
-        typer.echo(orjson.dumps(line).decode())
-        return
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]{escape(str(script))}[/]")
-    for who, text in rehearsal.transcript:
-        console.print(f"  [{'blue' if who == 'caller' else 'magenta'}]{who:7}[/] {escape(text)}")
-    for name, output in zip(rehearsal.tools, rehearsal.outputs, strict=True):
-        console.print(f"  [yellow]{name}[/] {escape(output)}")
-    console.print(f"  ended: {rehearsal.end_reason}")
-    for problem in missed:
-        console.print(f"  [bold red]{escape(problem)}[/]")
 
 
 if __name__ == "__main__":

@@ -14,14 +14,16 @@ from tests.infra import terraform
 ROOT = terraform.ROOT
 
 # Set by Terraform, read by what the code runs on.
-OF_FUNCTIONS_FRAMEWORK = {"THREADS"}
 OF_OPENTELEMETRY = {"OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER"}
 
 # Settings that Terraform leaves at their defaults, and why.
 LEFT_OUT_OF_FUNCTION = {
     "MAX_EVENT_AGE_SECONDS": "the default follows from SIP",
+    "OPENAI_TIMEOUT_SECONDS": "the default fits OpenAI",
+    "OPENAI_WEBHOOK_SECRET": "OPENAI_WEBHOOK_SECRET_FILE instead, which follows rotations",
     "PUBLISH_TIMEOUT_SECONDS": "the default fits Pub/Sub",
     "PUBSUB_EMULATOR_HOST": "for development",
+    "TOKEN_SECRET": "TOKEN_SECRET_FILE instead, which follows rotations",
 }
 LEFT_OUT_OF_SUPERVISOR = {
     "LOG_PERSONAL_DATA": "off, and to be turned on by hand and for a while",
@@ -30,9 +32,16 @@ LEFT_OUT_OF_SUPERVISOR = {
 }
 
 
+# The locals that tell a workload: plain variables, secrets as variables, and secrets as files.
+PLAIN = {"function": ("function_environment", "browser_environment"), "supervisor": ("supervisor_environment",)}
+SECRET = {"function": ("browser_secrets",), "supervisor": ("supervisor_secrets",)}
+FILES = {"function": ("function_files", "browser_files"), "supervisor": ()}
+
+
 def told(workload: str, infra: Path = terraform.INFRA) -> set[str]:
     """The environment variables that Terraform sets for a workload."""
-    return terraform.environment(f"{workload}_environment", infra) | terraform.environment(f"{workload}_secrets", infra)
+    names = (*PLAIN[workload], *SECRET[workload], *FILES[workload])
+    return {variable for name in names for variable in terraform.environment(name, infra)}
 
 
 def read_by(settings: type[function.settings.Settings] | type[supervisor.settings.Settings]) -> set[str]:
@@ -41,8 +50,9 @@ def read_by(settings: type[function.settings.Settings] | type[supervisor.setting
 
 
 def test_the_function_is_told_what_it_reads() -> None:
+    """Also what it reads only when browsers may call."""
     reads = read_by(function.settings.Settings)
-    assert told("function") - OF_FUNCTIONS_FRAMEWORK == reads - set(LEFT_OUT_OF_FUNCTION)
+    assert told("function") == reads - set(LEFT_OUT_OF_FUNCTION)
     assert set(LEFT_OUT_OF_FUNCTION) <= reads
 
 
@@ -72,8 +82,9 @@ def test_secrets_are_told_as_secrets() -> None:
     """No setting that is secret is a plain variable."""
     for workload, settings in (("function", function.settings.Settings), ("supervisor", supervisor.settings.Settings)):
         secret = {name.upper() for name, field in settings.model_fields.items() if "Secret" in str(field.annotation)}
-        assert secret & told(workload) <= terraform.environment(f"{workload}_secrets")
-        assert not secret & terraform.environment(f"{workload}_environment")
+        plain = {variable for name in PLAIN[workload] for variable in terraform.environment(name)}
+        assert secret
+        assert not secret & plain
 
 
 def test_the_health_port_is_the_images() -> None:

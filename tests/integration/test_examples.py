@@ -13,6 +13,8 @@ from emulator.testing import RehearsalError, rehearse, rehearse_file
 from examples import bikes, clinic, reception
 from supervisor import Agent
 
+# A caller who lets the greeting end: until then, and a moment more, they are not listened to.
+HEARD: list[dict[str, Any]] = [{"wait_for": "greeting"}, {"pause_ms": 300}]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -49,6 +51,7 @@ class TestReception:
 
     async def test_a_caller_is_connected(self) -> None:
         script: list[dict[str, Any]] = [
+            *HEARD,
             {"caller": "Sales, please."},
             {"tool": "transfer_to", "arguments": {"department": "sales"}},
         ]
@@ -57,7 +60,13 @@ class TestReception:
         assert rehearsal.end_reason == "transferred"
 
     async def test_a_key_connects_too(self) -> None:
-        script: list[dict[str, Any]] = [{"caller": "Hm."}, {"tool": "wait_for_key"}, {"pause_ms": 300}, {"dtmf": "2"}]
+        script: list[dict[str, Any]] = [
+            *HEARD,
+            {"caller": "Hm."},
+            {"tool": "wait_for_key"},
+            {"pause_ms": 300},
+            {"dtmf": "2"},
+        ]
         rehearsal = await rehearse(reception.day, [*script, {"pause_ms": 20_000}])
         assert rehearsal.transfers == ["tel:+31201110002"]
         assert rehearsal.end_reason == "transferred"
@@ -68,6 +77,7 @@ class TestReception:
         rehearsal = await rehearse(
             reception.day,
             [
+                *HEARD,
                 {"caller": "Service."},
                 {"tool": "transfer_to", "arguments": {"department": "service"}},
                 {"model": "Nobody is there. A message?"},
