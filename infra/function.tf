@@ -14,10 +14,36 @@ locals {
   function_environment = {
     CALLS_TOPIC          = google_pubsub_topic.calls.name
     GOOGLE_CLOUD_PROJECT = var.project_id
-    THREADS              = var.function.concurrency # gunicorn's: fewer would leave requests that Cloud Run sent waiting
+    THREADS              = var.function.concurrency # as many as Cloud Run sends requests at once
   }
-  function_secrets = {
-    OPENAI_WEBHOOK_SECRET = google_secret_manager_secret.this["openai-webhook-secret"]
+  # Mounted as files, which follow the latest version: a rotation needs no roll-out.
+  function_files = {
+    OPENAI_WEBHOOK_SECRET_FILE = google_secret_manager_secret.this["openai-webhook-secret"]
+  }
+
+  # For calls from browsers, when var.browsers turns them on.
+  browser_environment = {
+    ALLOWED_ORIGINS = try(join(" ", var.browsers.allowed_origins), "")
+    OPENAI_BASE_URL = var.openai.base_url
+    SESSIONS_FILE   = "/workspace/sessions.json" # where the buildpack puts the archive
+    TOKEN_AUDIENCE  = try(var.browsers.token_audience, "")
+    TOKEN_JWKS_URL  = try(coalesce(var.browsers.token_jwks_url), "")
+  }
+  browser_secrets = {
+    OPENAI_API_KEY = google_secret_manager_secret.this["openai-api-key"]
+  }
+  browser_files = {
+    TOKEN_SECRET_FILE = try(google_secret_manager_secret.this["token-secret"], null)
+  }
+
+  browsers              = var.browsers != null
+  browsers_share_secret = local.browsers && try(var.browsers.token_jwks_url, null) == null
+
+  _environment = merge(local.function_environment, local.browsers ? local.browser_environment : {})
+  _secrets     = local.browsers ? local.browser_secrets : {}
+  _files = {
+    for name, secret in merge(local.function_files, local.browsers_share_secret ? local.browser_files : {}) :
+    name => { secret = secret.secret_id, volume = trimsuffix(lower(replace(name, "_", "-")), "-file") }
   }
 
   function_base_image = "${var.region}-docker.pkg.dev/serverless-runtimes/google-22/runtimes/python313"
@@ -99,14 +125,14 @@ resource "google_cloud_run_v2_service" "function" {
         startup_cpu_boost = true
       }
       dynamic "env" {
-        for_each = local.function_environment
+        for_each = merge(local._environment, { for name, file in local._files : name => "/secrets/${file.volume}/value" })
         content {
           name  = env.key
           value = env.value
         }
       }
       dynamic "env" {
-        for_each = local.function_secrets
+        for_each = local._secrets
         content {
           name = env.key
           value_source {
@@ -117,11 +143,31 @@ resource "google_cloud_run_v2_service" "function" {
           }
         }
       }
+      dynamic "volume_mounts" {
+        for_each = local._files
+        content {
+          name       = volume_mounts.value.volume
+          mount_path = "/secrets/${volume_mounts.value.volume}"
+        }
+      }
       startup_probe {
         period_seconds    = 1
         failure_threshold = 60
         http_get {
           path = "/"
+        }
+      }
+    }
+    dynamic "volumes" {
+      for_each = local._files
+      content {
+        name = volumes.value.volume
+        secret {
+          secret = volumes.value.secret
+          items {
+            path    = "value"
+            version = "latest"
+          }
         }
       }
     }
@@ -135,14 +181,22 @@ resource "google_cloud_run_v2_service" "function" {
       client_version,
       template[0].containers[0].image,
     ]
+    precondition {
+      condition     = !local.browsers || fileexists("${local.root}/sessions.json")
+      error_message = "Calls from browsers need the agents' sessions: python -m supervisor.session ${var.agent} > sessions.json"
+    }
   }
 
   depends_on = [
     google_artifact_registry_repository_iam_member.build_pushes,
     google_project_iam_member.build_writes_logs,
     google_pubsub_topic_iam_member.function_publishes,
+    google_secret_manager_secret_iam_member.function_makes_calls,
+    google_secret_manager_secret_iam_member.function_reads_token_secret,
     google_secret_manager_secret_iam_member.function_reads_webhook_secret,
+    google_secret_manager_secret_version.openai_api_key,
     google_secret_manager_secret_version.openai_webhook_secret,
+    google_secret_manager_secret_version.token_secret,
     google_storage_bucket_iam_member.build_reads_source,
   ]
 }

@@ -33,6 +33,20 @@ resource "google_secret_manager_secret_iam_member" "function_reads_webhook_secre
   member    = google_service_account.function.member
 }
 
+resource "google_secret_manager_secret_iam_member" "function_makes_calls" {
+  count     = local.browsers ? 1 : 0
+  secret_id = google_secret_manager_secret.this["openai-api-key"].id
+  role      = "roles/secretmanager.secretAccessor" # to make browsers' calls at OpenAI
+  member    = google_service_account.function.member
+}
+
+resource "google_secret_manager_secret_iam_member" "function_reads_token_secret" {
+  count     = local.browsers_share_secret ? 1 : 0
+  secret_id = google_secret_manager_secret.this["token-secret"].id
+  role      = "roles/secretmanager.secretAccessor" # to check browsers' tokens
+  member    = google_service_account.function.member
+}
+
 # The supervisors claim calls, steer them, and write them down.
 
 resource "google_pubsub_subscription_iam_member" "supervisor_claims" {

@@ -1,8 +1,14 @@
 # Call records, in a database of their own, which forgets them by itself.
 
 locals {
-  records_collection    = "calls"
   records_database_path = "projects/${var.project_id}/databases/${google_firestore_database.records.name}"
+
+  # The store's collections, each with the JSON in its documents, which nothing is looked up by.
+  records_collections = {
+    calls      = "head"
+    journal    = "entry"
+    transcript = "segment"
+  }
 }
 
 resource "google_firestore_database" "records" {
@@ -17,11 +23,20 @@ resource "google_firestore_database" "records" {
   depends_on                        = [google_project_service.this]
 }
 
-# The store writes `expire_at` when a call ends; Firestore deletes the document at that time or soon after.
+# The store says when a document is to go; Firestore deletes it at that time or soon after.
 resource "google_firestore_field" "expiry" {
+  for_each   = local.records_collections
   database   = google_firestore_database.records.name
-  collection = local.records_collection
-  field      = "expire_at"
+  collection = each.key
+  field      = "expires_at"
   ttl_config {}
-  index_config {} # nothing is looked up by it
+  index_config {}
+}
+
+resource "google_firestore_field" "json" {
+  for_each   = local.records_collections
+  database   = google_firestore_database.records.name
+  collection = each.key
+  field      = each.value
+  index_config {}
 }

@@ -2,7 +2,7 @@
 # first apply, new versions may come from anywhere: `gcloud secrets versions add`, or a rotation of the webhook.
 
 resource "google_secret_manager_secret" "this" {
-  for_each  = toset(["openai-api-key", "openai-webhook-secret"])
+  for_each  = toset(concat(["openai-api-key", "openai-webhook-secret"], local.browsers_share_secret ? ["token-secret"] : []))
   secret_id = "${var.name}-${each.key}"
   replication {
     user_managed {
@@ -26,4 +26,11 @@ resource "google_secret_manager_secret_version" "openai_webhook_secret" {
   secret                 = google_secret_manager_secret.this["openai-webhook-secret"].id
   secret_data_wo         = var.openai_webhook_secret
   secret_data_wo_version = var.secret_versions.openai_webhook_secret
+}
+
+resource "google_secret_manager_secret_version" "token_secret" {
+  count                  = local.browsers_share_secret && var.secret_versions.token_secret > 0 ? 1 : 0
+  secret                 = google_secret_manager_secret.this["token-secret"].id
+  secret_data_wo         = var.token_secret
+  secret_data_wo_version = var.secret_versions.token_secret
 }

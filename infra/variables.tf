@@ -29,6 +29,16 @@ variable "autoscaling" {
   default = null
 }
 
+variable "browsers" {
+  description = "Turns calls from browsers on: the pages that may call, and how their tokens are checked (a shared secret unless there is a JWKS URL)."
+  type = object({
+    allowed_origins = list(string)
+    token_audience  = optional(string, "sideband")
+    token_jwks_url  = optional(string)
+  })
+  default = null
+}
+
 variable "build_trigger" {
   description = "Run cloudbuild.yaml on pushes to a connected repository (a Cloud Build repository's full name); null for no trigger."
   type = object({
@@ -51,7 +61,7 @@ variable "deletion_protection" {
 variable "function" {
   description = "The size of the function: instances kept warm, the most there may be, and requests that one serves at a time."
   type = object({
-    concurrency   = optional(number, 16)
+    concurrency   = optional(number, 32)
     cpu           = optional(number, 1)
     max_instances = optional(number, 10)
     memory_mib    = optional(number, 512)
@@ -60,8 +70,8 @@ variable "function" {
   default  = {}
   nullable = false
   validation {
-    condition     = var.function.cpu >= 1 || var.function.concurrency == 1
-    error_message = "Cloud Run serves one request at a time on less than one CPU: set concurrency to 1."
+    condition     = var.function.cpu >= 1 && var.function.concurrency >= 4
+    error_message = "The function needs one CPU, below which Cloud Run sends one request at a time, and serves 4 or more."
   }
 }
 
@@ -114,13 +124,6 @@ variable "project_id" {
   nullable    = false
 }
 
-variable "record_retention_days" {
-  description = "How long call records are kept after the call; Firestore deletes them by itself."
-  type        = number
-  default     = 30
-  nullable    = false
-}
-
 variable "region" {
   description = "The region of everything: exactly-once delivery holds only where subscription and subscribers share one."
   type        = string
@@ -132,6 +135,7 @@ variable "secret_versions" {
   type = object({
     openai_api_key        = optional(number, 1)
     openai_webhook_secret = optional(number, 1)
+    token_secret          = optional(number, 1)
   })
   default  = {}
   nullable = false
@@ -157,6 +161,14 @@ variable "supervisor_image" {
   description = "The image that the supervisors start with; null has the first apply build it from this repository by Cloud Build."
   type        = string
   default     = null
+}
+
+variable "token_secret" {
+  description = "What your backend signs browsers' tokens with, for the version that secret_versions asks for; neither stored nor shown."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
 }
 
 variable "transfer_targets" {

@@ -30,7 +30,7 @@ _PERSONAL = re.compile(
 )
 
 
-def set_up(level: str, *, project: str, personal_data: bool, counters: Sequence[Processor] = ()) -> None:
+def set_up(level: str, *, project: str, personal_data: bool = False, counters: Sequence[Processor] = ()) -> None:
     """Send logs of this level and above to standard output, those of libraries from WARNING on.
 
     Args:

@@ -13,6 +13,7 @@ variables {
   region                = "europe-west4"
   openai_api_key        = "sk-never-in-a-state"
   openai_webhook_secret = "whsec_bmV2ZXIgaW4gYSBzdGF0ZQ=="
+  token_secret          = "never-in-a-state-never-in-a-state"
   supervisor_image      = "europe-west4-docker.pkg.dev/a-project/sideband/supervisor@sha256:0123"
 }
 

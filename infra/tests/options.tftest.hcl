@@ -13,6 +13,7 @@ variables {
   region                = "europe-west4"
   openai_api_key        = "sk-never-in-a-state"
   openai_webhook_secret = "whsec_bmV2ZXIgaW4gYSBzdGF0ZQ=="
+  token_secret          = "never-in-a-state-never-in-a-state"
   supervisor_image      = "europe-west4-docker.pkg.dev/a-project/sideband/supervisor@sha256:0123"
 }
 
@@ -105,4 +106,24 @@ run "an_agent_is_module_and_attribute" {
     agent = "examples/bikes.py"
   }
   expect_failures = [var.agent]
+}
+
+run "browsers_need_the_agents_sessions" {
+  command = plan
+  variables {
+    browsers = { allowed_origins = ["https://shop.example"] }
+  }
+  expect_failures = [google_cloud_run_v2_service.function]
+}
+
+run "browsers_by_keys_that_are_published_share_no_secret" {
+  command = plan
+  variables {
+    browsers = { allowed_origins = ["https://shop.example"], token_jwks_url = "https://shop.example/keys" }
+  }
+  assert {
+    condition     = length(google_secret_manager_secret_iam_member.function_reads_token_secret) == 0 && length(google_secret_manager_secret_iam_member.function_makes_calls) == 1
+    error_message = "The function reads what it needs and no more."
+  }
+  expect_failures = [google_cloud_run_v2_service.function]
 }

@@ -13,6 +13,7 @@ variables {
   region                = "europe-west4"
   openai_api_key        = "sk-never-in-a-state"
   openai_webhook_secret = "whsec_bmV2ZXIgaW4gYSBzdGF0ZQ=="
+  token_secret          = "never-in-a-state-never-in-a-state"
   supervisor_image      = "europe-west4-docker.pkg.dev/a-project/sideband/supervisor@sha256:0123"
 }
 
@@ -45,6 +46,15 @@ run "the_function_serves_what_it_is_sent" {
       for env in google_cloud_run_v2_service.function.template[0].containers[0].env : env.value if env.name == "THREADS"
     ]) == tostring(google_cloud_run_v2_service.function.template[0].max_instance_request_concurrency)
     error_message = "As many threads as concurrent requests."
+  }
+  assert {
+    condition = (
+      one([for env in google_cloud_run_v2_service.function.template[0].containers[0].env : env.value if env.name == "OPENAI_WEBHOOK_SECRET_FILE"]) == "/secrets/openai-webhook-secret/value"
+      && google_cloud_run_v2_service.function.template[0].containers[0].volume_mounts[0].mount_path == "/secrets/openai-webhook-secret"
+      && google_cloud_run_v2_service.function.template[0].volumes[0].secret[0].items[0].path == "value"
+      && google_cloud_run_v2_service.function.template[0].volumes[0].secret[0].items[0].version == "latest"
+    )
+    error_message = "The webhook's secret is a file that follows its latest version."
   }
   assert {
     condition     = google_cloud_run_v2_service.function.template[0].scaling[0].min_instance_count == 1
@@ -81,7 +91,7 @@ run "the_supervisors_are_probed_and_bounded" {
 run "records_expire" {
   command = plan
   assert {
-    condition     = length(google_firestore_field.expiry.ttl_config) == 1 && google_firestore_field.expiry.field == "expire_at"
+    condition     = alltrue([for field in google_firestore_field.expiry : length(field.ttl_config) == 1])
     error_message = "Personal data must not stay for ever."
   }
   assert {

@@ -8,19 +8,22 @@ import function.settings
 import supervisor.settings
 from infra import function_archive
 from supervisor import metrics
+from supervisor.records import firestore
 from tests.infra import terraform
 
 ROOT = terraform.ROOT
 
 # Set by Terraform, read by what the code runs on.
-OF_FUNCTIONS_FRAMEWORK = {"THREADS"}
 OF_OPENTELEMETRY = {"OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER"}
 
 # Settings that Terraform leaves at their defaults, and why.
 LEFT_OUT_OF_FUNCTION = {
     "MAX_EVENT_AGE_SECONDS": "the default follows from SIP",
+    "OPENAI_TIMEOUT_SECONDS": "the default fits OpenAI",
+    "OPENAI_WEBHOOK_SECRET": "OPENAI_WEBHOOK_SECRET_FILE instead, which follows rotations",
     "PUBLISH_TIMEOUT_SECONDS": "the default fits Pub/Sub",
     "PUBSUB_EMULATOR_HOST": "for development",
+    "TOKEN_SECRET": "TOKEN_SECRET_FILE instead, which follows rotations",
 }
 LEFT_OUT_OF_SUPERVISOR = {
     "LOG_PERSONAL_DATA": "off, and to be turned on by hand and for a while",
@@ -29,9 +32,16 @@ LEFT_OUT_OF_SUPERVISOR = {
 }
 
 
+# The locals that tell a workload: plain variables, secrets as variables, and secrets as files.
+PLAIN = {"function": ("function_environment", "browser_environment"), "supervisor": ("supervisor_environment",)}
+SECRET = {"function": ("browser_secrets",), "supervisor": ("supervisor_secrets",)}
+FILES = {"function": ("function_files", "browser_files"), "supervisor": ()}
+
+
 def told(workload: str, infra: Path = terraform.INFRA) -> set[str]:
     """The environment variables that Terraform sets for a workload."""
-    return terraform.environment(f"{workload}_environment", infra) | terraform.environment(f"{workload}_secrets", infra)
+    names = (*PLAIN[workload], *SECRET[workload], *FILES[workload])
+    return {variable for name in names for variable in terraform.environment(name, infra)}
 
 
 def read_by(settings: type[function.settings.Settings] | type[supervisor.settings.Settings]) -> set[str]:
@@ -40,8 +50,9 @@ def read_by(settings: type[function.settings.Settings] | type[supervisor.setting
 
 
 def test_the_function_is_told_what_it_reads() -> None:
+    """Also what it reads only when browsers may call."""
     reads = read_by(function.settings.Settings)
-    assert told("function") - OF_FUNCTIONS_FRAMEWORK == reads - set(LEFT_OUT_OF_FUNCTION)
+    assert told("function") == reads - set(LEFT_OUT_OF_FUNCTION)
     assert set(LEFT_OUT_OF_FUNCTION) <= reads
 
 
@@ -71,8 +82,9 @@ def test_secrets_are_told_as_secrets() -> None:
     """No setting that is secret is a plain variable."""
     for workload, settings in (("function", function.settings.Settings), ("supervisor", supervisor.settings.Settings)):
         secret = {name.upper() for name, field in settings.model_fields.items() if "Secret" in str(field.annotation)}
-        assert secret & told(workload) <= terraform.environment(f"{workload}_secrets")
-        assert not secret & terraform.environment(f"{workload}_environment")
+        plain = {variable for name in PLAIN[workload] for variable in terraform.environment(name)}
+        assert secret
+        assert not secret & plain
 
 
 def test_the_health_port_is_the_images() -> None:
@@ -85,6 +97,17 @@ def test_the_health_port_is_the_images() -> None:
 def test_the_time_to_hand_over_is_the_codes() -> None:
     (seconds,) = re.findall(r"HANDOVER_SECONDS\s*=\s*(\d+)", (terraform.INFRA / "supervisor.tf").read_text())
     assert float(seconds) == supervisor.settings.Settings.model_fields["handover_seconds"].default
+
+
+def test_records_expire_by_the_field_that_the_store_writes_in_each_of_its_collections() -> None:
+    """The store's docstring lists its documents: collection, collection's key, and fields."""
+    listed = r"(?m)^    (?:calls/\{call id\}/)?(\w+)/\{[\w ]+\} +\w+ +(\w+) +(\w+)$"
+    documents = re.findall(listed, str(firestore.__doc__))
+    collections = {collection: json_field for collection, json_field, _ in documents}
+    told = terraform.read()["locals"]["records_collections"]
+    assert {name: field.strip('"') for name, field in told.items() if not name.startswith("__")} == collections
+    assert {expiry for _, _, expiry in documents} == {"expires_at"}
+    assert terraform.read()["google_firestore_field.expiry"]["field"] == '"expires_at"'
 
 
 def test_alerts_charts_and_scaling_are_about_metrics_that_exist() -> None:

@@ -11,6 +11,8 @@ Grant = tuple[str, str, str]
 FUNCTION: set[Grant] = {
     ("google_pubsub_topic", "calls", "roles/pubsub.publisher"),
     ("google_secret_manager_secret", "openai-webhook-secret", "roles/secretmanager.secretAccessor"),
+    ("google_secret_manager_secret", "openai-api-key", "roles/secretmanager.secretAccessor"),  # for browsers
+    ("google_secret_manager_secret", "token-secret", "roles/secretmanager.secretAccessor"),  # for browsers
 }
 SUPERVISOR: set[Grant] = {
     ("google_pubsub_subscription", "claims", "roles/pubsub.subscriber"),
@@ -113,3 +115,13 @@ def test_a_grant_that_is_moved_from_a_resource_to_the_project_is_seen(tmp_path: 
         "}\n"
     )
     assert grants(infra)["supervisor"] - SUPERVISOR == {("google_project", "", "roles/pubsub.subscriber")}
+
+
+def test_the_function_reads_openais_key_only_if_browsers_may_call() -> None:
+    resources = terraform.read()
+    for name, condition in (
+        ("function_makes_calls", "local.browsers ? 1 : 0"),
+        ("function_reads_token_secret", "local.browsers_share_secret ? 1 : 0"),
+    ):
+        grant = resources[f"google_secret_manager_secret_iam_member.{name}"]
+        assert terraform.references(grant["count"]) == condition
