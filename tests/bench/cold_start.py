@@ -27,7 +27,9 @@ HEAVIEST = 8
 
 async def main() -> None:
     """Measure, and print a table in milliseconds."""
-    serving, first_call, second_call = [], [], []
+    serving: list[float] = []
+    first_call: list[float] = []
+    second_call: list[float] = []
     with TemporaryDirectory() as folder:
         async with pubsub() as (host_port, _):
             await create_topic(host_port)

@@ -70,10 +70,12 @@ async def everything(folder: Path, **options: Any) -> AsyncIterator[tuple[System
 def chromium() -> str:
     """Where Chromium is; skips where it is missing, but fails in CI."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        missing = "Chromium is not installed: apt-get install chromium"
-        pytest.fail(missing) if os.environ.get("CI") or os.environ.get("REQUIRE_CHROMIUM") else pytest.skip(missing)
-    return found
+    if found:
+        return found
+    missing = "Chromium is not installed: apt-get install chromium"
+    if os.environ.get("CI") or os.environ.get("REQUIRE_CHROMIUM"):
+        pytest.fail(missing)
+    pytest.skip(missing)
 
 
 @asynccontextmanager
