@@ -8,7 +8,7 @@ READY := .venv/.ready
 SOURCES := function supervisor emulator examples infra tests docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test chaos infra-test fmt lint types docs lock clean
+.PHONY: help setup demo dev test chaos infra-test fmt lint types docs bench-cold lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ SEED ?= 1
 RECORDS ?=
 chaos: $(READY)  ## Kill, stop, freeze and cut off supervisors under many calls (CALLS, SECONDS, SUPERVISORS, SEED, PUBSUB, RECORDS)
 	@$(BIN)/python -m tests.chaos --calls $(CALLS) --seconds $(SECONDS) --supervisors $(SUPERVISORS) --seed $(SEED) --pubsub $(PUBSUB) --records "$(RECORDS)"
+
+bench-cold: $(READY)  ## Measure the function's cold start
+	@PYTHONPATH=. $(BIN)/python tests/bench/cold_start.py
 
 fmt: $(READY)  ## Format the code
 	@$(BIN)/ruff format $(SOURCES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
 import time
@@ -16,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from tests.deliveries import OTHER_SECRET, SECRET, incoming, signed
-from tests.edge_process import BIN, FROM_REPOSITORY, PATIENCE_SECONDS, PROJECT, ROOT, Answer, Edge, running_edge
+from tests.edge_process import FROM_REPOSITORY, PATIENCE_SECONDS, PROJECT, ROOT, Answer, Edge, running_edge
 from tests.edge_pubsub import Claims, create_topic, free_port, pubsub
 
 if TYPE_CHECKING:
@@ -322,14 +321,6 @@ async def test_a_pubsub_that_never_answers_holds_nobody_up(tmp_path: Path) -> No
             started_at = time.monotonic()
             assert (await edge.deliver(new_call())).error == (503, "publish_failed")
             assert time.monotonic() - started_at < 5
-
-
-async def test_it_runs_from_an_archive_with_main_at_its_root(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "function", tmp_path / "function", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "function" / "main.py").rename(tmp_path / "main.py")
-    command = (BIN / "functions-framework", "--target", "edge")
-    async with running_edge(tmp_path, command=command, cwd=tmp_path) as edge:
-        assert (await edge.request("GET", "/")).outcome == (200, "serving")
 
 
 async def test_a_missing_setting_ends_the_process_at_start_in_one_line(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""The function as it is deployed: the archive that Terraform uploads, with its own requirements and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from tests.deliveries import incoming
+from tests.edge_process import BIN, ROOT, running_edge
+from tests.edge_pubsub import create_topic, pubsub
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INSTALL_SECONDS = 180
+
+
+async def run(*command: str | Path, **environment: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command, env=os.environ | environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), INSTALL_SECONDS)
+    assert process.returncode == 0, said.decode()
+
+
+@pytest.mark.timeout(INSTALL_SECONDS + 60)
+async def test_the_archive_boots_in_a_clean_environment_and_publishes_a_call(tmp_path: Path) -> None:
+    archive, clean = tmp_path / "archive", tmp_path / "clean"
+    await run(sys.executable, ROOT / "infra/function_archive.py", archive)
+    await run(BIN / "uv", "venv", "--quiet", "--python", sys.executable, clean)
+    install = ("pip", "sync", "--quiet", "--require-hashes", archive / "requirements.txt")
+    await run(BIN / "uv", *install, VIRTUAL_ENV=str(clean))
+
+    command = (clean / "bin/functions-framework", "--target", "edge")
+    async with pubsub() as (host_port, claims):
+        await create_topic(host_port)
+        async with running_edge(archive, command=command, cwd=archive, PUBSUB_EMULATOR_HOST=host_port) as edge:
+            call_id = f"rtc_{uuid4().hex}"
+            answer = await edge.deliver(incoming(created_at=int(time.time()), call_id=call_id))
+            assert answer.outcome == (200, "published")
+            assert await claims.next_call_id() == call_id
+    started = [path.name for path in (clean / "lib").glob("python*/site-packages/*") if path.is_dir()]
+    assert not {"openai", "websockets", "hypothesis", "pytest", "aiohttp"} & set(started)
