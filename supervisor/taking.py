@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 
@@ -15,6 +16,7 @@ from supervisor.insist import insist
 from supervisor.outcome import CallOver, HandOver
 from supervisor.records import CallRecord, EndReason
 from supervisor.sideband import Sideband, attach
+from supervisor.telemetry import traced
 
 log = structlog.get_logger()
 
@@ -25,7 +27,8 @@ REATTACH_SECONDS = 30.0  # after that another supervisor may have more luck
 CONTROL_SECONDS = 15.0  # for hanging up and refusing: worth many tries, since an orphaned call is billed
 
 
-async def accept(house: House, record: CallRecord, *, first_owner: bool) -> bool:
+@traced("accept")
+async def accept(house: House, record: CallRecord, session: Mapping[str, Any], *, first_owner: bool) -> bool:
     """Take a SIP call, unless the record says that an earlier owner did. False when OpenAI refused.
 
     A refusal may mean that it was accepted before, so the attach that follows shows whether the call lives.
@@ -37,7 +40,7 @@ async def accept(house: House, record: CallRecord, *, first_owner: bool) -> bool
     if record.accepted_at is not None:
         return True
     try:
-        await insist("accept", ACCEPT_SECONDS, lambda: house.control.accept(record.call_id, house.agent.accept_body()))
+        await insist("accept", ACCEPT_SECONDS, lambda: house.control.accept(record.call_id, session))
     except ControlError as error:
         match verdict("accept", error.status):
             case Verdict.OVER if first_owner:
@@ -71,8 +74,16 @@ async def open_sideband(house: House, notice: CallNotice, where: Where, *, accep
         raise HandOver(str(error)) from error
 
 
+@traced("attach")
 async def _attach(house: House, notice: CallNotice) -> Sideband:
-    return await attach(house.websocket_base_url, notice.call_id, bearer=house.bearer, user_agent=house.user_agent)
+    """Attach with the project's key, and where that is not known the call, with the ephemeral key that made it."""
+    url, call_id, agent = house.websocket_base_url, notice.call_id, house.user_agent
+    try:
+        return await attach(url, call_id, bearer=house.bearer, user_agent=agent)
+    except AttachError as error:  # whose key may attach to such a call is not established (reference 3.2)
+        if error.status != HTTPStatus.NOT_FOUND or notice.client_secret is None:
+            raise
+        return await attach(url, call_id, bearer=notice.client_secret, user_agent=agent)
 
 
 async def reject(house: House, call_id: str, status_code: int) -> None:
