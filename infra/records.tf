@@ -1,7 +1,8 @@
 # Call records, in a database of their own, which forgets them by itself.
 
 locals {
-  records_collection    = "calls"
+  # Collections, and in each the field with what is kept, as JSON.
+  records_fields        = { calls = "head", journal = "entry", transcript = "segment" }
   records_database_path = "projects/${var.project_id}/databases/${google_firestore_database.records.name}"
 }
 
@@ -17,11 +18,20 @@ resource "google_firestore_database" "records" {
   depends_on                        = [google_project_service.this]
 }
 
-# The store writes `expire_at` when a call ends; Firestore deletes the document at that time or soon after.
+# The store writes `expires_at` into each document; Firestore deletes it at that time or soon after.
 resource "google_firestore_field" "expiry" {
+  for_each   = local.records_fields
   database   = google_firestore_database.records.name
-  collection = local.records_collection
-  field      = "expire_at"
+  collection = each.key
+  field      = "expires_at"
   ttl_config {}
   index_config {} # nothing is looked up by it
+}
+
+resource "google_firestore_field" "json" {
+  for_each   = local.records_fields
+  database   = google_firestore_database.records.name
+  collection = each.key
+  field      = each.value
+  index_config {} # nor by this
 }

@@ -81,7 +81,7 @@ run "the_supervisors_are_probed_and_bounded" {
 run "records_expire" {
   command = plan
   assert {
-    condition     = length(google_firestore_field.expiry.ttl_config) == 1 && google_firestore_field.expiry.field == "expire_at"
+    condition     = alltrue([for field in google_firestore_field.expiry : length(field.ttl_config) == 1])
     error_message = "Personal data must not stay for ever."
   }
   assert {
