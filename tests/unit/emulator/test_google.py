@@ -122,10 +122,6 @@ async def test_what_is_missing_is_named(install: Callable[[str], Path], monkeypa
     with pytest.raises(EmulatorMissingError, match="gcloud components install pubsub-emulator"):
         async with google_emulator():
             pass
-
-
-async def test_firestore_s_is_named_when_it_is_missing(install: Callable[[str], Path]) -> None:
-    install("exit")
     with pytest.raises(EmulatorMissingError, match="gcloud components install cloud-firestore-emulator"):
         async with google_firestore_emulator():
             pass

@@ -348,18 +348,22 @@ async def test_a_record_is_opened_late_and_joined_with_what_the_store_knew(
 ) -> None:
     earlier = await claim(recorder)
     earlier.record.greeted_at, earlier.record.state = 1.0, {"order": "B-1042", "step": 1}
+    earlier.record.tokens, earlier.record.cost_usd, earlier.record.items = 100, 0.5, 7
+    earlier.record.session = {"instructions": "Be brief."}
     earlier.journal(entry("t1"))
     assert await recorder._write_batch()
     later = await _provisional(store, recorder)
     agents = later.record.state
     agents["step"] = 2
-    later.record.attached_at = 2.0
+    later.record.attached_at, later.record.tokens, later.record.cost_usd, later.record.items = 2.0, 10, 0.25, 3
     later.journal(entry("t2"))
     async with running(recorder):
         assert await later.flush(SOON)
     kept = store.look("call")
     assert (kept.epoch, kept.greeted_at, kept.attached_at) == (2, 1.0, 2.0)
     assert kept.state == agents == {"order": "B-1042", "step": 2}
+    assert (kept.tokens, kept.cost_usd, kept.items) == (110, 0.75, 7)
+    assert kept.session == {"instructions": "Be brief."}
     assert list(kept.journal) == ["t1", "t2"]
     assert not later.provisional
 
