@@ -135,8 +135,10 @@ class Rules:
 
     def _used(self, tokens: int, usd: float) -> None:
         record = self.recording.record
-        record.tokens = self.meter.tokens = self.meter.tokens + tokens
-        record.cost_usd = self.meter.cost_usd = self.call.cost_usd = self.meter.cost_usd + usd
+        record.tokens += tokens  # the record may have learned late of what an earlier owner used
+        record.cost_usd += usd
+        self.meter.tokens, self.meter.cost_usd = record.tokens, record.cost_usd
+        self.call.cost_usd = record.cost_usd
         self.recording.changed()
 
     async def _approve(self, request: Approve) -> None:

@@ -33,4 +33,5 @@ async def firestore_server() -> AsyncIterator[str]:
 def firestore_project(firestore_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Give a project of this test's own; clients made in the test use the emulator."""
     monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", firestore_server)
+    monkeypatch.setattr("supervisor.records.firestore.OPERATION_SECONDS", 20.0)  # a JVM is slow to warm up
     return f"p-{uuid.uuid4().hex[:12]}"

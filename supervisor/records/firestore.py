@@ -29,6 +29,7 @@ from supervisor.records.store import KEPT_DAYS, Change, Fate, StoreError, togeth
 
 log = structlog.get_logger()
 
+JSON_FIELDS = {"calls": "head", "journal": "entry", "transcript": "segment"}
 OPERATION_SECONDS = 3.0
 AT_ONCE = 64  # operations under way
 MOST_BYTES = 9 * 1024 * 1024  # in a change; Firestore's limit for a request is 10 MiB, and 1 MiB for a document
@@ -74,7 +75,7 @@ class FirestoreStore:
                     record.epoch += 1
                 if not ours or await self._commit(Change.of(record), head.update_time):
                     # The last owner is shut out by now, so this is all of its journal.
-                    return record.with_parts(await self._parts(call_id, "journal", "entry"))
+                    return record.with_parts(await self._parts(call_id, "journal"))
 
     async def write(self, changes: Sequence[Change]) -> list[Fate]:
         """See `Store.write`."""
@@ -86,8 +87,8 @@ class FirestoreStore:
             head = await self._head(call_id).get(timeout=OPERATION_SECONDS)
             if not head.exists:
                 return None
-            journal = await self._parts(call_id, "journal", "entry")
-            transcript = await self._parts(call_id, "transcript", "segment")
+            journal = await self._parts(call_id, "journal")
+            transcript = await self._parts(call_id, "transcript")
             return CallRecord.of_head(head.get("head")).with_parts(journal, transcript)
 
     async def close(self) -> None:
@@ -110,27 +111,25 @@ class FirestoreStore:
                 return _refuse(change, error.message)
             return Fate.KEPT
 
-    async def _parts(self, call_id: str, collection: str, field: str) -> list[str]:
+    async def _parts(self, call_id: str, collection: str) -> list[str]:
         query = self._head(call_id).collection(collection).order_by("position")
-        return [part.get(field) for part in await query.get(timeout=OPERATION_SECONDS)]
+        return [part.get(JSON_FIELDS[collection]) for part in await query.get(timeout=OPERATION_SECONDS)]
 
     async def _commit(self, change: Change, updated: datetime | None) -> bool:
         """Write a change, if the head was last updated then (None: if there is no record yet); whether it was."""
         head, batch = self._head(change.call_id), self._client.batch()
         expires_at = datetime.now(UTC) + timedelta(days=KEPT_DAYS)
-        fields = {"epoch": change.epoch, "head": change.head, "expires_at": expires_at}
+        whole = {"epoch": change.epoch, "head": change.head, "expires_at": expires_at}
         if updated is None:
-            batch.create(head, fields)
+            batch.create(head, whole)
         else:
-            batch.update(head, fields, option=self._client.write_option(last_update_time=updated))
-        for collection, field, parts in (
-            ("journal", "entry", change.journal),
-            ("transcript", "segment", change.segments),
-        ):
+            batch.update(head, whole, option=self._client.write_option(last_update_time=updated))
+        for collection, parts in (("journal", change.journal), ("transcript", change.segments)):
             for key, part in parts.items():
                 position = Minimum(change.epoch * _EPOCH + next(self._count))  # what is replaced keeps its place
                 document = head.collection(collection).document(_key(key))
-                batch.set(document, {field: part, "position": position, "expires_at": expires_at}, merge=True)
+                fields = {JSON_FIELDS[collection]: part, "position": position, "expires_at": expires_at}
+                batch.set(document, fields, merge=True)
         try:
             written, *_ = await batch.commit(timeout=OPERATION_SECONDS)
         except (FailedPrecondition, AlreadyExists, Aborted):

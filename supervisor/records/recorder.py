@@ -113,10 +113,13 @@ class Recording:
             return False
         self.record.epoch = stored.epoch
         self.record.journal = {**stored.journal, **self.record.journal}
-        for key, value in stored.state.items():
-            self.record.state.setdefault(key, value)  # in place: the agent holds it
+        for ours, known in ((self.record.state, stored.state), (self.record.session, stored.session)):
+            ours.update({**known, **ours})  # in place: the agent holds them
         for name in ("heard_at", "accepted_at", "attached_at", "greeted_at"):
             setattr(self.record, name, getattr(stored, name) or getattr(self.record, name))
+        self.record.items = max(self.record.items, stored.items)
+        self.record.tokens += stored.tokens
+        self.record.cost_usd += stored.cost_usd
         self.record.transcript_lost += stored.transcript_lost
         return True
 

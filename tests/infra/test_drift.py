@@ -148,3 +148,13 @@ def test_what_is_in_the_package_but_no_module_is_in_the_archive_too() -> None:
 def test_terraform_and_the_build_read_the_same_list() -> None:
     assert "function-archive.json" in (terraform.INFRA / "function.tf").read_text()
     assert set(json.loads((terraform.INFRA / "function-archive.json").read_text()).values()) == {"function/", ""}
+
+
+def test_all_that_a_record_is_kept_in_expires() -> None:
+    """By the field that the store writes, in each of its collections; and none of its texts is indexed."""
+    found = terraform.read()
+    collections = found["locals"]["records_fields"]
+    assert {str(key).strip('"'): str(value).strip('"') for key, value in collections.items()} == firestore.JSON_FIELDS
+    expiry = found["google_firestore_field.expiry"]
+    assert terraform.references(expiry["for_each"]) == "local.records_fields"
+    assert terraform.references(expiry["field"]) == "expires_at"

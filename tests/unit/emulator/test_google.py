@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from emulator.google import EmulatorFailedError, EmulatorMissingError, google_emulator
+from emulator.google import EmulatorFailedError, EmulatorMissingError, google_emulator, google_firestore_emulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,4 +121,7 @@ async def test_what_is_missing_is_named(install: Callable[[str], Path], monkeypa
     (home / "platform" / "pubsub-emulator" / "bin" / "cloud-pubsub-emulator").unlink()
     with pytest.raises(EmulatorMissingError, match="gcloud components install pubsub-emulator"):
         async with google_emulator():
+            pass
+    with pytest.raises(EmulatorMissingError, match="gcloud components install cloud-firestore-emulator"):
+        async with google_firestore_emulator():
             pass

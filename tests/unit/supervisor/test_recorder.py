@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from supervisor.records import EndReason, JournalEntry, Recorder, Recording, Segment
+from supervisor.records import EndReason, JournalEntry, Recorder, Recording, Segment, StoreError
 from supervisor.records import recorder as under_test
+from supervisor.records.store import together
 from tests.unit.supervisor.faulty_store import FaultyStore, Mode
 
 if TYPE_CHECKING:
@@ -78,6 +79,17 @@ async def test_what_nobody_waits_for_is_written_by_itself(store: FaultyStore, re
     assert store.look("call").transcript == [said("i1")]
 
 
+async def test_what_somebody_waits_for_is_written_at_once(
+    store: FaultyStore, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "WRITE_BEHIND_SECONDS", 2 * SOON)
+    recording = await claim(recorder)
+    async with running(recorder):
+        recording.journal(entry("t1"))
+        assert await recording.flush(SOON)
+    assert list(store.look("call").journal) == ["t1"]
+
+
 async def test_with_nothing_to_write_a_flush_asks_nothing(store: FaultyStore, recorder: Recorder) -> None:
     recording = await claim(recorder)
     async with running(recorder):
@@ -110,6 +122,7 @@ async def test_what_changes_during_a_write_goes_with_the_next(store: FaultyStore
         await store.asked.wait()
         recording.journal(entry("t2"))
         second = asyncio.create_task(recording.flush(SOON))
+        await asyncio.sleep(0)  # so that it waits
         store.answering.set()
         await store.written.wait()
         store.answering.clear()
@@ -167,6 +180,38 @@ async def test_what_could_not_be_written_is_written_when_the_store_is_back(
     assert list(kept.journal.values()) == [entry("t0"), entry("t1", outcome="done"), entry("t2")]
     assert kept.transcript == [said("i0"), said("i1"), said("i2")]
     assert [line["event"] for line in logs] == ["store_down", "store_back"]
+
+
+async def test_what_changes_during_a_write_that_fails_is_not_undone(store: FaultyStore, recorder: Recorder) -> None:
+    """Race: a tool ends while its start is being written, and the store goes down."""
+    recording = await claim(recorder)
+    store.asked.clear()
+    store.answering.clear()
+    recording.journal(entry("t1"))
+    async with running(recorder):
+        await store.asked.wait()
+        recording.journal(entry("t2"))
+        recording.journal(entry("t1", outcome="done"))
+        store.mode = Mode.DOWN
+        store.answering.set()
+        assert not await recording.flush(NOT_YET)
+        store.mode = Mode.WELL
+        assert await recording.flush(SOON)
+    assert list(store.look("call").journal.values()) == [entry("t1", outcome="done"), entry("t2")]
+
+
+async def test_a_store_that_is_back_needs_no_further_change(store: FaultyStore, recorder: Recorder) -> None:
+    recording = await claim(recorder)
+    store.mode = Mode.DOWN
+    store.asked.clear()
+    async with running(recorder):
+        recording.said(said("i1"))
+        await store.asked.wait()
+        store.asked.clear()
+        await store.asked.wait()
+        store.mode = Mode.WELL
+        await store.written.wait()
+    assert store.look("call").transcript == [said("i1")]
 
 
 async def test_while_the_store_is_down_the_oldest_words_are_dropped_and_counted(
@@ -303,18 +348,22 @@ async def test_a_record_is_opened_late_and_joined_with_what_the_store_knew(
 ) -> None:
     earlier = await claim(recorder)
     earlier.record.greeted_at, earlier.record.state = 1.0, {"order": "B-1042", "step": 1}
+    earlier.record.tokens, earlier.record.cost_usd, earlier.record.items = 100, 0.5, 7
+    earlier.record.session = {"instructions": "Be brief."}
     earlier.journal(entry("t1"))
     assert await recorder._write_batch()
     later = await _provisional(store, recorder)
     agents = later.record.state
     agents["step"] = 2
-    later.record.attached_at = 2.0
+    later.record.attached_at, later.record.tokens, later.record.cost_usd, later.record.items = 2.0, 10, 0.25, 3
     later.journal(entry("t2"))
     async with running(recorder):
         assert await later.flush(SOON)
     kept = store.look("call")
     assert (kept.epoch, kept.greeted_at, kept.attached_at) == (2, 1.0, 2.0)
     assert kept.state == agents == {"order": "B-1042", "step": 2}
+    assert (kept.tokens, kept.cost_usd, kept.items) == (110, 0.75, 7)
+    assert kept.session == {"instructions": "Be brief."}
     assert list(kept.journal) == ["t1", "t2"]
     assert not later.provisional
 
@@ -430,3 +479,20 @@ async def test_a_call_whose_record_cannot_be_read_is_served_and_holds_up_no_othe
             recording.changed()
         assert await known.flush(SOON)
         assert not await later.flush(NOT_YET)
+
+
+async def test_a_failure_is_told_when_all_that_was_done_beside_it_has_ended() -> None:
+    """So that nothing is under way that nobody waits for."""
+    ended: list[str] = []
+
+    async def fail() -> None:
+        raise StoreError("down")
+
+    async def end() -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        ended.append("end")
+
+    with pytest.raises(StoreError, match="down"):
+        await together([end(), fail(), end()])
+    assert ended == ["end", "end"]
