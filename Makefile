@@ -7,7 +7,7 @@ READY := .venv/.ready
 SOURCES := function supervisor emulator examples tests docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint types docs lock clean
+.PHONY: help setup demo test chaos fmt lint types docs lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,14 @@ demo: $(READY)  ## Run the main job on this machine: three calls, then a supervi
 
 test: $(READY)  ## Run the tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+CALLS ?= 100
+SECONDS ?= 60
+SUPERVISORS ?= 3
+SEED ?= 1
+RECORDS ?=
+chaos: $(READY)  ## Kill, stop, freeze and cut off supervisors under many calls (CALLS, SECONDS, SUPERVISORS, SEED, PUBSUB, RECORDS)
+	@$(BIN)/python -m tests.chaos --calls $(CALLS) --seconds $(SECONDS) --supervisors $(SUPERVISORS) --seed $(SEED) --pubsub $(PUBSUB) --records "$(RECORDS)"
 
 fmt: $(READY)  ## Format the code
 	@$(BIN)/ruff format $(SOURCES)

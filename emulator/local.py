@@ -145,9 +145,11 @@ class System:
         self.stand_in.options.change({"webhook_url": f"{url}webhooks/openai"})
         return process
 
-    async def start_supervisor(self, name: str = "", **environment: str) -> Process:
-        """Start a supervisor and wait until it claims calls."""
-        process = await self._start(name or "supervisor", "-m", "supervisor", **environment)
+    async def start_supervisor(
+        self, name: str = "supervisor", *, module: str = "supervisor", **environment: str
+    ) -> Process:
+        """Start a supervisor, the program of a module with its arguments, and wait until it claims calls."""
+        process = await self._start(name, "-m", *module.split(), **environment)
         await process.logged("started")
         return process
 

@@ -1,0 +1,33 @@
+"""A supervisor without one of its safeguards, for the oracle to notice: `python -m tests.chaos.broken fencing`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from supervisor import __main__, claims
+from supervisor.records import recorder
+
+
+def without_fencing() -> None:
+    """Claims that may always write, and that are never lost."""
+    claims.Claim.may_write = lambda _self: True  # type: ignore[method-assign]
+    claims.Claims._fence = lambda *_args: None  # type: ignore[method-assign]
+
+
+def without_journal() -> None:
+    """A journal that keeps nothing, and says that it did."""
+
+    async def flush(*_args: Any) -> bool:
+        return True
+
+    def journal(recording: recorder.Recording, entry: recorder.JournalEntry) -> None:
+        recording.record.journal[entry.tool_call_id] = entry
+
+    recorder.Recording.flush = flush  # type: ignore[method-assign,assignment]
+    recorder.Recording.journal = journal  # type: ignore[method-assign,assignment]
+
+
+if __name__ == "__main__":
+    {"fencing": without_fencing, "journal": without_journal}[sys.argv[1]]()
+    sys.exit(__main__.main())
