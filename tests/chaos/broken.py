@@ -6,12 +6,12 @@ import sys
 from typing import Any
 
 from supervisor import __main__, claims
-from supervisor.records import recorder
+from supervisor.records import JournalEntry, Recording
 
 
 def without_fencing() -> None:
     """Claims that may always write, and that are never lost."""
-    claims.Claim.may_write = lambda _self: True  # type: ignore[method-assign]
+    claims.Claim.may_write = lambda _self: True  # type: ignore[assignment,method-assign]
     claims.Claims._fence = lambda *_args: None  # type: ignore[method-assign]
 
 
@@ -21,11 +21,11 @@ def without_journal() -> None:
     async def flush(*_args: Any) -> bool:
         return True
 
-    def journal(recording: recorder.Recording, entry: recorder.JournalEntry) -> None:
+    def journal(recording: Recording, entry: JournalEntry) -> None:
         recording.record.journal[entry.tool_call_id] = entry
 
-    recorder.Recording.flush = flush  # type: ignore[method-assign,assignment]
-    recorder.Recording.journal = journal  # type: ignore[method-assign,assignment]
+    Recording.flush = flush  # type: ignore[method-assign,assignment]
+    Recording.journal = journal  # type: ignore[method-assign,assignment]
 
 
 if __name__ == "__main__":
