@@ -189,6 +189,8 @@ class Holder:
         accepted = self._notice.transport != "sip" or await taking.accept(
             self.house, record, first_owner=self._first_owner
         )
+        if not accepted and self._recording.provisional and self.claim.delivery_attempt <= 1:
+            raise HandOver("somebody has accepted it, and the record that would say who is out of reach")
         self._recording.changed()
         if record.attached_at is None:
             self._sideband = await taking.open_sideband(self.house, self._notice, "attach", accepted=accepted)

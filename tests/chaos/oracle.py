@@ -2,7 +2,7 @@
 
 | counter | invariant | what is counted |
 |---|---|---|
-| `lost` | I4, I5 | a call that nobody took, that was alone for longer than a lease + 2 s, or whose record ended wrongly |
+| `lost` | I4, I5 | a call that nobody took, that was alone for more than a lease + 2 s, or that ended wrongly |
 | `two_writers` | I1 | a frame of an owner that came after the first frame of a later one |
 | `unanswered_tools` | I2 | a tool call that an owner heard and had time for, and that was not answered exactly once |
 | `double_side_effects` | I3 | a tool that is not idempotent did its work twice for one tool call |
@@ -30,9 +30,7 @@ from tests.chaos.evidence import Evidence, Stop
 from tests.chaos.ownership import Gap, end_of, gaps_of, holds_of, orphaned_seconds, quiet_spans, took_effect
 
 HEARD_SECONDS = 1.5  # how long an owner must stay undisturbed after an event to have heard and written it
-ANSWER_SECONDS = (
-    9.0  # how long one undisturbed owner has to answer what is open: it may wait for silence, and for tools
-)
+ANSWER_SECONDS = 11.0  # what one undisturbed owner has for what is open: tools take 4 s, silence is broken after 4 s
 ORPHAN_SECONDS = 3.0  # more than a lease that a call may be alone: 2 by the design, 1 for a loaded machine
 STOP_SECONDS = 10.0  # from SIGTERM until Cloud Run kills
 DONE = ("paid", "seen")  # what the chaos agent's tools say
@@ -163,9 +161,7 @@ class _Case:
     @cached_property
     def _quiet_spans(self) -> list[tuple[float, float]]:
         """When one owner had the call, and nothing was done to it."""
-        return [
-            span for hold in holds_of(self._log) for span in quiet_spans(hold, self.evidence.disturbances)
-        ]  # fmt: skip
+        return [span for hold in holds_of(self._log) for span in quiet_spans(hold, self.evidence.disturbances)]
 
     def _heard(self, entry: Entry) -> bool:
         """Whether an owner got this event, and had the time to act on it."""

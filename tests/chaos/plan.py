@@ -119,7 +119,7 @@ def _script(chance: random.Random, seconds: float) -> Script:
 
 
 def _tool(chance: random.Random) -> dict[str, Any]:
-    return {"tool": chance.choice(("pay", "look")), "arguments": {"ms": chance.choice((0, 0, 200, 1500))}}
+    return {"tool": chance.choice(("pay", "look")), "arguments": {"ms": chance.choice((0, 0, 200, 1500, 4000))}}
 
 
 _TURNS: tuple[Callable[[random.Random], dict[str, Any]], ...] = (
