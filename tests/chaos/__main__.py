@@ -91,6 +91,10 @@ def _write(folder: Path, judgement: Judgement, evidence: Evidence) -> None:
     """Keep what was seen and said, for people who look into a violation."""
     (folder / "result.json").write_bytes(orjson.dumps(as_json(judgement), option=orjson.OPT_INDENT_2))
     (folder / "violations.txt").write_text("".join(f"{told(violation)}\n" for violation in judgement.violations))
+    disturbances = sorted(evidence.disturbances, key=lambda d: d.at)
+    (folder / "disturbances.txt").write_text(
+        "".join(f"{d.at:.3f} {d.until:.3f} {d.kind} {d.pid or 'all'}\n" for d in disturbances)
+    )
     for call_id, log in evidence.logs.items():
         (folder / f"{call_id}.log").write_text("".join(f"{line}\n" for line in timeline(log)))
     for pid, lines in evidence.said.items():

@@ -24,7 +24,7 @@ def effect(call: Call, tool: str) -> None:
 async def work(call: Call, ms: int) -> None:
     """Take some time, then remember what was done."""
     await asyncio.sleep(ms / 1000)
-    call.state["done"] = [*call.state.get("done", ()), call.idempotency_key]
+    call.state[call.idempotency_key] = "done"
 
 
 @agent.tool(timeout=30)

@@ -266,7 +266,7 @@ class _Case:
         return {EndReason.AGENT_HUNG_UP, EndReason.CALLER_HUNG_UP} if struck else {EndReason.AGENT_HUNG_UP}
 
     def _judge_record(self, record: CallRecord) -> None:
-        kept = {key.partition(":")[2] for key in record.state.get("done", ())}
+        kept = {key.partition(":")[2] for key in record.state}
         for tool_call_id in sorted(self._answered_as_done - kept):
             self._blame("lost_state", f"{tool_call_id} was answered as done, and is not in the agent's state")
         heard = {

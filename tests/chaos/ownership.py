@@ -90,7 +90,9 @@ def gaps_of(log: Sequence[Entry], disturbances: Sequence[Disturbance], attempts:
 
     A crash's begins with the kill or the freeze. A hand-over's begins with the last frame of the one that was told to
     stop, or with its SIGTERM if it wrote nothing since: from outside, nothing later shows that it had the call still,
-    so that what is measured is never less than the truth. Any other begins with the loss of the socket.
+    so that what is measured is never less than the truth. Any other begins with the loss of the socket. Where a second
+    fault struck while the call was between two owners, the gap counts apart: its notice was leased to a process that
+    could not attach, or the next owner was hindered.
 
     Args:
         log: the call's.
@@ -101,10 +103,16 @@ def gaps_of(log: Sequence[Entry], disturbances: Sequence[Disturbance], attempts:
         if last.who == following.who:
             continue
         change, since = _lost_by(last, following, log, disturbances)
-        # A notice that went to a process which was struck before it could attach was leased in vain.
-        if attempts.get(following.pid, 0) - attempts.get(last.pid, 0) > 1:
+        leased_in_vain = attempts.get(following.pid, 0) - attempts.get(last.pid, 0) > 1
+        if leased_in_vain or _was_hindered(following, since, log, disturbances):
             change = "double_fault"
         yield Gap(change, max(0.0, following.since - since) * 1000)
+
+
+def _was_hindered(following: Hold, since: float, log: Sequence[Entry], disturbances: Sequence[Disturbance]) -> bool:
+    """Whether the next owner was struck itself, or refused by OpenAI, while it was to take the call."""
+    struck = any(d.strikes(following.pid) and d.at < following.since and d.until > since for d in disturbances)
+    return struck or any(e.kind == "refused" and since < e.monotonic_seconds < following.since for e in log)
 
 
 def _lost_by(

@@ -33,8 +33,9 @@ async def test_no_call_is_lost_whatever_is_done_to_supervisors(tmp_path: Path) -
     assert judgement.passed, explained(judgement, evidence)
     assert judgement.calls == 25
     assert judgement.tool_calls > 25
-    assert 0 < max(gaps_ms(judgement, "crash")) <= (LEASE_SECONDS + 2) * 1000
-    assert 0 <= max(gaps_ms(judgement, "handover")) <= 1000
+    assert len(judgement.gaps) > 2
+    assert max(gaps_ms(judgement, "crash"), default=0) <= (LEASE_SECONDS + 2) * 1000
+    assert max(gaps_ms(judgement, "handover"), default=0) <= 1000
 
 
 async def test_without_fencing_the_oracle_sees_two_writers(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def evidence_of(
         call_id=CALL,
         message_id="1",
         end_reason=end_reason,
-        state={"done": [f"{CALL}:{TOOL}"]},
+        state={f"{CALL}:{TOOL}": "done"},
         transcript=[Segment(item_id="item_1", role="agent", text="Hello.", at=1)],
     )
     given = {"records": {CALL: record}, "effects": effects, "disturbances": disturbances, **more}
@@ -272,6 +272,10 @@ def test_gaps_are_told_apart() -> None:
     (gap,) = judged(crash, kill, said={11: claimed(1), 22: claimed(2)}).gaps
     assert (gap.change, gap.ms) == ("crash", 8000)
     (gap,) = judged(crash, kill, said={11: claimed(1), 22: claimed(3)}).gaps
+    assert gap.change == "double_fault"
+    (gap,) = judged(crash, kill, Disturbance("stall", 22, 9, 10)).gaps
+    assert gap.change == "double_fault"
+    (gap,) = judged(held_by_a().detach(3, A, 1).add(10, "refused", "503", B).attach(11, B, 2).end(), kill).gaps
     assert gap.change == "double_fault"
     (gap,) = judged(crash).gaps
     assert (gap.change, gap.ms) == ("other", 8000)
