@@ -1,19 +1,47 @@
-"""What users write: an `Agent` is a session, a greeting and tools."""
+"""What users write: an `Agent` is a session, a greeting, tools and rules."""
 
 from __future__ import annotations
 
+import copy
 import importlib
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from supervisor import lint
+from supervisor.actions import Approve
 from supervisor.call import Call
 from supervisor.errors import StartupError
+from supervisor.incoming import Router, Rule
+from supervisor.limits import Limits
 from supervisor.tools import Tool, tool_from
 
-Handler = Callable[[Call], Awaitable[None]]
+Handler = Callable[[Call], Awaitable[None] | None]
+Guard = Callable[[Call, str], "str | Awaitable[str | None] | None"]
+Approver = Callable[[Call, Approve], "bool | Awaitable[bool]"]
 F = TypeVar("F", bound=Callable[..., Any])
+G = TypeVar("G", bound=Guard)
+H = TypeVar("H", bound=Handler)
+
+
+@dataclass(slots=True)
+class Guards:
+    """Rules on what is said. Each gets the call and the text, and returns None, or what the model shall say instead."""
+
+    inputs: list[Guard] = field(default_factory=list)
+    outputs: list[Guard] = field(default_factory=list)
+
+    def input(self, guard: G) -> G:
+        """Check each thing that the caller said, once it is transcribed."""
+        self.inputs.append(guard)
+        return guard
+
+    def output(self, guard: G) -> G:
+        """Check what the model is saying, while it says it."""
+        self.outputs.append(guard)
+        return guard
 
 
 class Agent:
@@ -21,8 +49,17 @@ class Agent:
 
     Args:
         session: the session as OpenAI's API has it (`RealtimeSessionCreateRequestParam` in the `openai` package types
-            it), without `type` and `tools`, which are added.
+            it), without `type`, which is added. Tools of hosted MCP servers may be in it.
         greeting: instructions for the first response, spoken at once; None lets the caller begin.
+        greeting_uninterruptible: whether the caller's voice is not listened to until the greeting was heard.
+        limits: what ends a call by itself.
+        max_calls: how many calls of this agent a supervisor holds at once; more are answered with "busy" (486).
+        max_calls_per_caller: how many calls of one number it holds at once.
+        apology: what to say when the model fails again and again.
+        fallback: where to transfer the caller then, a tel: or sip: URI; None hangs up.
+
+    Raises:
+        StartupError: the session holds something that OpenAI would break on; the message says what to write instead.
 
     Examples:
         >>> agent = Agent(session={"model": "gpt-realtime-2.1"}, greeting="Say hello.")
@@ -34,26 +71,67 @@ class Agent:
         ['opening_hours']
     """
 
-    def __init__(self, *, session: Mapping[str, Any], greeting: str | None = None) -> None:
-        self.session = dict(session)
+    def __init__(
+        self,
+        *,
+        session: Mapping[str, Any],
+        greeting: str | None = None,
+        greeting_uninterruptible: bool = False,
+        limits: Limits | None = None,
+        max_calls: int | None = None,
+        max_calls_per_caller: int | None = None,
+        apology: str = "I am sorry, something is wrong on our side.",
+        fallback: str | None = None,
+    ) -> None:
+        if found := lint.problems(session):
+            raise StartupError("; ".join(found))
+        self.session = copy.deepcopy(dict(session))
         self.greeting = greeting
+        self.greeting_uninterruptible = greeting_uninterruptible
+        self.limits = limits or Limits()
+        self.max_calls = max_calls
+        self.max_calls_per_caller = max_calls_per_caller
+        self.apology = apology
+        self.fallback = fallback
+        self.guard = Guards()
         self.tools: dict[str, Tool] = {}
+        self.rule: Rule | None = None
+        self.approver: Approver | None = None
         self.expiring_handlers: list[Handler] = []
+        self.end_handlers: list[Handler] = []
 
-    def tool(self, *, idempotent: bool = False, timeout: float = 20.0) -> Callable[[F], F]:
-        """Let the model call a function.
+    def tool(
+        self,
+        *,
+        idempotent: bool = False,
+        timeout: float = 20.0,
+        max_calls: int | None = None,
+        filler: str | None = None,
+        filler_after: float = 2.0,
+    ) -> Callable[[F], F]:
+        """Let the model call a function, async or plain; plain ones run in a thread.
 
         Args:
             idempotent: whether running it twice does no harm. Only then is it run again when a crash left its outcome
                 unknown; otherwise the model is told that the outcome is unknown.
             timeout: seconds after which the model is told that the tool took too long.
+            max_calls: how often it may run in one call.
+            filler: what the model says when the tool takes longer than `filler_after` seconds.
+            filler_after: seconds.
 
         Raises:
             StartupError: a parameter has no type, or one without a JSON schema, or the name is taken.
         """
 
         def register(function: F) -> F:
-            tool = tool_from(function, idempotent=idempotent, timeout_seconds=timeout)
+            tool = tool_from(
+                function,
+                idempotent=idempotent,
+                timeout_seconds=timeout,
+                max_calls=max_calls,
+                filler=filler,
+                filler_after_seconds=filler_after,
+            )
             if tool.name in self.tools:
                 raise StartupError(f"two tools are named {tool.name}: rename one")
             self.tools[tool.name] = tool
@@ -61,26 +139,58 @@ class Agent:
 
         return register
 
-    def on_expiring(self, handler: Handler) -> Handler:
-        """Have an async function called with the call two minutes before OpenAI's limit of 60 minutes ends it."""
+    def incoming(self, rule: Rule) -> Rule:
+        """Have a function decide about each call that rings: return `Accept`, `Reject` or None, which accepts.
+
+        A rule that raises, or takes longer than 2 s, rejects the call with 503 rather than letting it ring.
+        """
+        self.rule = rule
+        return rule
+
+    def approve(self, approver: Approver) -> Approver:
+        """Have a function decide about calls to hosted MCP tools that ask for approval; without it all are denied."""
+        self.approver = approver
+        return approver
+
+    def on_expiring(self, handler: H) -> H:
+        """Have a function called with the call two minutes before OpenAI's limit of 60 minutes ends it."""
         self.expiring_handlers.append(handler)
         return handler
 
-    def accept_body(self) -> dict[str, Any]:
-        """The session that accepts a call (reference 2, `accept`)."""
+    def on_end(self, handler: H) -> H:
+        """Have a function called with the call when it has ended, once, by the owner that settles it."""
+        self.end_handlers.append(handler)
+        return handler
+
+    def accept_body(self, overrides: Mapping[str, Any] | None = None, *, transport: str = "sip") -> dict[str, Any]:
+        """The session that accepts a call (reference 2, `accept`).
+
+        The numbers of voice detection are left to the update after the attach: a SIP accept that has them is refused
+        (reference 2.1).
+        """
         tools = [*self.session.get("tools", ()), *(tool.definition() for tool in self.tools.values())]
-        return {**self.session, "type": "realtime", **({"tools": tools} if tools else {})}
+        body = {**copy.deepcopy(self.session), "type": "realtime", **({"tools": tools} if tools else {})}
+        for name, value in (overrides or {}).items():
+            both = isinstance(value, Mapping) and isinstance(body.get(name), Mapping)
+            body[name] = {**body[name], **value} if both else value
+        detection = ((body.get("audio") or {}).get("input") or {}).get("turn_detection")
+        if transport == "sip" and isinstance(detection, dict):
+            body = copy.deepcopy(body)
+            for number in lint.SIP_VAD_NUMBERS:
+                body["audio"]["input"]["turn_detection"].pop(number, None)
+        return body
 
-    def update_body(self) -> dict[str, Any]:
+    def update_body(self, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The session of a `session.update`: the same without the model, which can't change (reference 5)."""
-        return {key: value for key, value in self.accept_body().items() if key != "model"}
+        body = self.accept_body(overrides, transport="any")
+        return {key: value for key, value in body.items() if key != "model"}
 
 
-def load(path: str) -> Agent:
-    """Import the agent that a `module:attribute` path names.
+def load(path: str) -> Router:
+    """Import the agent or router that a `module:attribute` path names; an agent alone becomes a router with one.
 
     Raises:
-        StartupError: there is no such module or attribute, its code failed, or it is not an Agent.
+        StartupError: there is no such module or attribute, its code failed, or it is neither.
     """
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
@@ -97,11 +207,18 @@ def load(path: str) -> Agent:
         ) from None
     except Exception as error:  # user's code may fail in any way; it is told in one line
         raise StartupError(f"SIDEBAND_AGENT={path}: {_last_line(error)}") from error
-    agent = getattr(module, attribute, None)
-    if not isinstance(agent, Agent):
-        found = "nothing" if agent is None else f"a {type(agent).__name__}"
-        raise StartupError(f"SIDEBAND_AGENT={path}: {attribute!r} is {found}, not an Agent")
-    return agent
+    found = getattr(module, attribute, None)
+    if isinstance(found, Agent):
+        return only(found)
+    if isinstance(found, Router):
+        return found
+    kind = "nothing" if found is None else f"a {type(found).__name__}"
+    raise StartupError(f"SIDEBAND_AGENT={path}: {attribute!r} is {kind}, not an Agent or a Router")
+
+
+def only(agent: Agent) -> Router:
+    """A router with one agent."""
+    return Router({"agent": agent}, default="agent")
 
 
 def _last_line(error: Exception) -> str:

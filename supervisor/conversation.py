@@ -16,63 +16,33 @@ The rules it keeps, with their source in OpenAI's protocol:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from supervisor.actions import (
+    Action,
+    Answered,
+    Approve,
+    Event,
+    Expired,
+    Failed,
+    Heard,
+    Idle,
+    Pressed,
+    RunTool,
+    Said,
+    Saying,
+    Send,
+    Told,
+    TranscriptionUsed,
+    Used,
+)
 from supervisor.errors import EventError
 
-Event = Mapping[str, Any]
-"""One event of the Realtime API, as decoded JSON; its fields are OpenAI's, and untrusted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Write this client event to the sideband."""
-
-    event: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class RunTool:
-    """Run a tool; its output comes back through `Conversation.tool_finished`."""
-
-    tool_call_id: str
-    name: str
-    arguments: str
-    """JSON as the model wrote it; unchecked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A piece of the transcript is complete."""
-
-    item_id: str
-    role: Literal["caller", "agent"]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """OpenAI has confirmed that a tool call's output is in the conversation."""
-
-    tool_call_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """A response was billed; `usage` is the API's own object."""
-
-    response_id: str
-    usage: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Expired:
-    """The session hit OpenAI's limit of 60 minutes; the socket will close."""
-
-
 _MARK = "sideband"  # in the metadata of our responses, which OpenAI echoes
+_ASK = "sideband_ask"  # in the metadata of responses beside the conversation
+ASK_PREFIX = "ask_"  # of the keys that `Conversation.ask` is given
 _NOT_THERE = "item_retrieve_invalid_item_id"
 
 _RESTORED = "restored"  # the turn of the tool calls that an earlier owner left
@@ -84,7 +54,11 @@ UNKNOWN_RESPONSE = "unknown"
 OUTPUT_TRIES = 3
 """How often an output is sent when OpenAI neither shows nor keeps it."""
 
-Action = Send | RunTool | Said | Answered | Used | Expired
+MOST_TOOL_ROUNDS = 8
+"""How often the model may call tools before it must speak, unless the caller says something."""
+MOST_FAILURES = 2
+"""How many failed responses in a row are asked for again."""
+_FATAL = {"insufficient_quota", "invalid_api_key", "account_deactivated", "billing_hard_limit_reached"}
 
 
 @dataclass(slots=True)
@@ -132,8 +106,22 @@ class Conversation:
     active_response: str | None = None
     """Id of the response that is being spoken, or `UNKNOWN_RESPONSE` when only its existence is known."""
     caller_speaking: bool = False
+    caller_heard: bool = False
+    """Whether the caller has made any sound since we hold the call."""
+    playing: bool = False
+    """Whether the caller hears the model now."""
     alive: bool = False
     """Whether anything was said or done since the last attach."""
+    items: int = 0
+    """How many items the conversation has had; an earlier owner's count is where ours begins."""
+    watch_every: int = 0
+    """Report what the model is saying each time it has grown by so many characters; 0 means never."""
+    _order: dict[str, int] = field(default_factory=dict)
+    _saying: dict[str, list[str]] = field(default_factory=dict)
+    _reported: int = 0
+    _rounds: int = 0
+    _failures: int = 0
+    _approvals: set[str] = field(default_factory=set)
     _wanted: dict[str, Any] | None = None
     """The pending `response.create`; at most one waits."""
     _in_flight: dict[str, Any] | None = None
@@ -177,12 +165,41 @@ class Conversation:
         self._only_if_silent = True
         return actions
 
+    def ask(self, key: str, instructions: str) -> list[Action]:
+        """Ask the model something beside the conversation, unheard by the caller (reference 4.4); see `Told`."""
+        event = {"type": "response.create", "event_id": key}
+        response = {"conversation": "none", "output_modalities": ["text"], "metadata": {_ASK: key}}
+        return [Send({**event, "response": {**response, "instructions": instructions}})]
+
+    def interrupt(self) -> list[Action]:
+        """Stop what is being said: cancel first, then throw away what has not been played (reference 4.1)."""
+        actions: list[Action] = []
+        if self.active_response is not None:
+            actions.append(Send(self._event("response.cancel")))
+        if self.active_response is not None or self.playing:
+            actions.append(Send(self._event("output_audio_buffer.clear")))
+        self._wanted = None
+        return actions
+
+    def approved(self, request_id: str, *, approve: bool, reason: str | None = None) -> list[Action]:
+        """Answer an approval request of a hosted MCP tool (reference 6.6)."""
+        event = self._event("conversation.item.create")
+        item = {"type": "mcp_approval_response", "approval_request_id": request_id, "approve": approve}
+        event["item"] = {"id": output_item_id(request_id), **item, **({"reason": reason} if reason else {})}
+        return [Send(event)]
+
     @property
     def busy(self) -> bool:
         """Whether a word or an answer is on its way: the model speaks, the caller speaks, or a tool runs."""
         asked = self._wanted is not None or self._in_flight is not None
         tool_runs = any(call.output is None for call in self.tool_calls.values())
         return self.active_response is not None or asked or self.caller_speaking or tool_runs
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the model speaks, or is about to."""
+        asked = self._wanted is not None or self._in_flight is not None
+        return self.active_response is not None or self.playing or asked
 
     def tool_finished(self, tool_call_id: str, output: str) -> list[Action]:
         """Answer a tool call. The last answer of a turn also asks the model to go on."""
@@ -207,7 +224,7 @@ class Conversation:
         our next `response.create` says so.
         """
         self.active_response = None
-        self.caller_speaking = self.alive = False
+        self.caller_speaking = self.playing = self.alive = False
         self._asked.clear()
         if self._in_flight is not None:
             self._wanted, self._in_flight = self._in_flight.get("response", {}), None
@@ -229,8 +246,11 @@ class Conversation:
 
     def _on_response_created(self, event: Event) -> Iterator[Action]:
         response = event.get("response") or {}
+        metadata = response.get("metadata") or {}
+        if _ASK in metadata:
+            return
         self.active_response = response.get("id") or UNKNOWN_RESPONSE
-        if self._is_in_flight((response.get("metadata") or {}).get(_MARK)):
+        if self._is_in_flight(metadata.get(_MARK)):
             self._in_flight = None
         yield from ()
 
@@ -239,9 +259,20 @@ class Conversation:
         response_id = response.get("id") or UNKNOWN_RESPONSE
         if usage := response.get("usage"):
             yield Used(response_id=response_id, usage=usage)
-        for item in response.get("output") or ():
+        output = response.get("output") or ()
+        if key := (response.get("metadata") or {}).get(_ASK):
+            yield Told(key, _text_of(output))
+            return
+        for item in output:
             yield from self._collect(item, response_id)
         self.active_response = None
+        self._saying.clear()
+        if response.get("status") == "failed":
+            yield from self._failed((response.get("status_details") or {}).get("error") or {})
+        else:
+            self._failures = 0
+        if output and output[-1].get("type") == "mcp_call":
+            yield from self.break_silence()  # some models stay silent after a hosted tool (reference 6.6)
         if turn := self._turns.get(response_id):
             turn.complete = True
             yield from self._continue(turn)
@@ -250,8 +281,18 @@ class Conversation:
     def _on_output_item_done(self, event: Event) -> Iterator[Action]:
         yield from self._collect(event.get("item") or {}, event.get("response_id") or UNKNOWN_RESPONSE)
 
+    def _on_item_added(self, event: Event) -> Iterator[Action]:
+        item = event.get("item") or {}
+        if (item_id := item.get("id")) and item_id not in self._order:
+            self.items += 1
+            self._order[item_id] = self.items
+        yield from self._on_item(event)
+
     def _on_item(self, event: Event) -> Iterator[Action]:
         item = event.get("item") or {}
+        if item.get("type") == "mcp_approval_request" and item["id"] not in self._approvals:
+            self._approvals.add(item["id"])
+            yield Approve(item["id"], item.get("server_label", ""), item.get("name", ""), item.get("arguments", ""))
         call = self.tool_calls.get(item.get("call_id") or "")
         if item.get("type") == "function_call_output" and call and not call.confirmed:
             call.confirmed = True
@@ -259,26 +300,57 @@ class Conversation:
             yield from self._close(item["call_id"], news=False)
 
     def _on_speech_started(self, _event: Event) -> Iterator[Action]:
-        self.caller_speaking = True
+        self.caller_speaking = self.caller_heard = True
+        self._rounds = 0
         yield from ()
+
+    def _on_key(self, event: Event) -> Iterator[Action]:
+        self.caller_heard = True
+        self._rounds = 0
+        yield Pressed(str(event.get("event")))
+
+    def _on_idle(self, _event: Event) -> Iterator[Action]:
+        yield Idle()
+
+    def _on_playing(self, _event: Event) -> Iterator[Action]:
+        self.playing = True
+        yield from ()
+
+    def _on_played(self, event: Event) -> Iterator[Action]:
+        self.playing = False
+        yield Heard(event.get("response_id") or UNKNOWN_RESPONSE)
+
+    def _on_delta(self, event: Event) -> Iterator[Action]:
+        if self.watch_every:
+            item_id = event.get("item_id") or ""
+            pieces = self._saying.setdefault(item_id, [])
+            if not pieces:
+                self._reported = 0
+            pieces.append(event.get("delta") or "")
+            text = "".join(pieces)
+            if len(text) - self._reported >= self.watch_every:
+                self._reported = len(text)
+                yield Saying(item_id, text)
 
     def _on_speech_stopped(self, _event: Event) -> Iterator[Action]:
         self.caller_speaking = False
         yield from ()
 
     def _on_caller_said(self, event: Event) -> Iterator[Action]:
-        if text := event.get("transcript"):
-            yield Said(item_id=event.get("item_id") or "", role="caller", text=text)
+        if usage := event.get("usage"):
+            yield TranscriptionUsed(usage)
+        yield from self._said(event, "caller")
 
     def _on_agent_said(self, event: Event) -> Iterator[Action]:
-        if text := event.get("transcript") or event.get("text"):
-            yield Said(item_id=event.get("item_id") or "", role="agent", text=text)
+        yield from self._said(event, "agent")
 
     def _on_error(self, event: Event) -> Iterator[Action]:
         error = event.get("error") or {}
         code, cause = error.get("code"), error.get("event_id") or ""
         if code == "session_expired":
             yield Expired()
+        elif cause.startswith(ASK_PREFIX):
+            yield Told(cause, None)
         elif code == "conversation_already_has_active_response":
             self.active_response = self.active_response or UNKNOWN_RESPONSE
             if self._in_flight is not None and not self._only_if_silent:
@@ -296,6 +368,17 @@ class Conversation:
             self._in_flight = None
 
     # Parts of the above.
+
+    def _said(self, event: Event, role: Literal["caller", "agent"]) -> Iterator[Action]:
+        item_id = event.get("item_id") or ""
+        if text := event.get("transcript") or event.get("text"):
+            yield Said(item_id, role, text, self._order.get(item_id, self.items))
+
+    def _failed(self, error: Event) -> Iterator[Action]:
+        """A response failed (reference 3.7): ask again, a few times, unless that can't help."""
+        self._failures += 1
+        code = error.get("code") or error.get("type") or "unknown"
+        yield Failed(code, again=self._failures <= MOST_FAILURES and code not in _FATAL)
 
     def _collect(self, item: Event, response_id: str) -> Iterator[Action]:
         """Take a function call that the model completed, once, however many events show it."""
@@ -323,7 +406,10 @@ class Conversation:
         if not turn.complete or turn.open_calls:
             return []
         self._turns = {id_: other for id_, other in self._turns.items() if other is not turn}
-        return self.respond() if turn.news else []
+        if not turn.news:
+            return []
+        self._rounds += 1
+        return self.respond({"tool_choice": "none"} if self._rounds > MOST_TOOL_ROUNDS else None)
 
     def _ask_if_free(self) -> Iterator[Action]:
         if self._wanted is None or self._in_flight is not None or self.active_response is not None:
@@ -359,13 +445,26 @@ class Conversation:
         "response.created": _on_response_created,
         "response.done": _on_response_done,
         "response.output_item.done": _on_output_item_done,
-        "conversation.item.added": _on_item,
+        "conversation.item.added": _on_item_added,
         "conversation.item.done": _on_item,
         "conversation.item.retrieved": _on_item,
         "conversation.item.input_audio_transcription.completed": _on_caller_said,
+        "input_audio_buffer.dtmf_event_received": _on_key,
+        "input_audio_buffer.timeout_triggered": _on_idle,
+        "output_audio_buffer.started": _on_playing,
+        "output_audio_buffer.stopped": _on_played,
+        "output_audio_buffer.cleared": _on_played,
+        "response.output_audio_transcript.delta": _on_delta,
+        "response.output_text.delta": _on_delta,
         "input_audio_buffer.speech_started": _on_speech_started,
         "input_audio_buffer.speech_stopped": _on_speech_stopped,
         "response.output_audio_transcript.done": _on_agent_said,
         "response.output_text.done": _on_agent_said,
         "error": _on_error,
     }
+
+
+def _text_of(output: Sequence[Event]) -> str:
+    """The text in a response's output."""
+    parts = [part for item in output for part in item.get("content") or ()]
+    return "".join(part.get("text") or part.get("transcript") or "" for part in parts)

@@ -7,9 +7,10 @@ this at once by way of the fence. What is said and done is decided in `conversat
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,16 +21,22 @@ from structlog.contextvars import bind_contextvars
 
 from function.notice import CallNotice
 from supervisor import taking
-from supervisor.agent import Handler
-from supervisor.call import Call
+from supervisor.actions import Action, Answered, Event, Expired, Heard, RunTool, Send, Told
+from supervisor.agent import Agent
+from supervisor.call import Call, TransferFailed
 from supervisor.claims import Claim
-from supervisor.conversation import Action, Answered, Conversation, Event, Expired, RunTool, Said, Send, Used
-from supervisor.errors import EventError, NoticeError, SidebandClosed
+from supervisor.conversation import ASK_PREFIX, Conversation
+from supervisor.deciding import BUSY, decide
+from supervisor.errors import ControlError, EventError, NoticeError, SidebandClosed
 from supervisor.house import House
+from supervisor.incoming import Incoming, Reject
+from supervisor.insist import insist
 from supervisor.outcome import CallOver, HandOver
-from supervisor.records import EndReason, Recording, Segment
+from supervisor.records import EndReason, Recording
+from supervisor.rules import Rules
 from supervisor.sideband import Sideband
 from supervisor.toolrunner import ToolRunner, left_behind
+from supervisor.transfers import refusal
 
 log = structlog.get_logger()
 
@@ -43,12 +50,16 @@ FLUSH_SECONDS = 1.0
 OVERLAP_SECONDS = 0.7  # how long a handed-over call is still listened to, unless its next owner is there sooner
 EXPIRING_SECONDS = 120.0  # before OpenAI's limit, when the agent is told
 HANDLER_SECONDS = 20.0
+SPEECH_SECONDS = 12.0  # how long a hang-up waits for what is being said
+REFER_SECONDS = 5.0
+TRANSFER_SECONDS = 10.0  # a transfer that has not taken the caller away by then has failed (reference 2.1)
 PASS_ON_SECONDS = 2
 SETTLE_AGAIN_SECONDS = 30  # when the store was down at the end of a call
 SHORT_HOLD_SECONDS = 60.0  # a hold that ended this soon without a hand-over has failed
 MOST_FAILURES = {False: 3, True: 10}  # holds that failed one after the other, before and after the accept
 LAST_ATTEMPT = 45  # of the 50 that Pub/Sub makes: then a call that nobody can hold is ended instead of passed on
 SERVICE_UNAVAILABLE = 503
+NOT_FOUND = 404
 
 
 @dataclass(eq=False, slots=True)
@@ -60,7 +71,9 @@ class Holder:
     conversation: Conversation = field(default_factory=Conversation)
     _notice: CallNotice = field(init=False)
     _recording: Recording = field(init=False)
+    _agent: Agent = field(init=False)
     _call: Call = field(init=False)
+    _rules: Rules = field(init=False)
     _tools: ToolRunner = field(init=False)
     _tasks: asyncio.TaskGroup = field(init=False)
     _fence: asyncio.Timeout = field(init=False)
@@ -70,9 +83,15 @@ class Holder:
     """Whether the fence can still end the holding."""
     _begun: bool = field(default=False, init=False)
     _running: bool = field(default=False, init=False)
+    _handling: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _disputed: bool = field(default=False, init=False)
     _uncertain: bool = field(default=False, init=False)
     """Whether something may have been said or asked while nobody was attached."""
+    _answers: dict[str, asyncio.Future[str | None]] = field(default_factory=dict, init=False)
+    _asked: int = field(default=0, init=False)
+    _spoken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """Set whenever the model has finished to say something."""
+    _over: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _next_owner_attached: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _ending: EndReason | None = field(default=None, init=False)
     """Why the call is about to end, when we know before its socket closes."""
@@ -120,21 +139,36 @@ class Holder:
                 await self._drop()
                 return
             recording.on_stale = self._dispute
-            self._begin()
-            try:
-                await self._take()
-                await self._run()
-            except CallOver as over:
-                await self._settle(over.reason)
-            except HandOver as cause:
-                await self._pass_on(str(cause))
-            except Exception as error:
-                recording.record.last_error = f"{type(error).__name__}: {error}"
-                recording.changed()
-                raise
+            await self._own()
         finally:
             recording.on_stale = _nothing
             recording.forget()
+
+    async def _own(self) -> None:
+        """The call is ours: take it and run it, to whatever end."""
+        incoming, record = Incoming(self._notice), self._recording.record
+        name = record.agent or self.house.router.name_for(incoming)
+        record.agent = name
+        if name is None:
+            log.warning("no_agent", action="rejected with 404")
+            await taking.reject(self.house, self._notice.call_id, NOT_FOUND)
+            await self._settle(EndReason.REJECTED)
+            return
+        seated = self._begin(name)
+        try:
+            await self._take(incoming, seated=seated)
+            await self._run()
+        except CallOver as over:
+            await self._settle(over.reason)
+        except HandOver as cause:
+            await self._pass_on(str(cause))
+        except Exception as error:
+            record.last_error = f"{type(error).__name__}: {error}"
+            self._recording.changed()
+            raise
+        finally:
+            if seated:
+                self.house.seats.leave(name, record.caller)
 
     def _read_notice(self) -> None:
         try:
@@ -153,8 +187,11 @@ class Holder:
         else:
             await self.house.claims.ack(self.claim)
 
-    def _begin(self) -> None:
-        """Read from the record how the last owner left, and write into it that we are the next."""
+    def _begin(self, name: str) -> bool:
+        """Read from the record how the last owner left, and write into it that we are the next.
+
+        Returns whether there is a seat for the call.
+        """
         record, now = self._recording.record, time.time()
         log.info("claimed", delivery_attempt=self.claim.delivery_attempt, epoch=record.epoch)
         handed_over = record.handed_over_at is not None
@@ -166,10 +203,16 @@ class Holder:
         record.claimed_at, record.handed_over_at = now, None
         record.heard_at = record.heard_at or self._notice.received_at
         record.transport, record.delivery_attempt = self._notice.transport, self.claim.delivery_attempt
-        self._recording.changed()
         self._call = Call(self._notice, self, record.state)
-        self._tools = ToolRunner(self.house.agent.tools, self._call, self.claim, self._recording, self._answer)
+        record.caller, record.dialled = self._call.caller, self._call.dialled
+        self._recording.changed()
+        self._agent = self.house.router.agents[name]
+        self._rules = Rules(self._agent, self._call, self._recording, self, self._spawn)
+        self._tools = ToolRunner(self._agent.tools, self._call, self.claim, self._recording, self._answer, self.fill)
+        self.conversation.items, self.conversation.watch_every = record.items, self._rules.watch_every
         self._begun = True
+        taken_before = record.accepted_at is not None
+        return self.house.seats.take(name, self._agent, record.caller, force=taken_before)
 
     @property
     def _first_owner(self) -> bool:
@@ -180,14 +223,16 @@ class Holder:
 
     # Take the call.
 
-    async def _take(self) -> None:
+    async def _take(self, incoming: Incoming, *, seated: bool) -> None:
         record = self._recording.record
         if record.failures >= MOST_FAILURES[record.accepted_at is not None]:
             log.error("call_given_up", failures=record.failures, last_error=record.last_error)
             await self._refuse()
             raise CallOver(EndReason.FAILED)
+        if record.accepted_at is None and self._notice.transport == "sip":
+            await self._decide(incoming, seated=seated)
         accepted = self._notice.transport != "sip" or await taking.accept(
-            self.house, record, first_owner=self._first_owner
+            self.house, record, self._agent.accept_body(record.session), first_owner=self._first_owner
         )
         if not accepted and self._recording.provisional and self.claim.delivery_attempt <= 1:
             raise HandOver("somebody has accepted it, and the record that would say who is out of reach")
@@ -197,6 +242,17 @@ class Holder:
             if self._sideband is None:
                 await self._refuse()
                 raise CallOver(self._never_attached(accepted=accepted))
+
+    async def _decide(self, incoming: Incoming, *, seated: bool) -> None:
+        """Let limits and the agent's rule decide; what they decide is in the record for later owners."""
+        record = self._recording.record
+        decision = await decide(self._agent, incoming) if seated else Reject(BUSY)
+        if isinstance(decision, Reject):
+            log.info("rejected", status_code=decision.status_code)
+            await taking.reject(self.house, self._notice.call_id, decision.status_code)
+            raise CallOver(EndReason.REJECTED)
+        record.session.update(decision.session)
+        record.state.update(decision.state)
 
     def _never_attached(self, *, accepted: bool) -> EndReason:
         if not self._first_owner:
@@ -228,8 +284,13 @@ class Holder:
             except (CallOver, HandOver) as raised:
                 outcome = raised  # raised again outside, since a task group would wrap it
             self._recording.record.transcript_cut = isinstance(outcome, CallOver) and self.conversation.busy
+            if isinstance(outcome, CallOver) and self._ending is EndReason.TRANSFERRED:
+                self._over.set()
             await self._tools.finish(SETTLE_SECONDS)
+            for task in self._handling:
+                task.cancel()
             self._running = False
+            self._over.set()
         raise outcome
 
     async def _stay_attached(self) -> None:
@@ -263,7 +324,7 @@ class Holder:
             sideband = await taking.open_sideband(self.house, self._notice, "reattach", accepted=True)
         except CallOver as over:
             raise CallOver(self._ending or over.reason) from over
-        if self._ending is EndReason.AGENT_HUNG_UP:
+        if self._ending not in (None, EndReason.SESSION_EXPIRED, EndReason.TRANSFERRED):
             await taking.hang_up(self.house, self._notice.call_id)
         if sideband is None:
             raise CallOver(self._ending or EndReason.CALLER_HUNG_UP)
@@ -271,7 +332,9 @@ class Holder:
 
     async def _configure(self, sideband: Sideband) -> None:
         """Send the session and wait for its echo, which alone proves a live call (reference 2.1, 3.4)."""
-        session = self.house.agent.update_body()
+        session = self._agent.update_body(self._recording.record.session)
+        if self._guards_greeting:
+            session = _without_voice_detection(session)
         await self.send({"type": "session.update", "event_id": "sb_configure", "session": session})
         try:
             async with asyncio.timeout(CONFIGURE_SECONDS):
@@ -289,7 +352,7 @@ class Holder:
 
     async def _greet(self) -> None:
         """Greet, once in the call's life: that it is done is written before, so that no later owner does it again."""
-        record, greeting = self._recording.record, self.house.agent.greeting
+        record, greeting = self._recording.record, self._agent.greeting
         if greeting is None or record.greeted_at is not None:
             return
         record.greeted_at = time.time()
@@ -298,6 +361,21 @@ class Holder:
         if durable or self.claim.delivery_attempt <= 1:
             await self._perform(self.conversation.respond({"instructions": greeting}))
             log.info("greeted")
+            if self._agent.greeting_uninterruptible:
+                self._spawn(self._listen_again(), "listen again after the greeting")
+
+    @property
+    def _guards_greeting(self) -> bool:
+        """Whether the caller's voice shall not be listened to yet."""
+        agent, record = self._agent, self._recording.record
+        return agent.greeting_uninterruptible and agent.greeting is not None and record.greeted_at is None
+
+    async def _listen_again(self) -> None:
+        self._spoken.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SPEECH_SECONDS):
+                await self._spoken.wait()
+        await self.send({"type": "session.update", "session": self._agent.update_body(self._recording.record.session)})
 
     async def _break_silence(self) -> None:
         """What was asked while nobody was attached is not replayed (reference 3.4): if all is silent, ask to go on."""
@@ -316,7 +394,10 @@ class Holder:
             return event
         if actions:
             await self._perform(actions)
-        elif self.claim.lost and event.get("type") == "session.updated":
+        if handlers := self._call.handlers.get(event.get("type", "")):
+            for handler in handlers:
+                self._spawn(self._handle(handler, event), "handler")
+        if self.claim.lost and event.get("type") == "session.updated":
             self._next_owner_attached.set()
         return event
 
@@ -329,14 +410,17 @@ class Holder:
                         await self.send(event)
                     case RunTool():
                         self._tools.start(action, self._tasks)
-                    case Said(item_id, role, text):
-                        self._recording.said(Segment(item_id=item_id, role=role, text=text, at=time.time()))
                     case Answered(tool_call_id):
                         self._tools.confirm(tool_call_id)
                     case Expired():
                         self._ending = EndReason.SESSION_EXPIRED
-                    case Used():
-                        pass
+                    case Told(key, text):
+                        if (answer := self._answers.get(key)) and not answer.done():
+                            answer.set_result(text)
+                    case _:
+                        if isinstance(action, Heard):
+                            self._spoken.set()
+                        self._rules.take(action)
 
     async def send(self, event: Mapping[str, Any]) -> None:
         """Write a client event, if the claim still allows it.
@@ -355,31 +439,117 @@ class Holder:
 
     def tick(self, now: float) -> None:
         """Do what is due; called about once a second with the Unix time."""
-        record = self._recording.record if self._running else None
-        if record and record.expires_at and not record.expiring_told and now >= record.expires_at - EXPIRING_SECONDS:
+        if not self._running or self.claim.lost:
+            return
+        record = self._recording.record
+        record.items = self.conversation.items
+        self._rules.tick(now, busy=self.conversation.busy, caller_heard=self.conversation.caller_heard)
+        if record.expires_at and not record.expiring_told and now >= record.expires_at - EXPIRING_SECONDS:
             record.expiring_told = True
             self._recording.changed()
-            for handler in self.house.agent.expiring_handlers:
-                self._tasks.create_task(self._handle(handler), name="on_expiring")
+            for handler in self._agent.expiring_handlers:
+                self._spawn(self._handle(handler, self._call), "on_expiring")
 
-    async def _handle(self, handler: Handler) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run something beside the reader, until the call is over."""
+        if not self._running:
+            work.close()
+            return
+        task = self._tasks.create_task(self._contained(work), name=name)
+        self._handling.add(task)
+        task.add_done_callback(self._handling.discard)
+
+    async def _contained(self, work: Coroutine[Any, Any, None]) -> None:
+        """What goes wrong beside the reader must not end the call."""
+        try:
+            await work
+        except (TransferFailed, TimeoutError) as error:
+            log.warning("not_done", error=str(error) or "time-out")
+
+    async def _handle(self, handler: Callable[..., Any], argument: Any) -> None:
         """Run a handler of the agent, bounded; what goes wrong in it stays in it."""
         try:
             async with asyncio.timeout(HANDLER_SECONDS):
-                await handler(self._call)
+                outcome = handler(argument)
+                if inspect.isawaitable(outcome):
+                    await outcome
         except TimeoutError:
-            log.warning("handler_timed_out", handler=handler.__name__, timeout_seconds=HANDLER_SECONDS)
+            log.warning("handler_timed_out", handler=_name(handler), timeout_seconds=HANDLER_SECONDS)
         except Exception:  # users' code may raise anything; the call goes on
-            log.exception("handler_failed", handler=handler.__name__)
+            log.exception("handler_failed", handler=_name(handler))
         self._recording.changed()
 
     # End.
 
-    async def hang_up(self) -> None:
+    async def respond(self, response: Mapping[str, Any]) -> None:
+        """See `Line`."""
+        await self._perform(self.conversation.respond(response))
+
+    async def fill(self, text: str) -> None:
+        """See `rules.RuledLine`."""
+        if not self.conversation.speaking and not self.conversation.caller_speaking:
+            await self.respond({"instructions": f"Say exactly this, and nothing else: {text}", "tool_choice": "none"})
+
+    async def interrupt(self) -> None:
+        """See `Line`."""
+        await self._perform(self.conversation.interrupt())
+
+    async def approved(self, request_id: str, *, approve: bool) -> None:
+        """See `rules.RuledLine`."""
+        await self._perform(self.conversation.approved(request_id, approve=approve))
+
+    async def ask(self, instructions: str, timeout_seconds: float) -> str:
+        """See `Line`."""
+        self._asked += 1
+        key = f"{ASK_PREFIX}{self._asked}"
+        answer = self._answers[key] = asyncio.get_running_loop().create_future()
+        try:
+            await self._perform(self.conversation.ask(key, instructions))
+            async with asyncio.timeout(timeout_seconds):
+                return await answer or ""
+        finally:
+            del self._answers[key]
+
+    async def update(self, session: Mapping[str, Any]) -> None:
+        """See `Line`."""
+        self._recording.record.session.update(session)
+        self._recording.changed()
+        await self.send({"type": "session.update", "session": {**session, "type": "realtime"}})
+
+    async def hang_up(self, *, after_speech: bool) -> None:
         """End the call. Terminal: later requests change nothing."""
-        if self._ending is None:
-            self._ending = EndReason.AGENT_HUNG_UP
-            await taking.hang_up(self.house, self._notice.call_id)
+        await self.end(EndReason.AGENT_HUNG_UP, goodbye=None, after_speech=after_speech)
+
+    async def end(self, reason: EndReason, *, goodbye: str | None, after_speech: bool = True) -> None:
+        """Hang up for a reason, after a last response and what is being said; only the first request counts."""
+        if self._ending is not None:
+            return
+        self._ending = reason
+        if goodbye:
+            await self.respond({"instructions": goodbye, "tool_choice": "none"})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SPEECH_SECONDS if after_speech else 0):
+                while self.conversation.speaking:
+                    self._spoken.clear()
+                    await self._spoken.wait()
+        await taking.hang_up(self.house, self._notice.call_id)
+
+    async def transfer(self, target_uri: str) -> None:
+        """Refer the call, and see whether that takes the caller away; a 200 from OpenAI alone says nothing."""
+        if problem := refusal(target_uri, self.house.transfer_targets):
+            raise TransferFailed(f"no transfer to {target_uri}: {problem}")
+        if self._notice.transport != "sip":
+            raise TransferFailed("only SIP calls can be transferred")
+        before, self._ending = self._ending, EndReason.TRANSFERRED
+        call_id = self._notice.call_id
+        try:
+            await insist("refer", REFER_SECONDS, lambda: self.house.control.refer(call_id, target_uri))
+            async with asyncio.timeout(TRANSFER_SECONDS):
+                await self._over.wait()
+        except (ControlError, TimeoutError) as error:
+            self._ending = before
+            cause = str(error) or f"the caller was still here after {TRANSFER_SECONDS:.0f} s"
+            raise TransferFailed(f"no transfer to {target_uri}: {cause}") from error
 
     async def hand_over(self, tools_seconds: float) -> None:
         """Let another supervisor have the call, so that neither the caller nor the model notices.
@@ -424,6 +594,10 @@ class Holder:
         """Write the end first and ack second: a crash in between costs one more claim, never the record."""
         if not self.claim.may_write():
             return  # whoever owns the call now will find the same
+        for handler in self._agent.end_handlers if self._begun else ():
+            await self._handle(handler, self._call)
+        if not self.claim.may_write():
+            return
         record = self._recording.record
         record.end_reason, record.ended_at = reason, time.time()
         self._recording.changed()
@@ -438,6 +612,13 @@ class Holder:
         log.info("ended", reason=reason.value)
 
 
+def _without_voice_detection(session: dict[str, Any]) -> dict[str, Any]:
+    """The session with the caller's voice not listened to."""
+    audio = session.get("audio") or {}
+    silent_input = {**(audio.get("input") or {}), "turn_detection": None}
+    return {**session, "audio": {**audio, "input": silent_input}}
+
+
 def _nothing() -> None:
     """What a claim or a record calls when nobody holds the call any more."""
 
@@ -445,3 +626,7 @@ def _nothing() -> None:
 def _backoff_seconds(losses: int) -> float:
     """Full-jitter back-off: at most 0.1 s after the first loss, doubled with each further one, and at most 5 s."""
     return random.uniform(0, min(5.0, 0.05 * 2**losses))  # noqa: S311 - jitter, not a secret
+
+
+def _name(handler: Callable[..., Any]) -> str:
+    return getattr(handler, "__name__", "handler")

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     records: str = Field(default="sqlite:sideband.sqlite", pattern="^(sqlite:.+|firestore:.*)$")
     """Where call records are kept: `sqlite:PATH`, for the processes of one machine, or `firestore:` or
     `firestore:DATABASE`."""
+    transfer_targets: str = ""
+    """Where calls may be transferred to, separated by spaces: patterns such as `tel:+3120*` or `sip:*@pbx.example.com`;
+    nowhere unless set."""
     handover_seconds: float = Field(default=8, gt=0, le=600)
     """Time from SIGTERM to exit; Cloud Run kills after 10 s."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")

@@ -12,12 +12,12 @@ from google.api_core.exceptions import GoogleAPICallError
 from structlog.contextvars import bind_contextvars
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from supervisor.agent import Agent
 from supervisor.claims import Claims, subscriber
 from supervisor.control import Control
 from supervisor.errors import NoticeError
 from supervisor.holder import Holder
 from supervisor.house import House
+from supervisor.incoming import Router
 from supervisor.records import Recorder, open_store
 from supervisor.settings import Settings
 
@@ -28,7 +28,7 @@ RECORDS_SECONDS = 1.0  # for what the records still lack at the end
 FAILED_NOTICE_SECONDS = 1  # before a notice that could not be handled comes again
 
 
-async def supervise(settings: Settings, agent: Agent, stop: asyncio.Event) -> None:
+async def supervise(settings: Settings, router: Router, stop: asyncio.Event) -> None:
     """Claim and hold calls until `stop` is set, then give all of them to others.
 
     `stop` is set by SIGTERM; from then on the process has `settings.handover_seconds` to be gone.
@@ -38,13 +38,14 @@ async def supervise(settings: Settings, agent: Agent, stop: asyncio.Event) -> No
     api_key = settings.openai_api_key.get_secret_value()
     control = Control(api_key=api_key, base_url=settings.openai_base_url, user_agent=user_agent)
     house = House(
-        agent=agent,
+        router=router,
         claims=Claims(client, settings.subscription_path, lease_seconds=settings.lease_seconds),
         control=control,
         recorder=Recorder(open_store(settings.records, project=settings.google_cloud_project)),
         websocket_base_url=settings.websocket_base_url,
         bearer=api_key,
         user_agent=user_agent,
+        transfer_targets=tuple(settings.transfer_targets.split()),
     )
     try:
         await Supervisor(house, settings.max_calls).run(stop, settings.handover_seconds)

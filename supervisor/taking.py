@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 
@@ -25,7 +26,7 @@ REATTACH_SECONDS = 30.0  # after that another supervisor may have more luck
 CONTROL_SECONDS = 15.0  # for hanging up and refusing: worth many tries, since an orphaned call is billed
 
 
-async def accept(house: House, record: CallRecord, *, first_owner: bool) -> bool:
+async def accept(house: House, record: CallRecord, session: Mapping[str, Any], *, first_owner: bool) -> bool:
     """Take a SIP call, unless the record says that an earlier owner did. False when OpenAI refused.
 
     A refusal may mean that it was accepted before, so the attach that follows shows whether the call lives.
@@ -37,7 +38,7 @@ async def accept(house: House, record: CallRecord, *, first_owner: bool) -> bool
     if record.accepted_at is not None:
         return True
     try:
-        await insist("accept", ACCEPT_SECONDS, lambda: house.control.accept(record.call_id, house.agent.accept_body()))
+        await insist("accept", ACCEPT_SECONDS, lambda: house.control.accept(record.call_id, session))
     except ControlError as error:
         match verdict("accept", error.status):
             case Verdict.OVER if first_owner:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from supervisor.actions import RunTool
 from supervisor.call import Call, running_tool_call
 from supervisor.claims import Claim
-from supervisor.conversation import RunTool, ToolCall
+from supervisor.conversation import ToolCall
 from supervisor.records import JournalEntry, Recording
 from supervisor.tools import Tool, error_output
 
@@ -37,6 +38,8 @@ class ToolRunner:
     recording: Recording
     answer: Callable[[str, str], Awaitable[None]]
     """Takes a tool call's id and its output, for the model."""
+    fill: Callable[[str], Awaitable[None]]
+    """Says something while a tool takes its time."""
     draining: bool = False
     """Whether new tool calls are only written down, for the next owner to run."""
     _running: set[asyncio.Task[None]] = field(default_factory=set, init=False)
@@ -98,9 +101,28 @@ class ToolRunner:
         if not durable and not tool.idempotent:
             log.error("tool_not_run", tool=tool.name, reason="its journal entry could not be written")
             return UNAVAILABLE
-        output = await tool.run(self.call, entry.arguments)
+        if tool.max_calls and self._calls_of(tool.name) > tool.max_calls:
+            log.warning("tool_overused", tool=tool.name, max_calls=tool.max_calls)
+            return error_output("This tool may not be used again in this call.")
+        output = await self._run_filled(tool, entry.arguments)
         log.info("tool_finished", tool=tool.name, ms=round((time.time() - entry.started_at) * 1000))
         return output
+
+    def _calls_of(self, name: str) -> int:
+        return sum(entry.name == name for entry in self.recording.record.journal.values())
+
+    async def _run_filled(self, tool: Tool, arguments: str) -> str:
+        """Run a tool; when it takes longer than its filler allows, say the filler meanwhile."""
+        if tool.filler is None:
+            return await tool.run(self.call, arguments)
+        running = asyncio.ensure_future(tool.run(self.call, arguments))
+        try:
+            done, _ = await asyncio.wait([running], timeout=tool.filler_after_seconds)
+            if not done:
+                await self.fill(tool.filler)
+            return await running
+        finally:
+            running.cancel()
 
 
 def left_behind(journal: Mapping[str, JournalEntry]) -> dict[str, ToolCall]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import docstring_parser
@@ -13,6 +13,7 @@ import orjson
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from supervisor.errors import StartupError
 
@@ -37,6 +38,13 @@ class Tool:
     idempotent: bool
     """Whether running it twice does no harm; only then is it run again after a crash."""
     timeout_seconds: float
+    max_calls: int | None = None
+    """How often it may run in one call."""
+    filler: str | None = None
+    """What the model says when the tool takes longer than `filler_after_seconds`."""
+    filler_after_seconds: float = 2.0
+    filled: Mapping[str, FromCall] = field(default_factory=dict)
+    """Parameters that come from the call, unseen by the model."""
 
     def definition(self) -> dict[str, Any]:
         """The tool as OpenAI's session lists it (reference 5, `tools`)."""
@@ -55,6 +63,12 @@ class Tool:
             return error_output(f"These arguments do not fit the tool. {'; '.join(problems)}")
         positional = (call,) if self.wants_call else ()
         keywords = {name: getattr(values, name) for name in self.arguments.model_fields}
+        for name, source in self.filled.items():
+            value = source.value(call)
+            if value is None:
+                log.warning("tool_not_run", tool=self.name, reason=f"the call has no {source.path}")
+                return error_output("This can't be done in this call: who calls is not known well enough.")
+            keywords[name] = value
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 result = await self._invoke(*positional, **keywords)
@@ -72,7 +86,34 @@ class Tool:
         return await asyncio.to_thread(self.function, *positional, **keywords)
 
 
-def tool_from(function: ToolFunction, *, idempotent: bool, timeout_seconds: float) -> Tool:
+@dataclass(frozen=True, slots=True)
+class FromCall:
+    """Fills a parameter from the call, hidden from the model: `customer: Annotated[str, FromCall("context.sub")]`.
+
+    So no caller can talk the model into another customer's data. The path is `caller`, `dialled`, `call_id`,
+    `transport`, `context.CLAIM` or `header.NAME`; of these only `context` was vouched for by your own backend.
+    """
+
+    path: str
+
+    def __post_init__(self) -> None:
+        kind, _, name = self.path.partition(".")
+        if kind not in _PLAIN_PATHS and not (kind in {"context", "header"} and name):
+            known = ", ".join([*_PLAIN_PATHS, "context.CLAIM", "header.NAME"])
+            raise StartupError(f"FromCall({self.path!r}): there is no such thing in a call; write one of {known}")
+
+    def value(self, call: Call) -> Any:
+        """What the call has there; None if nothing."""
+        kind, _, name = self.path.partition(".")
+        if kind == "context":
+            return call.context.get(name)
+        return call.header(name) if kind == "header" else getattr(call, kind)
+
+
+_PLAIN_PATHS = ("caller", "dialled", "call_id", "transport")
+
+
+def tool_from(function: ToolFunction, *, idempotent: bool, timeout_seconds: float, **limits: Any) -> Tool:
     """Make a tool of a typed function.
 
     The name is the function's, the description its docstring's first part, and each parameter's description comes from
@@ -90,12 +131,20 @@ def tool_from(function: ToolFunction, *, idempotent: bool, timeout_seconds: floa
     doc = docstring_parser.parse(inspect.getdoc(function) or "", docstring_parser.DocstringStyle.GOOGLE)
     told = {param.arg_name: param.description for param in doc.params}
     fields: dict[str, Any] = {}
+    filled: dict[str, FromCall] = {}
     for parameter in parameters.values():
+        if source := _source_of(hints.get(parameter.name)):
+            filled[parameter.name] = source
+            continue
         if parameter.name not in hints:
             raise StartupError(
                 f"tool {name}: give the parameter {parameter.name!r} a type, such as {parameter.name}: str"
             )
         default = ... if parameter.default is parameter.empty else parameter.default
+        if not _is_json(default):
+            raise StartupError(
+                f"tool {name}: the default of {parameter.name!r} is not JSON; use a plain value, or None"
+            )
         fields[parameter.name] = (hints[parameter.name], Field(default, description=told.get(parameter.name)))
     try:
         arguments = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
@@ -107,6 +156,8 @@ def tool_from(function: ToolFunction, *, idempotent: bool, timeout_seconds: floa
             wants_call=wants_call,
             idempotent=idempotent,
             timeout_seconds=timeout_seconds,
+            filled=filled,
+            **limits,
         )
         tool.definition()
     except (PydanticSchemaGenerationError, PydanticUserError, NameError) as error:
@@ -114,6 +165,20 @@ def tool_from(function: ToolFunction, *, idempotent: bool, timeout_seconds: floa
             f"tool {name}: a parameter's type has no JSON schema: {str(error).splitlines()[0]}"
         ) from error
     return tool
+
+
+def _source_of(hint: Any) -> FromCall | None:
+    return next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, FromCall)), None)
+
+
+def _is_json(value: Any) -> bool:
+    if value is ...:
+        return True
+    try:
+        to_jsonable_python(value)
+    except PydanticSerializationError:
+        return False
+    return True
 
 
 def _call_type() -> dict[str, Any]:

@@ -25,7 +25,8 @@ from emulator.openai import serve as serve_openai
 from emulator.pubsub import serve as serve_pubsub
 from emulator.pubsub_setup import create_calls
 from function.notice import CallNotice
-from supervisor.agent import Agent
+from supervisor.agent import Agent, only
+from supervisor.incoming import Router
 from supervisor.records import CallRecord, Store, open_store
 from supervisor.settings import Settings
 from supervisor.supervisor import supervise
@@ -54,10 +55,11 @@ class Rig:
     settings: Settings
     supervisors: list[Running] = field(default_factory=list)
 
-    def supervise(self, agent: Agent, **settings: Any) -> Running:
+    def supervise(self, agent: Agent | Router, **settings: Any) -> Running:
         """Start one more supervisor."""
         stop = asyncio.Event()
-        task = asyncio.create_task(supervise(self.settings.model_copy(update=settings), agent, stop))
+        router = only(agent) if isinstance(agent, Agent) else agent
+        task = asyncio.create_task(supervise(self.settings.model_copy(update=settings), router, stop))
         running = Running(task, stop)
         self.supervisors.append(running)
         return running
@@ -118,7 +120,7 @@ def outputs(call: Call) -> dict[str, list[str]]:
 
 @asynccontextmanager
 async def rig(
-    agent: Agent, *, supervisors: int = 1, options: Mapping[str, Any] | None = None, **settings: Any
+    agent: Agent | Router, *, supervisors: int = 1, options: Mapping[str, Any] | None = None, **settings: Any
 ) -> AsyncIterator[Rig]:
     """Run everything with some supervisors; more settings by their field names."""
     with TemporaryDirectory(prefix="rig-") as folder:

@@ -14,6 +14,9 @@ class EndReason(StrEnum):
     CALLER_HUNG_UP = "caller_hung_up"
     """OpenAI no longer knows the call, and nobody on our side had asked for that."""
     AGENT_HUNG_UP = "agent_hung_up"
+    TRANSFERRED = "transferred"
+    REJECTED = "rejected"
+    """A rule, a limit on calls, or the lack of an agent for it refused the call."""
     MISSED = "missed"
     """The caller was gone before the call was accepted."""
     NOT_ACCEPTED = "not_accepted"
@@ -22,6 +25,14 @@ class EndReason(StrEnum):
     """Accepted, but no sideband could be attached in time."""
     SESSION_EXPIRED = "session_expired"
     """OpenAI's limit of 60 minutes."""
+    NO_CALLER = "no_caller"
+    """The caller made no sound at all."""
+    SILENCE = "silence"
+    MAX_DURATION = "max_duration"
+    MAX_COST = "max_cost"
+    MAX_TOKENS = "max_tokens"
+    MODEL_FAILED = "model_failed"
+    """The model's responses failed again and again."""
     UNREACHABLE = "unreachable"
     """No supervisor could attach to it any more, so it was hung up."""
     FAILED = "failed"
@@ -51,6 +62,8 @@ class Segment(BaseModel):
     role: Literal["caller", "agent"]
     text: str
     at: float
+    order: int = 0
+    """Its item's place in the conversation: transcriptions come late, and in any order."""
 
 
 class CallRecord(BaseModel):
@@ -88,6 +101,16 @@ class CallRecord(BaseModel):
     """Whether the call ended in the middle of a word or an answer."""
     transcript_lost: int = 0
     """Pieces of the transcript that could not be kept, since the store was down for too long."""
+    agent: str | None = None
+    """The name of the agent that answers, in its router."""
+    caller: str | None = None
+    dialled: str | None = None
+    session: dict[str, Any] = Field(default_factory=dict)
+    """What differs from the agent's session in this call."""
+    items: int = 0
+    """How many items the conversation has had."""
+    tokens: int = 0
+    cost_usd: float = 0.0
     state: dict[str, Any] = Field(default_factory=dict)
     """The agent's own JSON."""
     journal: dict[str, JournalEntry] = Field(default_factory=dict)

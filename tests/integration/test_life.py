@@ -165,7 +165,8 @@ async def test_the_limit_of_the_session_ends_the_call_and_the_agent_was_told_bef
 
 
 async def test_a_call_whose_handling_fails_again_and_again_is_refused_and_becomes_a_dead_letter() -> None:
-    poisonous = Agent(session={"model": object()})
+    poisonous = agent()
+    poisonous.session["model"] = object()
     async with rig(poisonous) as rigged:
         call = await rigged.ring([])
         record = await rigged.ended(call)

@@ -8,12 +8,15 @@ import pytest
 import supervisor.agent
 import supervisor.conversation
 import supervisor.errors
-from supervisor.agent import Agent, load
+import supervisor.incoming
+import supervisor.sip
+import supervisor.transfers
+from supervisor.agent import load
 from supervisor.errors import StartupError
 
 
 def test_an_agent_is_named_by_module_and_attribute() -> None:
-    assert isinstance(load("examples.bikes:agent"), Agent)
+    assert list(load("examples.bikes:agent").agents) == ["agent"]
 
 
 @pytest.mark.parametrize(
@@ -21,8 +24,8 @@ def test_an_agent_is_named_by_module_and_attribute() -> None:
     [
         ("examples.bikes", "write it as module:attribute"),
         ("no_such_module:agent", "no module named 'no_such_module'"),
-        ("examples.bikes:nobody", "'nobody' is nothing, not an Agent"),
-        ("examples.bikes:ORDERS", "'ORDERS' is a dict, not an Agent"),
+        ("examples.bikes:nobody", "'nobody' is nothing, not an Agent or a Router"),
+        ("examples.bikes:ORDERS", "'ORDERS' is a dict, not an Agent or a Router"),
     ],
 )
 def test_a_wrong_path_is_explained_in_one_line(path: str, says: str) -> None:
@@ -44,7 +47,7 @@ def test_an_agent_whose_module_fails_is_explained_in_one_line(
 
 
 def test_accept_and_update_carry_the_type_and_the_tools() -> None:
-    agent = load("examples.bikes:agent")
+    agent = load("examples.bikes:agent").agents["agent"]
     accept, update = agent.accept_body(), agent.update_body()
     assert accept["type"] == update["type"] == "realtime"
     assert [tool["name"] for tool in update["tools"]] == ["order_status", "hang_up"]
@@ -52,7 +55,17 @@ def test_accept_and_update_carry_the_type_and_the_tools() -> None:
     assert "model" not in update, "the model of a session can't change"
 
 
-@pytest.mark.parametrize("module", [supervisor.agent, supervisor.conversation, supervisor.errors])
+@pytest.mark.parametrize(
+    "module",
+    [
+        supervisor.agent,
+        supervisor.conversation,
+        supervisor.errors,
+        supervisor.incoming,
+        supervisor.sip,
+        supervisor.transfers,
+    ],
+)
 def test_examples_in_docstrings_run(module: object) -> None:
     results = doctest.testmod(module, optionflags=doctest.ELLIPSIS)  # type: ignore[arg-type]  # typed as a module type
     assert results.attempted > 0

@@ -7,18 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.conversation import (
-    OUTPUT_TRIES,
-    Action,
-    Answered,
-    Conversation,
-    Expired,
-    RunTool,
-    Said,
-    Send,
-    Used,
-    output_item_id,
-)
+from supervisor.actions import Action, Answered, Expired, RunTool, Said, Send, Used
+from supervisor.conversation import OUTPUT_TRIES, Conversation, output_item_id
 from supervisor.errors import EventError
 
 
@@ -234,8 +224,8 @@ class TestOtherEvents:
             "transcript": "Hello?",
         }
         agent = {"type": "response.output_audio_transcript.done", "item_id": "item_2", "transcript": "Good morning."}
-        assert conversation.receive(caller) == [Said("item_1", "caller", "Hello?")]
-        assert conversation.receive(agent) == [Said("item_2", "agent", "Good morning.")]
+        assert conversation.receive(caller) == [Said("item_1", "caller", "Hello?", 0)]
+        assert conversation.receive(agent) == [Said("item_2", "agent", "Good morning.", 0)]
 
     def test_usage_is_passed_on(self) -> None:
         usage = {"total_tokens": 3}

@@ -2,23 +2,19 @@
 
 import asyncio
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import pytest
 from pydantic import BaseModel
 
 from function.notice import CallNotice
 from supervisor import Agent, Call
+from supervisor.call import Line
 from supervisor.errors import StartupError
-from supervisor.tools import Tool
+from supervisor.tools import FromCall, Tool
 
-
-class Line:
-    async def hang_up(self) -> None:
-        raise AssertionError("no tool here hangs up")
-
-
-CALL = Call(CallNotice(call_id="rtc_1"), Line())
+HEADERS = [("From", "<sip:+31201234567@sip.example.com>"), ("To", "<sip:+31207654321@sip.example.com>")]
+CALL = Call(CallNotice(call_id="rtc_1", sip_headers=HEADERS, context={"sub": "customer-7"}), cast("Line", None))
 
 
 def agent() -> Agent:
@@ -182,3 +178,40 @@ def test_two_tools_of_one_name_are_refused_at_start() -> None:
 
     with pytest.raises(StartupError, match="two tools are named look"):
         answering.tool()(look)
+
+
+async def test_an_argument_filled_from_the_call_is_hidden_from_the_model() -> None:
+    answering = agent()
+
+    @answering.tool()
+    async def balance(
+        customer: Annotated[str, FromCall("context.sub")], caller: Annotated[str, FromCall("caller")]
+    ) -> str:
+        return f"{customer} {caller}"
+
+    assert only_tool(answering).definition()["parameters"]["properties"] == {}
+    assert await only_tool(answering).run(CALL, "{}") == "customer-7 +31201234567"
+    assert "Extra inputs" in (await run(answering, '{"customer": "customer-8"}'))["error"]
+
+
+async def test_an_argument_that_the_call_does_not_have_is_no_reason_to_ask_the_model() -> None:
+    answering = agent()
+
+    @answering.tool()
+    async def balance(customer: Annotated[str, FromCall("context.other")]) -> str:
+        raise AssertionError(f"never called: {customer}")
+
+    assert "can't be done in this call" in (await run(answering, "{}"))["error"]
+
+
+def test_a_path_that_no_call_has_is_refused_at_start() -> None:
+    with pytest.raises(StartupError, match="write one of caller, dialled"):
+        FromCall("customer")
+
+
+def test_a_default_that_is_not_json_is_refused_at_start() -> None:
+    with pytest.raises(StartupError, match="the default of 'thing' is not JSON"):
+
+        @agent().tool()
+        async def look(thing: Any = object()) -> str:  # noqa: B008 - that is what is tested
+            return str(thing)

@@ -1,0 +1,186 @@
+"""The rules of one call while it runs: guards, limits, approvals, keys, failures, usage. They act through its line."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+
+from supervisor import prices
+from supervisor.actions import (
+    Action,
+    Approve,
+    Failed,
+    Heard,
+    Idle,
+    Pressed,
+    Said,
+    Saying,
+    TranscriptionUsed,
+    Used,
+)
+from supervisor.agent import Agent, Guard
+from supervisor.call import Call, Line, TransferFailed
+from supervisor.limits import Meter
+from supervisor.records import EndReason, Recording, Segment
+
+log = structlog.get_logger()
+
+KEPT_SEGMENTS = 200  # of the transcript, for guards and tools; the store has all
+GUARD_SECONDS = 5.0
+RETRY_SECONDS = (0.5, 2.0)  # before a failed response is asked for again
+GUARD_EVERY_CHARACTERS = 40
+
+
+class RuledLine(Line, Protocol):
+    """A line that rules can also end, and ask about approvals."""
+
+    async def end(self, reason: EndReason, *, goodbye: str | None) -> None:
+        """End the call for a reason, after a last response."""
+
+    async def approved(self, request_id: str, *, approve: bool) -> None:
+        """Answer an approval request."""
+
+
+@dataclass(eq=False, slots=True)
+class Rules:
+    """What is watched in one call. `take` gets what the conversation reports, `tick` the time."""
+
+    agent: Agent
+    call: Call
+    recording: Recording
+    line: RuledLine
+    spawn: Callable[[Coroutine[Any, Any, None], str], None]
+    """Runs something beside the reader, for as long as the call lives."""
+    meter: Meter = field(init=False)
+    _kept: deque[Segment] = field(default_factory=lambda: deque(maxlen=KEPT_SEGMENTS))
+    _tripped: set[str] = field(default_factory=set)
+    _over_limit: bool = False
+
+    def __post_init__(self) -> None:
+        record, now = self.recording.record, time.time()
+        self.meter = Meter(record.accepted_at or now, now, cost_usd=record.cost_usd, tokens=record.tokens)
+        self.meter.caller_heard = record.epoch > 1
+        self.call.transcript, self.call.cost_usd = self._kept, record.cost_usd
+
+    @property
+    def watch_every(self) -> int:
+        """How often the conversation shall report what the model is saying; 0 without guards on it."""
+        return GUARD_EVERY_CHARACTERS if self.agent.guard.outputs else 0
+
+    def take(self, action: Action) -> None:
+        """Take what the conversation reports."""
+        match action:
+            case Said():
+                self._said(action)
+            case Saying(item_id, text) if item_id not in self._tripped:
+                self.spawn(self._guard(self.agent.guard.outputs, text, item_id), "guard")
+            case Pressed(key):
+                self.meter.word(time.time(), caller=True)
+                self.call.keys.press(key)
+            case Idle():
+                self.meter.idle_timeouts += 1
+            case Heard():
+                self.meter.word(time.time(), caller=False)
+            case Used(_, usage):
+                self._used(int(usage.get("total_tokens") or 0), prices.response_usd(usage, self._model()))
+            case TranscriptionUsed(usage):
+                self._used(0, prices.transcription_usd(usage, self._transcription_model()))
+            case Approve():
+                self.spawn(self._approve(action), "approve")
+            case Failed(code, again):
+                self.spawn(self._recover(code, again=again), "recover from a failed response")
+
+    def tick(self, now: float, *, busy: bool, caller_heard: bool) -> None:
+        """Hold the limits against the clock; called about once a second."""
+        self.meter.caller_heard = self.meter.caller_heard or caller_heard
+        if busy:
+            self.meter.last_word_at = now
+        if self._over_limit:
+            return
+        if reason := self.meter.exceeded(self.agent.limits, now):
+            self._over_limit = True
+            log.info("limit_reached", reason=reason.value)
+            goodbye = None if reason is EndReason.NO_CALLER else self.agent.limits.goodbye
+            self.spawn(self.line.end(reason, goodbye=goodbye), "end at a limit")
+        elif self.meter.should_ask(self.agent.limits, now):
+            self.spawn(self.line.respond({"instructions": self.agent.limits.silence_question}), "ask who is there")
+
+    def _said(self, said: Said) -> None:
+        segment = Segment(item_id=said.item_id, role=said.role, text=said.text, at=time.time(), order=said.order)
+        self._kept.append(segment)
+        self.recording.said(segment)
+        self.meter.word(segment.at, caller=said.role == "caller")
+        guards = self.agent.guard.inputs if said.role == "caller" else self.agent.guard.outputs
+        if guards and said.item_id not in self._tripped:
+            self.spawn(self._guard(guards, said.text, said.item_id), "guard")
+
+    async def _guard(self, guards: Sequence[Guard], text: str, item_id: str) -> None:
+        """Ask each guard; the first that objects stops what is being said, and says its own."""
+        for guard in guards:
+            instead = await _outcome(guard, self.call, text)
+            if instead is not None and item_id not in self._tripped:
+                self._tripped.add(item_id)
+                log.warning("guard_tripped", guard=getattr(guard, "__name__", "guard"))
+                await self.line.interrupt()
+                if instead:
+                    await self.call.say(instead)
+                return
+
+    def _used(self, tokens: int, usd: float) -> None:
+        record = self.recording.record
+        record.tokens = self.meter.tokens = self.meter.tokens + tokens
+        record.cost_usd = self.meter.cost_usd = self.call.cost_usd = self.meter.cost_usd + usd
+        self.recording.changed()
+
+    async def _approve(self, request: Approve) -> None:
+        decision = await _outcome(self.agent.approver, self.call, request) if self.agent.approver else None
+        log.info("mcp_approval", tool=request.name, approved=decision is True)
+        await self.line.approved(request.request_id, approve=decision is True)
+
+    async def _recover(self, code: str, *, again: bool) -> None:
+        """Ask for a failed response again; when that does not help, apologise, and leave the caller in better hands."""
+        log.warning("response_failed", code=code, again=again)
+        if again:
+            await asyncio.sleep(RETRY_SECONDS[0])
+            await self.line.respond({})
+            return
+        if self._over_limit:
+            return
+        self._over_limit = True
+        await self.call.say(self.agent.apology)
+        if self.agent.fallback:
+            try:
+                await self.line.transfer(self.agent.fallback)
+            except TransferFailed as failed:
+                log.error("fallback_failed", error=str(failed))
+            else:
+                return
+        await self.line.end(EndReason.MODEL_FAILED, goodbye=None)
+
+    def _model(self) -> str:
+        return str(self.agent.session.get("model"))
+
+    def _transcription_model(self) -> str:
+        transcription = ((self.agent.session.get("audio") or {}).get("input") or {}).get("transcription") or {}
+        return str(transcription.get("model"))
+
+
+async def _outcome(rule: Callable[..., Any], *arguments: Any) -> Any:
+    """What a rule of the agent says, plain or async; None when it fails or takes too long, which is logged."""
+    name = getattr(rule, "__name__", "rule")
+    try:
+        async with asyncio.timeout(GUARD_SECONDS):
+            outcome = rule(*arguments)
+            return await outcome if inspect.isawaitable(outcome) else outcome
+    except TimeoutError:
+        log.warning("rule_timed_out", rule=name, timeout_seconds=GUARD_SECONDS)
+    except Exception:  # users' code may raise anything; the call goes on
+        log.exception("rule_failed", rule=name)
+    return None
