@@ -88,13 +88,15 @@ def judge(evidence: Evidence) -> Judgement:
     for call_id in evidence.logs:
         _Case(call_id, evidence, judgement).judge()
     for stop in evidence.stops:
-        _judge_stop(stop, judgement)
+        _judge_stop(stop, evidence, judgement)
     return judgement
 
 
-def _judge_stop(stop: Stop, judgement: Judgement) -> None:
+def _judge_stop(stop: Stop, evidence: Evidence, judgement: Judgement) -> None:
     if not stop.told:
-        what = f"supervisor {stop.pid} ended by itself with status {stop.status}"
+        messages = [str(line.get("message")) for line in evidence.said.get(stop.pid, ())]
+        cause = next((message for message in reversed(messages) if "Error: " in message), "it did not say why")
+        what = f"supervisor {stop.pid} ended by itself with status {stop.status}: {cause.strip(' |')}"
     elif stop.seconds is not None and (stop.seconds > STOP_SECONDS or stop.status):
         what = f"supervisor {stop.pid} took {stop.seconds:.1f} s to stop, with status {stop.status}"
     else:

@@ -59,7 +59,7 @@ def show(console: Console, judgement: Judgement, evidence: Evidence) -> None:
     counted = Table(box=None, show_header=False)
     for name, count in judgement.counters.items():
         counted.add_row(name.replace("_", " "), f"[bold red]{count}[/]" if count else "[green]0[/]")
-    counted.add_row("tool calls", f"{judgement.tool_calls}, of which {judgement.unheard_tools} reached no owner")
+    counted.add_row("tool calls", f"{judgement.tool_calls}, of which no owner heard {judgement.unheard_tools}")
     counted.add_row("second outputs refused", str(judgement.refused_outputs))
     gaps = Table("without an owner", "times", "p50 ms", "p99 ms", "most ms", box=None)
     for change, name in CHANGES.items():

@@ -255,6 +255,12 @@ def test_how_processes_may_end(stop: Stop, crashes: int) -> None:
     assert judged(held_by_a().end(), stops=[stop]).counters["crashes"] == crashes
 
 
+def test_a_process_that_ended_by_itself_is_asked_why() -> None:
+    said = {11: [{"message": "started"}, {"message": "    | KeyError: 'item'"}, {"message": "    +----"}]}
+    (violation,) = judged(held_by_a().end(), said=said, stops=[Stop(11, 1, None, told=False)]).violations
+    assert violation.what == "supervisor 11 ended by itself with status 1: KeyError: 'item'"
+
+
 def test_a_call_that_a_bug_failed() -> None:
     line = {"message": "call_failed", "call_id": CALL, "exception": "Traceback\nKeyError: 'item'"}
     (violation,) = judged(held_by_a().end(), said={11: [line]}).violations
