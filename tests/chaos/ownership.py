@@ -57,10 +57,10 @@ def holds_of(log: Sequence[Entry]) -> list[Hold]:
 
 
 def quiet_spans(hold: Hold, disturbances: Sequence[Disturbance]) -> list[Span]:
-    """The parts of a hold in which nothing was done to its process."""
+    """The parts of a hold in which nothing was done to its process; a hiccup of Pub/Sub is not to be felt in a call."""
     spans: list[Span] = [(hold.since, hold.until)]
     for d in disturbances:
-        if d.strikes(hold.pid):
+        if d.strikes(hold.pid) and d.kind != "hiccup":
             spans = [
                 part for since, until in spans for part in ((since, min(until, d.at)), (max(since, d.until), until))
             ]

@@ -154,6 +154,11 @@ def test_a_frozen_owner_does_not_hear(struck_at: float) -> None:
     assert judged(log.end(), Disturbance("freeze", 11, struck_at, struck_at + 14)).passed
 
 
+def test_a_hiccup_of_pubsub_excuses_nothing_within_a_call() -> None:
+    log = held_by_a().tool_call(1.5, A, 1)
+    assert found(judged(log.end(), Disturbance("hiccup", 11, 1, 3))) == {"unanswered_tools": 1}
+
+
 def test_a_side_effect_that_happened_twice() -> None:
     log = held_by_a().tool_call(1, A, 1).output(2, A, 1).end()
     assert found(judged(log, effects=(PAID, Effect("pay", CALL, TOOL, 22)))) == {"double_side_effects": 1}
