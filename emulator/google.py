@@ -1,4 +1,4 @@
-"""Google's own emulators, as child processes: `async with google_emulator() as host_port`.
+"""Google's own emulators, as child processes: `async with google_emulator() as host_port`, and the same for Firestore.
 
 They come with the Google Cloud CLI and need Java. `EmulatorMissingError` says in one line what is not there.
 """
@@ -51,6 +51,21 @@ async def google_emulator(host: str = "127.0.0.1", port: int = 0) -> AsyncIterat
     """
     program = _component("pubsub-emulator", "bin/cloud-pubsub-emulator")
     async with _serving([str(program)], host, port, says_when_ready="Server started") as host_port:
+        yield host_port
+
+
+@asynccontextmanager
+async def google_firestore_emulator(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """Run Google's Firestore emulator until the block is left; yields its `host:port`.
+
+    It keeps everything in memory, and asks for no credentials. JVM options go through `JDK_JAVA_OPTIONS`.
+
+    Raises:
+        EmulatorMissingError: the Google Cloud CLI, its Firestore emulator or Java is not installed.
+        EmulatorFailedError: it did not begin to serve, most likely because the port is taken.
+    """
+    program = _component("cloud-firestore-emulator", "cloud_firestore_emulator")
+    async with _serving([str(program), "start"], host, port, says_when_ready="is now running") as host_port:
         yield host_port
 
 

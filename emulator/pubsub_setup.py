@@ -44,7 +44,7 @@ async def create_calls(
         message_retention_duration=RETENTION,
         expiration_policy=ExpirationPolicy(),  # without a ttl: never
     )
-    async with _clients(host_port) as (publisher, subscriber):
+    async with clients(host_port) as (publisher, subscriber):
         if dead_letter_topic:
             dead = f"projects/{project}/topics/{dead_letter_topic}"
             dead_subscription = Subscription(
@@ -62,7 +62,8 @@ async def create_calls(
 
 
 @asynccontextmanager
-async def _clients(host_port: str) -> AsyncIterator[tuple[PublisherAsyncClient, SubscriberAsyncClient]]:
+async def clients(host_port: str) -> AsyncIterator[tuple[PublisherAsyncClient, SubscriberAsyncClient]]:
+    """Google's asyncio clients on one channel to an emulator."""
     async with grpc.aio.insecure_channel(host_port) as channel:
         yield (
             PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=channel)),

@@ -1,4 +1,4 @@
-"""A bicycle shop's telephone: looks up orders, and hangs up when the caller is done."""
+"""A bicycle shop's telephone: looks up orders, notes what callers want, and hangs up after the goodbye."""
 
 from __future__ import annotations
 
@@ -30,13 +30,16 @@ ORDERS: dict[str, OrderStatus] = {
 }
 
 
-@agent.tool(idempotent=True, timeout=8)
-async def order_status(order_id: str) -> OrderStatus | str:
+@agent.tool(idempotent=True, timeout=8, filler="One moment, I am looking that up.")
+async def order_status(call: Call, order_id: str) -> OrderStatus | str:
     """Look up the status of an order.
 
     Args:
         order_id: The number on the receipt, such as B-1042.
     """
+    asked_for = call.state.setdefault("orders", [])
+    if order_id not in asked_for:
+        asked_for.append(order_id)
     return ORDERS.get(order_id.upper(), f"There is no order {order_id}.")
 
 

@@ -8,7 +8,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
+import time
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
@@ -35,3 +41,29 @@ def configure() -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(CloudLoggingFormatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+
+
+class Sampler:
+    """Keeps what strangers can cause from filling the logs: so many lines of a kind in each period, and a count.
+
+    The kinds must be few: they are remembered.
+    """
+
+    def __init__(self, lines: int = 10, seconds: float = 60, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lines = lines
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._periods: dict[str, tuple[float, int]] = {}
+
+    def left_out(self, kind: str) -> int | None:
+        """How many lines were left out before this one; None, if it is to be left out too."""
+        with self._lock:
+            now = self._clock()
+            began, seen = self._periods.get(kind, (now, 0))
+            left_out = 0
+            if now - began >= self._seconds:
+                left_out = max(0, seen - self._lines)
+                began, seen = now, 0
+            self._periods[kind] = (began, seen + 1)
+            return left_out if seen < self._lines else None

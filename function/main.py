@@ -1,81 +1,109 @@
 """The edge's routes, in `edge`, which functions-framework serves.
 
     POST /webhooks/openai   an event of OpenAI's; the same at POST / (a function's bare URL)
+    POST /calls             a browser's SDP offer, answered with OpenAI's SDP answer
+    POST /calls/{call_id}   a browser tells of a call that it made with an ephemeral key
+    POST /client-secrets    mints such a key
     GET  /                  says that the process serves
 
 A webhook is answered with 200 once Pub/Sub has the call, or when there is nothing to publish; with 503 when Pub/Sub
-fails, so that OpenAI delivers again; and with a 4xx when it is not OpenAI's or makes no sense.
+fails, so that OpenAI delivers again; and with a 4xx when it is not OpenAI's or makes no sense. The routes for browsers
+are served when SESSIONS_FILE is set. docs/edge.md has the rest.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import logging
+import os
 import sys
 import time
+from functools import partial
 from http import HTTPStatus
 
 import flask
 import functions_framework
-from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from function import logs, webhook
-from function.errors import PublishError, RequestError, SettingsError
+from function import intake, logs, webhook, webrtc
+from function.errors import RequestError, SettingsError, UnavailableError
 from function.publisher import Publisher
+from function.rotating import webhook_secrets
 from function.settings import load
+from function.webrtc import browser_calls
 
-MAX_BODY_BYTES = 256 * 1024
+MAX_WEBHOOK_BYTES = 256 * 1024
 RETRY_AFTER_SECONDS = 5
+CORS_SECONDS = 600  # how long a browser remembers what it may do
 
 logs.configure()
 logger = logging.getLogger("function")
+sampler = logs.Sampler()
 
 try:
     settings = load()
+    secrets = webhook_secrets(settings)
+    # Webhooks wait for Pub/Sub and browsers for OpenAI; some threads are always left for those that wait for nothing.
+    publisher = Publisher(
+        settings.topic_path,
+        timeout_seconds=settings.publish_timeout_seconds,
+        places=settings.threads // 2,
+        emulator_host=settings.pubsub_emulator_host,
+    )
+    browsers = browser_calls(settings, publisher, places=settings.threads // 4)
 except SettingsError as error:
     sys.exit(f"The function cannot start. {error}")
-publisher = Publisher(
-    settings.topic_path,
-    timeout_seconds=settings.publish_timeout_seconds,
-    emulator_host=settings.pubsub_emulator_host,
-)
+
+os.environ.setdefault("THREADS", str(settings.threads))  # functions-framework reads it after this
+os.register_at_fork(after_in_child=publisher.warm)
 
 
 @functions_framework.http
 def edge(request: flask.Request) -> flask.Response:
-    """Answer any request; whatever it holds, the answer is JSON."""
+    """Answer any request; whatever it holds, the answer is JSON, or OpenAI's SDP."""
+    origin = request.headers.get("origin", "")
+    allowed = origin in settings.allowed_origins.split()
     try:
-        body = _read_body(request)
-        return _route(request, body)
+        intake.check_head(request)
+        response = _route(request, origin_allowed=allowed)
     except RequestError as error:
-        logger.warning("Refused a request: %s", error, extra={"code": error.code})
-        return _error(error.status, error.code, str(error), error.headers)
-    except PublishError as error:
-        return _unavailable(error)
+        _log_refusal(error)
+        response = _error(error.status, error.code, str(error), error.headers)
+    except UnavailableError as error:
+        _log_failure(error)
+        retry_after = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        response = _error(error.status, error.code, "it could not be done now: try again", retry_after)
+    intake.leave_body(request)
+    response.headers.update(_cors(origin) if allowed else {})
+    return response
 
 
-def _route(request: flask.Request, body: bytes) -> flask.Response:
-    match request.method, request.path:
-        case "POST", "/" | "/webhooks/openai":
-            return _openai_webhook(request, body)
-        case "GET" | "HEAD", "/":
+def _route(request: flask.Request, *, origin_allowed: bool) -> flask.Response:
+    match request.method, request.path.split("/")[1:]:
+        case "POST", [""] | ["webhooks", "openai"]:
+            return _openai_webhook(request)
+        case "GET" | "HEAD", [""]:
             return _answer("serving")
-        case _, "/":
+        case method, ["calls"] | ["calls", _] | ["client-secrets"] if browsers:
+            if not origin_allowed and "origin" in request.headers:
+                raise RequestError(HTTPStatus.FORBIDDEN, "origin_not_allowed", "this page's origin is not allowed here")
+            if method == "OPTIONS":
+                return flask.Response(status=HTTPStatus.NO_CONTENT)
+            if method != "POST":
+                raise _not_allowed("OPTIONS, POST")
+            return _browser_call(browsers, request)
+        case _, [""]:
             raise _not_allowed("GET, HEAD, POST")
-        case _, "/webhooks/openai":
+        case _, ["webhooks", "openai"]:
             raise _not_allowed("POST")
         case _:
             raise RequestError(HTTPStatus.NOT_FOUND, "not_found", "nothing is served at this path")
 
 
-def _openai_webhook(request: flask.Request, body: bytes) -> flask.Response:
+def _openai_webhook(request: flask.Request) -> flask.Response:
     received_at = time.time()
-    if request.mimetype != "application/json":
-        raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "send application/json")
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    webhook.verify(headers, body, secrets=settings.webhook_secrets, now=received_at)
+    body = intake.read_body(request, "application/json", MAX_WEBHOOK_BYTES)
+    headers = _headers(request)
+    webhook.verify(headers, body, secrets=secrets.current(), now=received_at)
     event = webhook.read_event(body)
     if not isinstance(event, webhook.CallIncoming):
         return _let_go(event)
@@ -102,29 +130,59 @@ def _let_go(event: webhook.Event) -> flask.Response:
     return _answer("ignored")
 
 
-def _read_body(request: flask.Request) -> bytes:
-    """Read the whole body, and never more than a byte over the bound, whether its length was declared or not."""
-    request.max_content_length = MAX_BODY_BYTES + 1
-    try:
-        body = request.get_data()
-    except RequestEntityTooLarge:
-        body = None
-    except (ClientDisconnected, ParseException):
-        request.stream = io.BytesIO()
-        raise RequestError(HTTPStatus.BAD_REQUEST, "invalid_body", "the body broke off or is badly framed") from None
-    if body is None or len(body) > MAX_BODY_BYTES:
-        # functions-framework reads what is left of a body before it answers; here it shall not.
-        request.stream = io.BytesIO()
-        raise RequestError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", f"the body is over {MAX_BODY_BYTES} bytes"
-        )
-    return body
+def _browser_call(calls: webrtc.BrowserCalls, request: flask.Request) -> flask.Response:
+    """The three routes for browsers. The token is looked at first: without it, not even a body is read."""
+    headers = _headers(request)
+    claims = calls.authorise(headers)
+    match request.path.split("/")[1:]:
+        case ["calls"]:
+            offer = intake.read_body(request, "application/sdp", webrtc.MAX_OFFER_BYTES)
+            gone = partial(intake.client_is_gone, request)
+            call = calls.relay(claims, offer, headers, browser_is_gone=gone)
+            logger.info("Published a call", extra={"call_id": call.call_id, "source": "relay"})
+            location = {"Location": f"/calls/{call.call_id}"}
+            return flask.Response(call.sdp_answer, HTTPStatus.CREATED, location, content_type="application/sdp")
+        case ["calls", call_id]:
+            body = intake.read_body(request, "application/json", webrtc.MAX_REGISTRATION_BYTES)
+            message_id = calls.register(claims, call_id, body, headers)
+            logger.info(
+                "Published a call",
+                extra={"call_id": call_id, "source": "registration", "message_id": message_id},
+            )
+            return _answer("published")
+        case _:
+            secret = calls.create_client_secret(claims)
+            return _json(HTTPStatus.OK, secret._asdict(), {"Cache-Control": "no-store"})
 
 
-def _unavailable(error: PublishError) -> flask.Response:
-    logger.error("Answered 503, so that the event comes again: %s", error, extra={"call_id": error.call_id})
-    retry_after = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    return _error(HTTPStatus.SERVICE_UNAVAILABLE, "publish_failed", "the call could not be handed on", retry_after)
+def _headers(request: flask.Request) -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}
+
+
+def _cors(origin: str) -> dict[str, str]:
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Methods": "POST",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, traceparent",
+        "Access-Control-Expose-Headers": "Location, Retry-After",
+        "Access-Control-Max-Age": str(CORS_SECONDS),
+        "Vary": "Origin",
+    }
+
+
+def _log_refusal(error: RequestError) -> None:
+    """Anybody can cause these, hence only some of them are logged."""
+    left_out = sampler.left_out(error.code)
+    if left_out is not None:
+        told = {"code": error.code} | ({"left_out": left_out} if left_out else {})
+        logger.warning("Refused a request: %s", error, extra=told)
+
+
+def _log_failure(error: UnavailableError) -> None:
+    left_out = sampler.left_out(error.code)
+    if left_out is not None:
+        told = {"code": error.code, "call_id": error.call_id} | ({"left_out": left_out} if left_out else {})
+        logger.error("Answered %d, so that it is tried again: %s", error.status, error, extra=told)
 
 
 def _not_allowed(methods: str) -> RequestError:
@@ -132,9 +190,12 @@ def _not_allowed(methods: str) -> RequestError:
 
 
 def _answer(outcome: str) -> flask.Response:
-    return flask.Response(json.dumps({"outcome": outcome}) + "\n", mimetype="application/json")
+    return _json(HTTPStatus.OK, {"outcome": outcome})
 
 
 def _error(status: HTTPStatus, code: str, message: str, headers: dict[str, str]) -> flask.Response:
-    line = json.dumps({"error": {"code": code, "message": message}}) + "\n"
-    return flask.Response(line, status, headers, mimetype="application/json")
+    return _json(status, {"error": {"code": code, "message": message}}, headers)
+
+
+def _json(status: HTTPStatus, document: object, headers: dict[str, str] | None = None) -> flask.Response:
+    return flask.Response(json.dumps(document) + "\n", status, headers, mimetype="application/json")

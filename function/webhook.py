@@ -8,12 +8,13 @@ Headers come as a mapping with lower-case names.
 from __future__ import annotations
 
 import hmac
+import json
 import re
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import from_json
 from standardwebhooks import Webhook
 
@@ -26,13 +27,18 @@ if TYPE_CHECKING:
 CALL_INCOMING = "realtime.call.incoming"
 LIVE_TWINS = frozenset({"live.transport.incoming", "live.call.incoming"})
 TOLERANCE_SECONDS = 300
+MAX_SIP_HEADERS = 200
+MAX_SIP_HEADER_LENGTH = 4096
 LATEST_CREATED_AT = 2**40  # a bound that keeps the arithmetic on it in range
 
 # Visible ASCII without the comma, which would mean two headers of one name, joined by the server.
 _WEBHOOK_ID = re.compile(r"[!-+\--~]{1,256}")
+# Ids of calls are opaque, but hold nothing that would change the meaning of a URL.
+_CALL_ID = re.compile(r"(?!\.{1,2}$)[!\"$&-.0->@-\[\]-~]+")
 _TIMESTAMP = re.compile(r"[1-9][0-9]{0,11}")
 # SHA-256 in canonical base64. OpenAI's client allows it bare, too; entries of other versions (`v1a`) are passed over.
 _SIGNATURE = re.compile(r"(?:v1,)?([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -57,6 +63,13 @@ class IncomingCall(BaseModel):
     call_id: str = Field(min_length=1, max_length=256)
     sip_headers: list[SipHeader] | None = None
     sip_media_security: str | None = None
+
+    @field_validator("call_id")
+    @classmethod
+    def _harmless(cls, value: str) -> str:
+        if not _CALL_ID.fullmatch(value):
+            raise ValueError("not the id of a call")
+        return value
 
 
 class CallIncoming(Event):
@@ -106,7 +119,8 @@ def read_event(body: bytes) -> Event:
         RequestError: the body is not JSON, or not an event's.
     """
     try:
-        document = from_json(body, allow_inf_nan=False)
+        document = from_json(body, allow_inf_nan=False)  # refuses documents that are nested over 200 deep
+        json.loads(body, object_pairs_hook=_without_twins)
     except ValueError as error:
         raise RequestError(HTTPStatus.BAD_REQUEST, "invalid_json", f"the body is not JSON: {error}") from None
     try:
@@ -120,17 +134,36 @@ def read_event(body: bytes) -> Event:
 
 def call_notice(event: CallIncoming, headers: Mapping[str, str], *, received_at: float) -> CallNotice:
     """Turn a call's event into what is published."""
-    traceparent = headers.get("traceparent", "")
     return CallNotice(
         call_id=event.data.call_id,
         webhook_id=headers.get("webhook-id"),
         event_id=event.id,
         created_at=event.created_at,
         received_at=received_at,
-        sip_headers=[(header.name, header.value) for header in event.data.sip_headers or []],
+        sip_headers=[
+            (_printable(header.name), _printable(header.value))
+            for header in (event.data.sip_headers or [])[:MAX_SIP_HEADERS]
+        ],
         sip_media_security=event.data.sip_media_security,
-        traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
+        traceparent=valid_traceparent(headers),
     )
+
+
+def valid_traceparent(headers: Mapping[str, str]) -> str | None:
+    """The request's W3C trace context, if it is well-formed."""
+    traceparent = headers.get("traceparent", "")
+    return traceparent if _TRACEPARENT.fullmatch(traceparent) else None
+
+
+def _printable(text: str) -> str:
+    """A caller chooses these: no line break or other control character gets from here into a log or a header."""
+    return _CONTROLS.sub(" ", text)[:MAX_SIP_HEADER_LENGTH]
+
+
+def _without_twins(pairs: list[tuple[str, object]]) -> None:
+    """Two readers of one document must not see two different calls in it."""
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a name stands twice in one object")
 
 
 def _header(headers: Mapping[str, str], name: str, shape: re.Pattern[str] | None = None) -> str:

@@ -183,6 +183,9 @@ class Agent:
     def update_body(self, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The session of a `session.update`: the same without the model, which can't change (reference 5)."""
         body = self.accept_body(overrides, transport="any")
+        if self.greeting_uninterruptible:  # else nothing would undo that the caller was not listened to
+            audio = body.setdefault("audio", {})
+            audio["input"] = {"turn_detection": {"type": "server_vad"}, **(audio.get("input") or {})}
         return {key: value for key, value in body.items() if key != "model"}
 
 

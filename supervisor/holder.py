@@ -359,6 +359,7 @@ class Holder:
         self._recording.changed()
         durable = await self._recording.flush(FLUSH_SECONDS)
         if durable or self.claim.delivery_attempt <= 1:
+            self._spoken.clear()
             await self._perform(self.conversation.respond({"instructions": greeting}))
             log.info("greeted")
             if self._agent.greeting_uninterruptible:
@@ -371,7 +372,6 @@ class Holder:
         return agent.greeting_uninterruptible and agent.greeting is not None and record.greeted_at is None
 
     async def _listen_again(self) -> None:
-        self._spoken.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(SPEECH_SECONDS):
                 await self._spoken.wait()

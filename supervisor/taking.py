@@ -73,7 +73,14 @@ async def open_sideband(house: House, notice: CallNotice, where: Where, *, accep
 
 
 async def _attach(house: House, notice: CallNotice) -> Sideband:
-    return await attach(house.websocket_base_url, notice.call_id, bearer=house.bearer, user_agent=house.user_agent)
+    """Attach with the project's key, and where that is not known the call, with the ephemeral key that made it."""
+    url, call_id, agent = house.websocket_base_url, notice.call_id, house.user_agent
+    try:
+        return await attach(url, call_id, bearer=house.bearer, user_agent=agent)
+    except AttachError as error:  # whose key may attach to such a call is not established (reference 3.2)
+        if error.status != HTTPStatus.NOT_FOUND or notice.client_secret is None:
+            raise
+        return await attach(url, call_id, bearer=notice.client_secret, user_agent=agent)
 
 
 async def reject(house: House, call_id: str, status_code: int) -> None:

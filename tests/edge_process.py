@@ -83,12 +83,14 @@ class Edge:
         """Deliver as OpenAI does, signed just now, with some headers changed."""
         return await self.request("POST", path, body, signed(body, timestamp=int(time.time()), **changed))
 
-    async def send(self, request: bytes) -> Answer:
-        """Send bytes that no HTTP client would, and no more after them."""
+    async def send(self, request: bytes, *, then_end: bool = False) -> Answer:
+        """Send bytes that no HTTP client would, and no more after them; say so if `then_end`."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             reader, writer = await asyncio.open_connection("127.0.0.1", int(self.url.rpartition(":")[2]))
             try:
                 writer.write(request)
+                if then_end:
+                    writer.write_eof()
                 status = int((await reader.readline()).split()[1])
                 headers = [line async for line in _header_lines(reader)]
                 length = int(dict(headers)["Content-Length"])
@@ -107,9 +109,15 @@ async def _header_lines(reader: asyncio.StreamReader) -> AsyncIterator[tuple[str
 
 @asynccontextmanager
 async def running_edge(
-    folder: Path, *, command: Sequence[str | Path] = FROM_REPOSITORY, cwd: Path = ROOT, **settings: str
+    folder: Path,
+    more_settings: Mapping[str, str] | None = None,
+    *,
+    command: Sequence[str | Path] = FROM_REPOSITORY,
+    cwd: Path = ROOT,
+    port: int = 0,
+    **settings: str,
 ) -> AsyncIterator[Edge]:
-    """Run the function on a free port until the block is left; its log goes to a file in `folder`."""
+    """Run the function until the block is left, on a free port unless one is named."""
     log_file = folder / f"edge-{uuid4().hex}.log"
     environment = {
         "PATH": os.environ["PATH"],
@@ -121,8 +129,11 @@ async def running_edge(
     }
     with log_file.open("wb") as stdout:
         process = await asyncio.create_subprocess_exec(
-            *command, "--host", "127.0.0.1", "--port", "0",
-            cwd=cwd, env=environment | settings, stdout=stdout, stderr=asyncio.subprocess.PIPE,
+            *command, "--host", "127.0.0.1", "--port", str(port),
+            cwd=cwd,
+            env=environment | settings | dict(more_settings or {}),
+            stdout=stdout,
+            stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
     assert process.stderr
     try:

@@ -44,6 +44,7 @@ from emulator.openai.rest import rest_manners, rest_routes, stand_in_key
 from emulator.openai.script import ScriptError, parse_script
 from emulator.openai.sideband import sideband_routes
 from emulator.openai.stand_in import StandIn
+from emulator.openai.webhook_endpoints import endpoint_routes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -122,5 +123,5 @@ async def _run(
 def _app(stand_in: StandIn) -> web.Application:
     app = web.Application(middlewares=[control_manners, rest_manners], client_max_size=_MAX_BODY_BYTES)
     app[stand_in_key] = stand_in
-    app.add_routes([*rest_routes(), *sideband_routes(), *control_routes()])
+    app.add_routes([*rest_routes(), *sideband_routes(), *control_routes(), *endpoint_routes()])
     return app

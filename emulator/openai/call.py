@@ -81,6 +81,9 @@ class Call:
         self._struck_by_cut = struck_by_cut
         self._held_back_seconds = held_back_seconds
         self._sockets: list[Socket] = []
+        self._browsers: list[Callable[[dict[str, Any]], None]] = []
+        self.reachable = True
+        """Whether the caller can hear and be heard; a browser's real peer connection takes its time."""
         self._attaches = 0
         self._attachable_at = math.inf
         self._tasks: set[asyncio.Task[None]] = set()
@@ -261,6 +264,19 @@ class Call:
         self.conversation.receive(event)
         self._changed()
 
+    def tell_browser(self, tell: Callable[[dict[str, Any]], None]) -> None:
+        """The browser's data channel is open: from now on it gets all events, too."""
+        self._browsers.append(tell)
+        self.reachable = True
+        self._changed()
+
+    def receive_from_browser(self, frame: str | bytes) -> None:
+        """An event has come through the browser's data channel."""
+        self.note("frame_in", "from browser", {"frame": str(frame)}, who="browser")
+        if self.state != "ended" and self.conversation:
+            self.conversation.receive(orjson.loads(frame))
+            self._changed()
+
     def cut(self, close_code: int | None, *, what_is_under_way: Literal["arrives", "is lost"]) -> None:
         """Cut every socket, with a close frame or (None) without; the call goes on."""
         self.note("fault", "cut", {"close_code": close_code, "sockets": [socket.number for socket in self._sockets]})
@@ -278,6 +294,8 @@ class Call:
                 self._send_to(socket, event, frame)
         else:
             self.note("frame_lost", event["type"], event)
+        for tell in self._browsers:
+            tell(event)
         self._changed()
 
     def _send_to(self, socket: Socket, event: dict[str, Any], frame: bytes) -> None:

@@ -18,6 +18,7 @@ _MS_BETWEEN_KEYS = 150
 
 async def run_script(call: Call, conversation: Conversation) -> None:
     """Act out the call's script, then stay on the line in silence."""
+    await call.until(lambda: call.reachable, call.options.patience_seconds)
     while (step := call.script.due) is not None:
         if isinstance(step, ModelStep):
             await _leave_to_model(call)

@@ -53,6 +53,9 @@ class Options(BaseModel):
     webrtc_script: list[dict[str, Any]] = []
     """The script of calls made by `POST /v1/realtime/calls`."""
 
+    webrtc_media: bool = False
+    """Answer browsers by a real peer connection (aiortc) that carries events; otherwise the SDP only looks like it."""
+
     # Decisions
     second_accept: Literal["refuse", "allow"] = "refuse"
     """What a second accept of a living call gets (2.1, 10.2)."""

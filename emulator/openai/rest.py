@@ -99,6 +99,8 @@ async def rest_manners(
         raise AssertionError("a request that was not applied is answered by its fault")
     response.headers["x-request-id"] = new_id("req")
     payload = {"status": response.status, "applied": applied, "faulty": fault is not None, "body": body}
+    if safety_identifier := request.headers.get("openai-safety-identifier"):
+        payload["safety_identifier"] = safety_identifier
     stand_in.note_request("rest", operation, payload, call_id=call_id, who=who_of(request), port=port_of(request))
     if fault and fault.hang_seconds:
         await asyncio.sleep(fault.hang_seconds)
@@ -189,10 +191,20 @@ async def _create(request: web.Request) -> web.Response:
         offer, session = await request.text(), secret_session
     if not offer.startswith("v=0"):
         raise ApiError("Invalid SDP offer.", code="invalid_offer", param="sdp")
-    call = stand_in.place_webrtc_call(session, ephemeral_key=key if stand_in.minted(key) else None)
+    ephemeral_key = key if stand_in.minted(key) else None
+    if stand_in.options.webrtc_media:
+        from emulator.openai import browser_peer  # noqa: PLC0415 - half a second, which few need
+
+        peer = await browser_peer.answered(offer)
+        call = stand_in.place_webrtc_call(session, ephemeral_key=ephemeral_key)
+        browser_peer.join(peer, call)
+        answer = peer.localDescription.sdp
+    else:
+        call = stand_in.place_webrtc_call(session, ephemeral_key=ephemeral_key)
+        answer = sdp_answer(offer)
     return web.Response(
         status=201,
-        text=sdp_answer(offer),
+        text=answer,
         headers={"Location": f"/v1/realtime/calls/{call.call_id}", **_BROWSERS_MAY},
     )
 

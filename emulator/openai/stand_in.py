@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from emulator.openai.call import Call
+from emulator.openai.endpoints import Endpoints
 from emulator.openai.ids import new_id
 from emulator.openai.log import Log
 from emulator.openai.options import CutFault, DelayFault, Fault, fault_adapter
@@ -36,6 +37,8 @@ class StandIn:
         self.calls: dict[str, Call] = {}
         self.faults: list[Fault] = []
         """All faults injected so far; each counts in `struck`."""
+        self.endpoints = Endpoints()
+        """The webhook endpoints that are managed by API."""
         self.base_url = f"http://{host}:{port}/v1"
         """What the official client takes as `base_url`."""
         self.websocket_base_url = f"ws://{host}:{port}/v1"
@@ -62,15 +65,16 @@ class StandIn:
             from_number: Who calls.
             to_number: Who is called.
             headers: Further SIP headers, after From, To and Call-ID.
-            webhook: Whether the project is told. None: if `webhook_url` is set.
+            webhook: Whether the project is told. None: if there is a webhook.
 
         Raises:
             ScriptError: the script cannot be played.
-            ValueError: a webhook is wanted, and there is no `webhook_url`.
+            ValueError: a webhook is wanted, and there is none.
         """
-        if webhook and not self.options.webhook_url:
+        told = bool(self.options.webhook_url or self.endpoints.listening("realtime.call.incoming"))
+        if webhook and not told:
             raise ValueError(
-                "No webhook can be delivered: set Options.webhook_url, or place the call with webhook=False."
+                "No webhook can be delivered: set Options.webhook_url or make an endpoint, or use webhook=False."
             )
         sip_headers = [
             ("From", f"sip:{from_number}@sip.example.com"),
@@ -80,7 +84,7 @@ class StandIn:
         ]
         call = self._new_call("sip", script, sip_headers=sip_headers)
         self.spawn(call.ring(), f"ring {call.call_id}")
-        if webhook or (webhook is None and self.options.webhook_url):
+        if webhook is not False and told:
             for name, delivery in ring_webhooks(self, call):
                 self.spawn(delivery, f"webhook {name} {call.call_id}")
         return call

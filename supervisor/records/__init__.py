@@ -2,17 +2,18 @@
 
 from supervisor.records.record import CallRecord, EndReason, JournalEntry, Segment
 from supervisor.records.recorder import Recorder, Recording
-from supervisor.records.store import Store, StoreError, Write, open_store
+from supervisor.records.store import Change, Fate, Store, StoreError, open_store
 
 __all__ = [
     "CallRecord",
+    "Change",
     "EndReason",
+    "Fate",
     "JournalEntry",
     "Recorder",
     "Recording",
     "Segment",
     "Store",
     "StoreError",
-    "Write",
     "open_store",
 ]

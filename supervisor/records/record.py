@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -118,6 +120,22 @@ class CallRecord(BaseModel):
     transcript: list[Segment] = Field(default_factory=list)
     """While a call is held, only what is new; a store reads it whole."""
 
-    def head(self) -> bytes:
-        """All but the journal and the transcript, as JSON."""
-        return self.model_dump_json(exclude={"journal", "transcript"}).encode()
+    def head(self) -> str:
+        """All but the journal and the transcript, as JSON.
+
+        Raises:
+            ValueError: the agent has put something into its state that JSON does not know.
+        """
+        return self.model_dump_json(exclude={"journal", "transcript"})
+
+    @classmethod
+    def of_head(cls, head: str) -> CallRecord:
+        """A record without its journal and its transcript, from JSON."""
+        return cls.model_validate(json.loads(head))  # faster parsers have limits for depth, and for large numbers
+
+    def with_parts(self, journal: Iterable[str], transcript: Iterable[str] = ()) -> CallRecord:
+        """Fill in the journal and the transcript, from the JSON of their parts in order; gives the record itself."""
+        entries = map(JournalEntry.model_validate_json, journal)
+        self.journal = {entry.tool_call_id: entry for entry in entries}
+        self.transcript = [Segment.model_validate_json(segment) for segment in transcript]
+        return self

@@ -9,20 +9,22 @@ the oldest are dropped, counted in their record, and reported.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import structlog
 
 from supervisor.records.record import CallRecord, JournalEntry, Segment
-from supervisor.records.store import Store, StoreError, Write
+from supervisor.records.store import Change, Fate, Store, StoreError, together
 
 log = structlog.get_logger()
 
 WRITE_BEHIND_SECONDS = 0.5
 STORE_SECONDS = 5.0  # for one batch; a store that takes longer counts as down
 RETRY_SECONDS = 1.0
+LAST_RETRY_SECONDS = 0.1  # between tries when the process is about to end
 MOST_SEGMENTS = 10_000
 
 
@@ -37,24 +39,32 @@ class Recording:
     on_stale: Callable[[], None] = field(default=lambda: None, repr=False)
     """Called when another owner has raised the epoch, or the call has ended: nothing more of ours is kept."""
     stale: bool = False
-    pending: Write | None = None
+    forgotten: bool = False
     changes: int = 0
     """How often the record has changed; `_written` of these are in the store."""
+    entries: dict[str, JournalEntry] = field(default_factory=dict)
+    """Of the journal, what is not in the store."""
+    segments: list[Segment] = field(default_factory=list)
+    """Of the transcript, what is not in the store."""
     _written: int = 0
     _waiting: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
 
     def changed(self) -> None:
         """The head has changed."""
-        self._change()
+        self.changes += 1
+        if not self.stale:
+            self._recorder.enqueue(self)
 
     def journal(self, entry: JournalEntry) -> None:
         """Put an entry into the journal, or replace it."""
         self.record.journal[entry.tool_call_id] = entry
-        self._change().journal[entry.tool_call_id] = entry
+        self.entries[entry.tool_call_id] = entry
+        self.changed()
 
     def said(self, segment: Segment) -> None:
         """Add a piece to the transcript."""
-        self._change().segments.append(segment)
+        self.segments.append(segment)
+        self.changed()
 
     async def flush(self, within_seconds: float) -> bool:
         """Have everything written; False when that is not certain in time. What is not written stays queued."""
@@ -69,28 +79,20 @@ class Recording:
     def forget(self) -> None:
         """This process is done with the call; what is not written yet still will be."""
         self.on_stale = lambda: None
-
-    def _change(self) -> Write:
-        self.changes += 1
-        if self.pending is None:
-            self.pending = Write(self.record)
-        if not self.stale:
-            self._recorder.enqueue(self)
-        return self.pending
+        self.forgotten = True
 
     # For the recorder alone.
 
-    def take(self) -> tuple[Write, int]:
-        """What is to be written now, and which change is the last in it."""
-        write, self.pending = self.pending or Write(self.record), None
-        return write, self.changes
+    def take(self) -> Taken:
+        """What is to be written now.
 
-    def put_back(self, write: Write) -> None:
-        """A write failed: it goes with the next one."""
-        if self.pending is not None:
-            write.journal.update(self.pending.journal)
-            write.segments.extend(self.pending.segments)
-        self.pending = write
+        Raises:
+            ValueError: it is not JSON.
+        """
+        change = Change.of(self.record, self.entries.values(), self.segments)
+        taken = Taken(self, change, self.entries, self.segments, self.changes)
+        self.entries, self.segments = {}, []
+        return taken
 
     def done(self, upto: int, *, stale: bool) -> None:
         """Everything up to this change is in the store, or never will be."""
@@ -110,11 +112,29 @@ class Recording:
         if stored.message_id != self.record.message_id or stored.end_reason:
             return False
         self.record.epoch = stored.epoch
-        for entry in stored.journal.values():
-            self.record.journal.setdefault(entry.tool_call_id, entry)
+        self.record.journal = {**stored.journal, **self.record.journal}
+        for key, value in stored.state.items():
+            self.record.state.setdefault(key, value)  # in place: the agent holds it
         for name in ("heard_at", "accepted_at", "attached_at", "greeted_at"):
             setattr(self.record, name, getattr(stored, name) or getattr(self.record, name))
+        self.record.transcript_lost += stored.transcript_lost
         return True
+
+
+class Taken(NamedTuple):
+    """What one batch has of one call."""
+
+    recording: Recording
+    change: Change
+    entries: dict[str, JournalEntry]
+    segments: list[Segment]
+    upto: int
+    """Which change is the last in it."""
+
+    def put_back(self) -> None:
+        """It was not written: it goes with the next."""
+        self.recording.entries = {**self.entries, **self.recording.entries}
+        self.recording.segments = [*self.segments, *self.recording.segments]
 
 
 class Recorder:
@@ -132,7 +152,7 @@ class Recorder:
         try:
             async with asyncio.timeout(within_seconds):
                 return Recording(await self._store.claim(call_id, message_id), provisional=False, _recorder=self)
-        except (StoreError, TimeoutError) as error:
+        except (StoreError, TimeoutError, ValueError) as error:
             log.error("record_not_opened", call_id=call_id, error=str(error) or "time-out", action="served without it")
             unknown = CallRecord(call_id=call_id, message_id=message_id, epoch=0)
             return Recording(unknown, provisional=True, _recorder=self)
@@ -156,50 +176,75 @@ class Recorder:
 
     async def close(self, within_seconds: float) -> None:
         """Write what is left, and let go of the store."""
-        written = False
         with suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
-                while self._dirty and not written:
-                    written = await self._write_batch()
+                while self._dirty:
+                    if not await self._write_batch():
+                        await asyncio.sleep(LAST_RETRY_SECONDS)
         if self._dirty:
             log.error("records_not_written", calls=[recording.record.call_id for recording in self._dirty])
-        await self._store.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds):
+                await self._store.close()
 
     async def _write_batch(self) -> bool:
         """Write all that is queued, in one go; False when the store did not take it, and all of it is queued again."""
         self._any_dirty.clear()
         self._hurry.clear()
-        batch, self._dirty = list(self._dirty), {}
-        taken: list[tuple[Recording, Write, int]] = []
+        batch, self._dirty = self._dirty, {}
+        taken: list[Taken] = []
         try:
             async with asyncio.timeout(STORE_SECONDS):
-                ours = [recording for recording in batch if await self._open(recording)]
-                taken = [(recording, *recording.take()) for recording in ours]
-                stale = await self._store.write([write for _, write, _ in taken]) if taken else set()
+                await together(self._open(recording) for recording in batch if recording.provisional)
+                taken = list(_take(batch))
+                fates = await self._store.write([one.change for one in taken]) if taken else []
         except BaseException as error:
-            for recording, write, _ in taken:
-                recording.put_back(write)
-            for recording in batch:
-                if not recording.stale:
-                    self.enqueue(recording)
+            for one in taken:
+                one.put_back()
+            self._dirty = {recording: None for recording in (*batch, *self._dirty) if not recording.stale}
+            self._any_dirty.set()
             if not isinstance(error, StoreError | TimeoutError):
                 raise
             self._note_failure(error)
             return False
-        for recording, _, upto in taken:
-            recording.done(upto, stale=recording.record.call_id in stale)
+        for one, fate in zip(taken, fates, strict=True):
+            self._settle(one, fate)
         if self._down:
             self._down = False
             log.info("store_back", calls=len(taken))
         return True
 
-    async def _open(self, recording: Recording) -> bool:
-        """Make the claim that could not be made; whether the call is ours."""
-        if recording.provisional:
-            stored = await self._store.claim(recording.record.call_id, recording.record.message_id)
-            if not recording.adopt(stored):
-                recording.done(recording.changes, stale=True)
-        return not recording.stale
+    async def _open(self, recording: Recording) -> None:
+        """Make the claim that could not be made in time."""
+        record = recording.record
+        try:
+            if recording.forgotten and not record.end_reason and await self._store.read(record.call_id):
+                self._supersede(recording)  # its next owner was quicker, and must not be shut out
+            elif not recording.adopt(await self._store.claim(record.call_id, record.message_id)):
+                self._supersede(recording)
+        except ValueError as error:  # this call goes on without a record, and holds up no other
+            log.error("record_unreadable", call_id=record.call_id, error=str(error))
+
+    def _settle(self, taken: Taken, fate: Fate) -> None:
+        """Do what follows from the fate of a change."""
+        if fate is Fate.KEPT:
+            taken.recording.done(taken.upto, stale=False)
+            return
+        taken.put_back()
+        if fate is Fate.STALE:
+            self._supersede(taken.recording)
+        # What was refused is tried again with the call's next change, and holds up no other call.
+
+    def _supersede(self, recording: Recording) -> None:
+        """Another owner has the call, or it has ended: nothing more of ours is kept."""
+        log.warning(
+            "record_superseded",
+            call_id=recording.record.call_id,
+            epoch=recording.record.epoch,
+            dropped_tool_calls=list(recording.entries),
+            dropped_pieces=len(recording.segments),
+        )
+        recording.done(recording.changes, stale=True)
 
     def _note_failure(self, error: StoreError | TimeoutError) -> None:
         if not self._down:
@@ -209,16 +254,27 @@ class Recorder:
 
     def _trim(self) -> None:
         """Keep what waits bounded: drop the oldest pieces of transcript, and say so in their records."""
-        waiting = [write for recording in self._dirty if (write := recording.pending)]
-        surplus = sum(len(write.segments) for write in waiting) - MOST_SEGMENTS
-        for write in waiting:
-            if surplus <= 0:
-                return
-            dropped = min(surplus, len(write.segments))
-            del write.segments[:dropped]
-            surplus -= dropped
-            write.record.transcript_lost += dropped
-            log.error("transcript_dropped", call_id=write.record.call_id, pieces=dropped, reason="the store is down")
+        times = sorted(segment.at for recording in self._dirty for segment in recording.segments)
+        surplus = len(times) - MOST_SEGMENTS
+        if surplus <= 0:
+            return
+        for recording in self._dirty:
+            kept = [segment for segment in recording.segments if segment.at > times[surplus - 1]]
+            if dropped := len(recording.segments) - len(kept):
+                recording.segments = kept
+                recording.record.transcript_lost += dropped
+                call_id = recording.record.call_id
+                log.error("transcript_dropped", call_id=call_id, pieces=dropped, reason="the store is down")
+
+
+def _take(batch: Iterable[Recording]) -> Iterator[Taken]:
+    """Take what is to be written. What is not JSON, by a mistake of the agent's, is left out and holds up no other."""
+    for recording in batch:
+        if not (recording.stale or recording.provisional):
+            try:
+                yield recording.take()
+            except ValueError as error:
+                log.error("record_not_json", call_id=recording.record.call_id, error=str(error))
 
 
 async def _wait_at_most(seconds: float, event: asyncio.Event) -> None:

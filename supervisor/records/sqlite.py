@@ -9,32 +9,35 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
-
-import orjson
+from typing import Literal, TypeVar
 
 from supervisor.errors import StartupError
 from supervisor.records.record import CallRecord
-from supervisor.records.store import StoreError, Write
+from supervisor.records.store import KEPT_DAYS, Change, Fate, StoreError
 
 T = TypeVar("T")
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 2.0  # how long a transaction waits for those of other processes
 _SCHEMA = """
-create table if not exists calls (
-    call_id text primary key, message_id text not null, epoch integer not null, ended integer not null,
-    head blob not null
-) without rowid;
+create table if not exists calls (call_id text primary key, epoch integer not null, head text, expires_at real);
 create table if not exists journal (
-    call_id text not null, tool_call_id text not null, position integer not null, entry blob not null,
-    primary key (call_id, tool_call_id)
-) without rowid;
-create table if not exists transcript (call_id text not null, item_id text not null, segment blob not null);
-create unique index if not exists transcript_items on transcript (call_id, item_id);
+    position integer primary key, call_id text not null, tool_call_id text not null, entry text not null,
+    unique (call_id, tool_call_id)
+);
+create table if not exists transcript (
+    position integer primary key, call_id text not null, item_id text not null, segment text not null,
+    unique (call_id, item_id)
+);
+"""
+_PRUNE = """
+delete from calls where expires_at < strftime('%s', 'now') + 0;
+delete from journal where call_id not in (select call_id from calls);
+delete from transcript where call_id not in (select call_id from calls);
 """
 
 
@@ -60,7 +63,7 @@ class SqliteStore:
             (version,) = db.execute("pragma user_version").fetchone()
             if version not in (0, SCHEMA_VERSION):
                 raise StartupError(f"RECORDS=sqlite:{path}: the file is of version {version}, this is {SCHEMA_VERSION}")
-            db.executescript(f"begin immediate; {_SCHEMA} pragma user_version={SCHEMA_VERSION}; commit;")
+            db.executescript(f"begin immediate; {_SCHEMA} {_PRUNE} pragma user_version={SCHEMA_VERSION}; commit;")
         except (OSError, sqlite3.Error) as error:
             raise StartupError(f"RECORDS=sqlite:{path}: {error}") from error
         return cls(db, ThreadPoolExecutor(1, thread_name_prefix="records"))
@@ -69,14 +72,13 @@ class SqliteStore:
         """See `Store.claim`."""
         return await self._run(lambda: self._claim(call_id, message_id))
 
-    async def write(self, writes: Sequence[Write]) -> set[str]:
+    async def write(self, changes: Sequence[Change]) -> list[Fate]:
         """See `Store.write`."""
-        changes = [_Change(write) for write in writes]  # serialised here, where nobody changes them meanwhile
         return await self._run(lambda: self._write(changes))
 
     async def read(self, call_id: str) -> CallRecord | None:
         """See `Store.read`."""
-        return await self._run(lambda: self._read(call_id, whole=True))
+        return await self._run(lambda: self._read(call_id))
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -90,18 +92,18 @@ class SqliteStore:
             raise StoreError(f"SQLite: {error}") from error
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("begin immediate")
+    def _transaction(self, kind: Literal["immediate", "deferred"] = "immediate") -> Iterator[None]:
+        self._db.execute(f"begin {kind}")
         try:
             yield
-        except BaseException:
-            self._db.execute("rollback")
-            raise
-        self._db.execute("commit")
+            self._db.execute("commit")
+        finally:
+            if self._db.in_transaction:  # a full disk ends it by itself, a failed commit may not
+                self._db.execute("rollback")
 
     def _claim(self, call_id: str, message_id: str) -> CallRecord:
         with self._transaction():
-            record = self._read(call_id, whole=False)
+            record = self._parts(call_id, whole=False)
             if record is None:
                 record = CallRecord(call_id=call_id, message_id=message_id)
             elif record.message_id != message_id or record.end_reason:
@@ -109,59 +111,50 @@ class SqliteStore:
             else:
                 record.epoch += 1
             self._db.execute(
-                "insert into calls values (?, ?, ?, 0, ?) "
-                "on conflict do update set epoch=excluded.epoch, head=excluded.head",
-                (call_id, message_id, record.epoch, record.head()),
+                "insert into calls values (?, ?, ?, ?) "
+                "on conflict do update set epoch=excluded.epoch, head=excluded.head, expires_at=excluded.expires_at",
+                (call_id, record.epoch, record.head(), _expires_at()),
             )
         return record
 
-    def _write(self, changes: Sequence[_Change]) -> set[str]:
-        stale: set[str] = set()
+    def _write(self, changes: Sequence[Change]) -> list[Fate]:
         with self._transaction():
-            for change in changes:
-                updated = self._db.execute(
-                    "update calls set head=?, ended=? where call_id=? and epoch=?",
-                    (change.head, change.ended, change.call_id, change.epoch),
-                )
-                if not updated.rowcount:
-                    stale.add(change.call_id)
-                    continue
-                self._db.executemany(
-                    "insert into journal select ?1, ?2, count(*), ?3 from journal where call_id=?1 "
-                    "on conflict do update set entry=excluded.entry",
-                    change.journal,
-                )
-                self._db.executemany(
-                    "insert into transcript values (?, ?, ?) on conflict do update set segment=excluded.segment",
-                    change.segments,
-                )
-        return stale
+            return [self._write_one(change) for change in changes]
 
-    def _read(self, call_id: str, *, whole: bool) -> CallRecord | None:
-        row = self._db.execute("select head, epoch from calls where call_id=?", (call_id,)).fetchone()
-        if row is None:
+    def _write_one(self, change: Change) -> Fate:
+        call_id = change.call_id
+        updated = self._db.execute(
+            "update calls set head=?, expires_at=? where call_id=? and epoch=?",
+            (change.head, _expires_at(), call_id, change.epoch),
+        )
+        if not updated.rowcount:
+            return Fate.STALE
+        self._db.executemany(
+            "insert into journal (call_id, tool_call_id, entry) values (?, ?, ?) "
+            "on conflict do update set entry=excluded.entry",
+            [(call_id, key, entry) for key, entry in change.journal.items()],
+        )
+        self._db.executemany(
+            "insert into transcript (call_id, item_id, segment) values (?, ?, ?) "
+            "on conflict do update set segment=excluded.segment",
+            [(call_id, key, segment) for key, segment in change.segments.items()],
+        )
+        return Fate.KEPT
+
+    def _read(self, call_id: str) -> CallRecord | None:
+        with self._transaction("deferred"):
+            return self._parts(call_id, whole=True)
+
+    def _parts(self, call_id: str, *, whole: bool) -> CallRecord | None:
+        head = self._db.execute("select head from calls where call_id=?", (call_id,)).fetchone()
+        if head is None:
             return None
-        head, epoch = row
-        journal = self._db.execute(
-            "select tool_call_id, entry from journal where call_id=? order by position", (call_id,)
-        )
-        segments = self._db.execute("select segment from transcript where call_id=? order by rowid", (call_id,))
-        return CallRecord.model_validate(
-            {
-                **orjson.loads(head),
-                "epoch": epoch,
-                "journal": {tool_call_id: orjson.loads(entry) for tool_call_id, entry in journal},
-                "transcript": [orjson.loads(segment) for (segment,) in segments] if whole else [],
-            }
+        journal = self._db.execute("select entry from journal where call_id=? order by position", (call_id,))
+        transcript = self._db.execute("select segment from transcript where call_id=? order by position", (call_id,))
+        return CallRecord.of_head(head[0]).with_parts(
+            [entry for (entry,) in journal], [segment for (segment,) in transcript] if whole else []
         )
 
 
-class _Change:
-    """A write as SQLite takes it."""
-
-    def __init__(self, write: Write) -> None:
-        record = write.record
-        self.call_id, self.epoch, self.ended = record.call_id, record.epoch, record.end_reason is not None
-        self.head = record.head()
-        self.journal = [(self.call_id, id_, entry.model_dump_json().encode()) for id_, entry in write.journal.items()]
-        self.segments = [(self.call_id, s.item_id, s.model_dump_json().encode()) for s in write.segments]
+def _expires_at() -> float:
+    return time.time() + KEPT_DAYS * 24 * 60 * 60

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from emulator.rig import entries, greetings, outputs, rig
 from supervisor import Agent, Call
 from supervisor.records import EndReason
-from tests.rig import entries, greetings, outputs, rig
 
 TALK: list[dict[str, Any]] = [{"caller": "Hello?"}, {"model": "Good morning."}]
 STAY: dict[str, Any] = {"pause_ms": 60_000}

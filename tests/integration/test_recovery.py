@@ -12,9 +12,9 @@ import pytest
 
 from emulator.local import Process, System, local_system
 from emulator.openai import Call, Entry
+from emulator.rig import entries, greetings, outputs
 from supervisor.records import CallRecord, EndReason, open_store
 from supervisor.toolrunner import UNKNOWN
-from tests.rig import entries, greetings, outputs
 
 LEASE_SECONDS = 10
 CALL_SECONDS = 60.0

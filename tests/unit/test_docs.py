@@ -21,7 +21,11 @@ def test_the_agent_of_the_readme_runs(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (tmp_path / "shop.py").write_text(code)
     subprocess.run(
-        [sys.executable, "-c", "from supervisor.agent import load; assert len(load('shop:agent').agents['agent'].tools) == 2"],
+        [
+            sys.executable,
+            "-c",
+            "from supervisor.agent import load; assert len(load('shop:agent').agents['agent'].tools) == 2",
+        ],
         env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
         check=True,
     )

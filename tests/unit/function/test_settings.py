@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from function.errors import SettingsError
+from function.rotating import webhook_secrets
 from function.settings import Settings, load
+from function.webrtc import read_sessions
 
 SECRET = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
 GOOD = {"OPENAI_WEBHOOK_SECRET": SECRET, "GOOGLE_CLOUD_PROJECT": "my-project", "CALLS_TOPIC": "calls"}
@@ -19,7 +23,8 @@ def load_with(monkeypatch: pytest.MonkeyPatch, **changed: str) -> Settings:
 
 def test_the_three_that_are_needed_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_with(monkeypatch)
-    assert settings.webhook_secrets == [SECRET]
+    assert webhook_secrets(settings).current() == [SECRET]
+    assert settings.sessions_file is None
     assert settings.topic_path == "projects/my-project/topics/calls"
     assert settings.publish_timeout_seconds == 5
     assert settings.max_event_age_seconds == 180
@@ -33,7 +38,7 @@ def test_a_topic_may_be_in_another_project(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_several_secrets_are_split_at_any_whitespace(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_with(monkeypatch, OPENAI_WEBHOOK_SECRET=f" {SECRET}\nwhsec_b3RoZXI=\t\n")
-    assert settings.webhook_secrets == [SECRET, "whsec_b3RoZXI="]
+    assert webhook_secrets(settings).current() == [SECRET, "whsec_b3RoZXI="]
 
 
 def test_the_secret_is_in_no_representation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,3 +90,62 @@ def test_a_malformed_one_is_named_with_what_to_set_and_its_value_is_not_told(
 def test_an_empty_one_counts_as_missing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} is not set"):
         load_with(monkeypatch, **{name: ""})
+
+
+BROWSERS = {
+    "SESSIONS_FILE": "sessions.json",
+    "OPENAI_API_KEY": "sk-1",
+    "TOKEN_SECRET": "a-secret-of-at-least-32-bytes-in-all",
+}
+
+
+def test_calls_from_browsers_need_four_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_with(monkeypatch, **BROWSERS)
+    assert settings.token_audience == "sideband"
+    assert "sk-1" not in f"{settings!r} {settings.model_dump()}"
+    assert BROWSERS["TOKEN_SECRET"] not in f"{settings!r} {settings.model_dump()}"
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"OPENAI_API_KEY": ""}, "OPENAI_API_KEY is not set"),
+        ({"TOKEN_SECRET": ""}, "neither it nor TOKEN_SECRET is set"),
+        ({"TOKEN_JWKS_URL": "https://keys.example"}, "only one of them can be"),
+        ({"TOKEN_SECRET": "short"}, "TOKEN_SECRET is malformed"),
+        ({"TOKEN_SECRET": "", "TOKEN_JWKS_URL": "keys.example"}, "TOKEN_JWKS_URL is malformed"),
+        ({"ALLOWED_ORIGINS": "*"}, "ALLOWED_ORIGINS is malformed"),
+        ({"ALLOWED_ORIGINS": "https://*.shop.example"}, "ALLOWED_ORIGINS is malformed"),
+        ({"ALLOWED_ORIGINS": "https://shop.example/"}, "ALLOWED_ORIGINS is malformed"),
+        ({"OPENAI_BASE_URL": "api.openai.com"}, "OPENAI_BASE_URL is malformed"),
+        ({"THREADS": "1"}, "THREADS is malformed"),
+    ],
+)
+def test_what_is_wrong_with_browsers_settings_is_said(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], says: str
+) -> None:
+    with pytest.raises(SettingsError) as wrong:
+        load_with(monkeypatch, **BROWSERS | changed)
+    assert says in str(wrong.value)
+    assert "\n" not in str(wrong.value)
+    assert BROWSERS["TOKEN_SECRET"] not in str(wrong.value)
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"sell": {}}', '{"sell": {"type": "realtime"}}'])
+def test_a_sessions_file_that_is_of_no_use_says_how_to_write_one(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "sessions.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SettingsError, match=r"python -m supervisor\.session"):
+        read_sessions(file)
+
+
+def test_a_secret_file_takes_the_place_of_the_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text(SECRET)
+    settings = load_with(monkeypatch, OPENAI_WEBHOOK_SECRET="", OPENAI_WEBHOOK_SECRET_FILE=str(file))
+    assert webhook_secrets(settings).current() == [SECRET]
+    for content, says in [("whsec_no*", "malformed"), ("", "holds no secret"), (None, "can't be read")]:
+        file.unlink() if content is None else file.write_text(content)
+        with pytest.raises(SettingsError, match=f"OPENAI_WEBHOOK_SECRET_FILE.*{says}"):
+            webhook_secrets(settings)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -11,12 +13,21 @@ from unittest import mock
 
 import openai
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from function.errors import RequestError
 from function.notice import CallNotice
-from function.webhook import TOLERANCE_SECONDS, CallIncoming, Event, call_notice, read_event, verify
+from function.webhook import (
+    MAX_SIP_HEADER_LENGTH,
+    MAX_SIP_HEADERS,
+    TOLERANCE_SECONDS,
+    CallIncoming,
+    Event,
+    call_notice,
+    read_event,
+    verify,
+)
 from tests import deliveries
 from tests.deliveries import OTHER_SECRET, SECRET
 
@@ -57,7 +68,7 @@ def openai_client() -> openai.OpenAI:
 
 
 def theirs(headers: dict[str, str], body: bytes) -> bool:
-    """What OpenAI's own client says, its clock set to ours."""
+    """Whether OpenAI's own client, its clock set to ours, takes the signature."""
     with mock.patch("openai.lib._webhooks.time", SimpleNamespace(time=lambda: NOW)):
         try:
             openai_client().webhooks.verify_signature(body, headers)
@@ -125,16 +136,8 @@ ENTRIES = st.sampled_from(["good", "bare", "other secret", "other body", "v1a", 
 )
 
 
-@settings(deadline=None)
-@given(
-    body=st.text(max_size=200).map(str.encode) | st.binary(max_size=20),
-    webhook_id=st.text("abcdefXYZ0189_.-", min_size=1, max_size=40),
-    seconds_off=st.integers(-400, 400) | st.sampled_from([-301, -300, 300, 301]),
-    entries=st.lists(ENTRIES, min_size=1, max_size=4),
-)
-def test_openais_client_and_we_agree_on_any_delivery(
-    body: bytes, webhook_id: str, seconds_off: int, entries: list[str]
-) -> None:
+def delivery(body: bytes, webhook_id: str, seconds_off: int, entries: list[str]) -> dict[str, str]:
+    """The headers of a delivery whose signature header has these entries."""
     timestamp = NOW + seconds_off
     good = signature(body, webhook_id=webhook_id, timestamp=timestamp)
     forms = {
@@ -146,18 +149,84 @@ def test_openais_client_and_we_agree_on_any_delivery(
         "bit flipped": "v1," + ("B" if good[0] == "A" else "A") + good[1:],
         "cut": f"v1,{good[:-1]}",
     }
-    headers = {
+    return {
         "webhook-id": webhook_id,
         "webhook-timestamp": str(timestamp),
         "webhook-signature": " ".join(forms.get(entry, entry) for entry in entries),
     }
+
+
+DELIVERY: dict[str, st.SearchStrategy[Any]] = {
+    "webhook_id": st.text("abcdefXYZ0189_.-", min_size=1, max_size=40),
+    "seconds_off": st.integers(-320, 320) | st.sampled_from([-301, -300, 300, 301]),
+    "entries": st.lists(ENTRIES, min_size=1, max_size=4) | st.just(["good"]),
+}
+
+
+@settings(deadline=None)
+@given(body=st.text(max_size=200).map(str.encode) | st.binary(max_size=20), **DELIVERY)
+def test_openais_client_and_we_agree_on_the_signature_of_any_body(
+    body: bytes, webhook_id: str, seconds_off: int, entries: list[str]
+) -> None:
+    headers = delivery(body, webhook_id, seconds_off, entries)
     assert ours(headers, body) is theirs(headers, body)
+
+
+EVENTS = st.builds(
+    lambda call_id, data: incoming(call_id=call_id, **data),
+    st.from_regex(r"rtc_[A-Za-z0-9]{1,40}", fullmatch=True),
+    st.dictionaries(st.sampled_from(["sip_media_security", "new"]), st.text(max_size=20), max_size=2),
+)
+NO_EVENTS = st.sampled_from([b"", b"call me", b"{", b"\xff\xfe", b'{"type":"realtime.call.incoming"'])
+
+
+def test_openais_unwrap_and_we_agree_on_1000_deliveries(record_property: Callable[[str, object], None]) -> None:
+    """Good and bad ones: what we take, `unwrap` takes and reads as the same call; what we refuse, it refuses."""
+    count = Counter[str]()
+
+    @seed(20261120)
+    @settings(deadline=None, max_examples=1000, database=None)
+    @given(body=EVENTS | EVENTS | NO_EVENTS, **DELIVERY)
+    def agree(body: bytes, webhook_id: str, seconds_off: int, entries: list[str]) -> None:
+        headers = delivery(body, webhook_id, seconds_off, entries)
+        our_call = unwrapped_by_us(headers, body)
+        assert our_call == unwrapped_by_openai(headers, body)
+        count["bad" if our_call is None else "good"] += 1
+
+    agree()
+    record_property("figures", f"OpenAI's unwrap agrees on {count.total()} deliveries: {dict(count)}")
+    assert count.total() >= 1000
+    assert min(count["good"], count["bad"]) > 100
+
+
+def unwrapped_by_us(headers: dict[str, str], body: bytes) -> str | None:
+    """The call's id, or None where we refuse."""
+    try:
+        verify(headers, body, secrets=[SECRET], now=NOW)
+        event = read_event(body)
+    except RequestError:
+        return None
+    assert isinstance(event, CallIncoming)
+    return event.data.call_id
+
+
+def unwrapped_by_openai(headers: dict[str, str], body: bytes) -> str | None:
+    """The same by OpenAI's own client, its clock set to ours."""
+    with mock.patch("openai.lib._webhooks.time", SimpleNamespace(time=lambda: NOW)):
+        try:
+            event: Any = openai_client().webhooks.unwrap(body, headers)
+        except (ValueError, TypeError):  # InvalidWebhookSignatureError, UnicodeDecodeError, JSONDecodeError
+            return None
+    return str(event.data.call_id)
+
+
+PRINTABLE = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=60)
 
 
 @settings(deadline=None)
 @given(
-    call_id=st.text(min_size=1, max_size=256),
-    sip_headers=st.lists(st.tuples(st.text(max_size=30), st.text(max_size=60)), max_size=8),
+    call_id=st.from_regex(r"[A-Za-z0-9_.~:=+-]{3,256}", fullmatch=True),
+    sip_headers=st.lists(st.tuples(PRINTABLE, PRINTABLE), max_size=8),
     security=st.none() | st.sampled_from(["rtp", "srtp", "something new"]),
 )
 def test_openais_client_and_we_read_the_same_call(
@@ -248,6 +317,8 @@ BAD_EVENTS = {
     "a number of 100,000 digits": b'{"type":"batch.completed","data":' + b"9" * 100_000 + b"}",
     "100,000 lists in one another": b'{"type":"batch.completed","data":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "half a surrogate pair": b'{"type":"batch.completed","id":"\\ud800"}',
+    "a name twice": b'{"type":"realtime.call.incoming","data":{"call_id":"rtc_1","call_id":"rtc_2"}}',
+    "300 objects in one another": b'{"type":"batch.completed","data":' + b'{"a":' * 300 + b"1" + b"}" * 301,
     "no data": b'{"type":"realtime.call.incoming"}',
     "data null": b'{"type":"realtime.call.incoming","data":null}',
     "no call_id": b'{"type":"realtime.call.incoming","data":{}}',
@@ -292,6 +363,38 @@ def test_fields_that_we_do_not_know_are_ignored_and_optional_ones_may_be_null() 
 )
 def test_an_event_of_another_type_is_just_an_event_whatever_else_it_holds(body: bytes) -> None:
     assert type(read_event(body)) is Event
+
+
+def of_headers(*sip_headers: tuple[str, str]) -> list[tuple[str, str]]:
+    body = incoming(sip_headers=[{"name": name, "value": value} for name, value in sip_headers])
+    event = read_event(body)
+    assert isinstance(event, CallIncoming)
+    notice = call_notice(event, signed(body), received_at=NOW)
+    return CallNotice.parse(notice.data()).sip_headers
+
+
+def test_line_breaks_and_nul_in_a_sip_header_become_a_space_and_the_call_is_taken() -> None:
+    hostile = ("X-Name\r\nX-Admin", "a\r\nX-Admin: 1\x00\x1b[2J\u2028b\x85")
+    assert of_headers(hostile) == [("X-Name X-Admin", "a X-Admin: 1 [2J b ")]
+
+
+def test_four_byte_utf8_in_a_sip_header_is_kept() -> None:
+    assert of_headers(("X-Name", "\U0001f6b2 \U0001f514")) == [("X-Name", "\U0001f6b2 \U0001f514")]
+
+
+def test_of_ten_thousand_sip_headers_the_first_are_kept_and_the_call_is_taken() -> None:
+    kept = of_headers(*[("a", str(number)) for number in range(10_000)])
+    assert kept == [("a", str(number)) for number in range(MAX_SIP_HEADERS)]
+    assert len(of_headers(("a", "b" * 100_000))[0][1]) == MAX_SIP_HEADER_LENGTH
+
+
+NO_IDS = ["../rtc_1", "..", ".", "rtc_1/accept", "rtc_1?model=x", "rtc 1", "rtc_1#", "rtc%2f1", "rtc_1\n", "rtc_\x00"]
+
+
+@pytest.mark.parametrize("call_id", [*NO_IDS, "rtc_é", "a\\b"])
+def test_a_call_id_that_is_no_id_is_refused(call_id: str) -> None:
+    with pytest.raises(RequestError, match="not the id of a call"):
+        read_event(incoming(call_id=call_id))
 
 
 def test_sip_headers_keep_their_order_and_their_repeats() -> None:

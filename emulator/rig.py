@@ -1,10 +1,11 @@
-"""Supervisors in the test's own process, on the stand-in for OpenAI and an embedded Pub/Sub: quick, and no mocks.
+"""Supervisors in one's own process, on the stand-in for OpenAI and an embedded Pub/Sub: quick, and no mocks.
 
     async with rig(agent) as rigged:
         call = await rigged.ring([{"caller": "..."}])
         record = await rigged.ended(call)
 
-What needs real processes (kill -9, signals) uses `emulator.local` instead.
+This is the one place of the emulator that knows the supervisor from inside; `emulator.testing` builds on it. What needs
+real processes (kill -9, signals) uses `emulator.local` instead.
 """
 
 from __future__ import annotations
@@ -23,14 +24,13 @@ from google.pubsub_v1.types import PubsubMessage
 from emulator.openai import Call, Entry, Options, StandIn
 from emulator.openai import serve as serve_openai
 from emulator.pubsub import serve as serve_pubsub
-from emulator.pubsub_setup import create_calls
+from emulator.pubsub_setup import clients, create_calls
 from function.notice import CallNotice
 from supervisor.agent import Agent, only
 from supervisor.incoming import Router
 from supervisor.records import CallRecord, Store, open_store
 from supervisor.settings import Settings
 from supervisor.supervisor import supervise
-from tests.pubsub_servers import clients
 
 PROJECT = "shop"
 WAIT_SECONDS = 30.0
@@ -143,7 +143,7 @@ async def rig(
                 "google_cloud_project": PROJECT,
                 "calls_subscription": "claims",
                 "pubsub_emulator_host": server.host_port,
-                "sideband_agent": "tests:agent",
+                "sideband_agent": "in:process",
                 "lease_seconds": 10,
                 "records": f"sqlite:{Path(folder) / 'records.sqlite'}",
                 **settings,

@@ -1,0 +1,170 @@
+"""Records in Firestore, shared by supervisors on many machines.
+
+    calls/{call id}                           epoch     head     expires_at
+    calls/{call id}/journal/{tool call id}    position  entry    expires_at
+    calls/{call id}/transcript/{item id}      position  segment  expires_at
+
+`head`, `entry` and `segment` are JSON. Each change is one commit, with the head's last update time as its precondition:
+a claim shuts out the owner before it, and a commit that was given up and arrives late does nothing. Transactions would
+do the same with locks, and a process killed in one would leave the record locked, just when its next owner claims it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+import structlog
+from google.api_core.exceptions import Aborted, AlreadyExists, FailedPrecondition, GoogleAPIError, InvalidArgument
+from google.auth.exceptions import GoogleAuthError
+from google.cloud.firestore import AsyncClient, AsyncDocumentReference, Minimum
+
+from supervisor.errors import StartupError
+from supervisor.records.record import CallRecord
+from supervisor.records.store import KEPT_DAYS, Change, Fate, StoreError, together
+
+log = structlog.get_logger()
+
+OPERATION_SECONDS = 3.0
+AT_ONCE = 64  # operations under way
+MOST_BYTES = 9 * 1024 * 1024  # in a change; Firestore's limit for a request is 10 MiB, and 1 MiB for a document
+MOST_KNOWN = 10_000  # update times, each of which saves a read
+_EPOCH = 2**32  # positions in each
+
+
+class FirestoreStore:
+    """Records in one database. TTL policies on `expires_at` in the three collections make Firestore delete them."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._count = itertools.count()
+        self._updated: dict[tuple[str, int], datetime] = {}
+        """When the heads that we wrote were updated, by call id and epoch."""
+
+    @classmethod
+    def open(cls, *, project: str, database: str) -> FirestoreStore:
+        """Open a database with the credentials of the machine; nothing is asked of it yet.
+
+        Raises:
+            StartupError: there are no credentials.
+        """
+        try:
+            return cls(AsyncClient(project=project, database=database))
+        except GoogleAuthError as error:
+            raise StartupError(f"RECORDS=firestore:{database}: {error}") from error
+
+    async def claim(self, call_id: str, message_id: str) -> CallRecord:
+        """See `Store.claim`."""
+        async with self._operation():
+            while True:
+                head = await self._head(call_id).get(timeout=OPERATION_SECONDS)
+                if not head.exists:
+                    record = CallRecord(call_id=call_id, message_id=message_id)
+                    if await self._commit(Change.of(record), None):
+                        return record
+                    continue
+                record = CallRecord.of_head(head.get("head"))
+                ours = record.message_id == message_id and not record.end_reason
+                if ours:
+                    record.epoch += 1
+                if not ours or await self._commit(Change.of(record), head.update_time):
+                    # The last owner is shut out by now, so this is all of its journal.
+                    return record.with_parts(await self._parts(call_id, "journal", "entry"))
+
+    async def write(self, changes: Sequence[Change]) -> list[Fate]:
+        """See `Store.write`."""
+        return await together(self._write(change) for change in changes)
+
+    async def read(self, call_id: str) -> CallRecord | None:
+        """See `Store.read`."""
+        async with self._operation():
+            head = await self._head(call_id).get(timeout=OPERATION_SECONDS)
+            if not head.exists:
+                return None
+            journal = await self._parts(call_id, "journal", "entry")
+            transcript = await self._parts(call_id, "transcript", "segment")
+            return CallRecord.of_head(head.get("head")).with_parts(journal, transcript)
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        await self._client._firestore_api.transport.close()  # noqa: SLF001 - the client has no close of its own
+
+    async def _write(self, change: Change) -> Fate:
+        if change.bytes > MOST_BYTES:
+            return _refuse(change, f"it is larger than {MOST_BYTES} bytes")
+        async with self._operation():
+            updated = self._updated.get((change.call_id, change.epoch))
+            try:
+                while updated is None or not await self._commit(change, updated):
+                    # Not known, or no longer: another has claimed, or a commit of ours that was in doubt came through.
+                    head = await self._head(change.call_id).get(["epoch"], timeout=OPERATION_SECONDS)
+                    if not head.exists or head.get("epoch") != change.epoch:
+                        return Fate.STALE
+                    updated = head.update_time
+            except InvalidArgument as error:
+                return _refuse(change, error.message)
+            return Fate.KEPT
+
+    async def _parts(self, call_id: str, collection: str, field: str) -> list[str]:
+        query = self._head(call_id).collection(collection).order_by("position")
+        return [part.get(field) for part in await query.get(timeout=OPERATION_SECONDS)]
+
+    async def _commit(self, change: Change, updated: datetime | None) -> bool:
+        """Write a change, if the head was last updated then (None: if there is no record yet); whether it was."""
+        head, batch = self._head(change.call_id), self._client.batch()
+        expires_at = datetime.now(UTC) + timedelta(days=KEPT_DAYS)
+        fields = {"epoch": change.epoch, "head": change.head, "expires_at": expires_at}
+        if updated is None:
+            batch.create(head, fields)
+        else:
+            batch.update(head, fields, option=self._client.write_option(last_update_time=updated))
+        for collection, field, parts in (
+            ("journal", "entry", change.journal),
+            ("transcript", "segment", change.segments),
+        ):
+            for key, part in parts.items():
+                position = Minimum(change.epoch * _EPOCH + next(self._count))  # what is replaced keeps its place
+                document = head.collection(collection).document(_key(key))
+                batch.set(document, {field: part, "position": position, "expires_at": expires_at}, merge=True)
+        try:
+            written, *_ = await batch.commit(timeout=OPERATION_SECONDS)
+        except (FailedPrecondition, AlreadyExists, Aborted):
+            self._updated.pop((change.call_id, change.epoch), None)
+            return False
+        self._remember(change, written.update_time)
+        return True
+
+    def _remember(self, change: Change, updated: datetime) -> None:
+        self._updated.pop((change.call_id, change.epoch), None)
+        self._updated[change.call_id, change.epoch] = updated
+        if len(self._updated) > MOST_KNOWN:
+            del self._updated[next(iter(self._updated))]  # the one that was longest not used
+
+    def _head(self, call_id: str) -> AsyncDocumentReference:
+        return self._client.collection("calls").document(_key(call_id))
+
+    @asynccontextmanager
+    async def _operation(self) -> AsyncIterator[None]:
+        """Bound what is under way and how long it takes, and turn Google's errors into `StoreError`."""
+        try:
+            async with self._slots, asyncio.timeout(OPERATION_SECONDS):
+                yield
+        except TimeoutError:
+            raise StoreError(f"Firestore did not answer within {OPERATION_SECONDS:.0f} s") from None
+        except GoogleAPIError as error:
+            raise StoreError(f"Firestore: {error}") from error
+
+
+def _refuse(change: Change, reason: str) -> Fate:
+    log.error("record_refused", call_id=change.call_id, reason=reason, bytes=change.bytes)
+    return Fate.REFUSED
+
+
+def _key(key: str) -> str:
+    """An id as the name of a document, which may hold no slash, and be neither `.` nor `..` nor `__...__`."""
+    return quote(key, safe="").replace(".", "%2E").replace("__", "%5F%5F")

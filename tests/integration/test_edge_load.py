@@ -1,0 +1,166 @@
+"""The edge under load and under attack: what waits is bounded, what it costs is bounded, and it recovers by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from tests.deliveries import incoming, signed
+from tests.edge_process import PATIENCE_SECONDS, Edge, running_edge
+from tests.edge_pubsub import create_topic, free_port, pubsub
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+THREADS = 8
+WAVE = 60
+BAD_SIGNATURES = 2000
+CONNECTIONS = 4
+MAX_CPU_MS = 1.0
+MAX_GROWTH_KB = 8 * 1024
+BODY_SECONDS = 5.0
+
+
+def status_of(pid: int) -> dict[str, int]:
+    """Threads and memory (kB) of a process, as the kernel counts them."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    return {"threads": int(fields["Threads"]), "rss_kb": int(fields["VmRSS"].split()[0])}
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def new_call() -> bytes:
+    return incoming(created_at=int(time.time()), call_id=f"rtc_{uuid4().hex}")
+
+
+async def wave(edge: Edge) -> Counter[tuple[int, str]]:
+    """Deliver many calls at once; every one is refused politely."""
+    answers = await asyncio.gather(*(edge.deliver(new_call()) for _ in range(WAVE)))
+    assert {answer.headers.get("Retry-After") for answer in answers} == {"5"}
+    return Counter(answer.error for answer in answers)
+
+
+async def test_while_pubsub_hangs_nothing_piles_up_and_when_it_is_back_calls_go_through(tmp_path: Path) -> None:
+    """Three waves of 60 calls on 8 threads against a Pub/Sub that takes connections and never answers."""
+    port = free_port()
+    settings = {
+        "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{port}",
+        "PUBLISH_TIMEOUT_SECONDS": "1",
+        "THREADS": str(THREADS),
+    }
+    async with running_edge(tmp_path, settings) as edge:
+        with socket.create_server(("127.0.0.1", port)):
+            seen = []
+            for _ in range(3):
+                began = time.monotonic()
+                refused = await wave(edge)
+                assert set(refused) <= {(503, "publish_failed"), (503, "busy")}
+                assert refused[(503, "busy")] > refused[(503, "publish_failed")], "most are told at once"
+                assert time.monotonic() - began < 15
+                assert (await edge.request("GET", "/")).status == 200
+                seen.append(status_of(edge.worker))
+        assert seen[-1]["threads"] == seen[0]["threads"]
+        assert seen[-1]["rss_kb"] - seen[0]["rss_kb"] < MAX_GROWTH_KB
+        assert sum("busy" in line for line in edge.log_lines) <= 10, "the log is sampled"
+
+        async with pubsub(port) as (host_port, claims):
+            await create_topic(host_port)
+            call = new_call()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while (await edge.deliver(call)).status != 200:
+                    pass  # gRPC connects again within a second or so
+            await claims.next_message()
+        assert edge.restarted_workers.empty()
+
+
+async def test_threads_that_wait_for_pubsub_leave_others_for_requests_that_do_not(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = f"127.0.0.1:{silent.getsockname()[1]}"
+        settings = {"PUBSUB_EMULATOR_HOST": where, "PUBLISH_TIMEOUT_SECONDS": "5", "THREADS": str(THREADS)}
+        async with running_edge(tmp_path, settings) as edge:
+            waiting = [asyncio.create_task(edge.deliver(new_call()), name="call") for _ in range(THREADS // 2)]
+            began = time.monotonic()
+            assert (await edge.request("GET", "/")).status == 200
+            assert (await edge.deliver(new_call(), webhook_id="wh_2")).error == (401, "invalid_signature")
+            assert time.monotonic() - began < 3
+            assert {answer.error for answer in await asyncio.gather(*waiting)} == {(503, "publish_failed")}
+
+
+async def test_a_flood_of_bad_signatures_costs_little_and_does_not_fill_the_log(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """CPU time of the whole worker, gunicorn and Flask included, for each of 2,000 bad signatures."""
+    async with running_edge(tmp_path, PUBSUB_EMULATOR_HOST="127.0.0.1:1") as edge:
+        await flood(edge, 200)
+        before, lines = cpu_seconds(edge.worker), len(edge.log_lines)
+        await flood(edge, BAD_SIGNATURES)
+        milliseconds = (cpu_seconds(edge.worker) - before) / BAD_SIGNATURES * 1000
+        record_property("figures", f"a bad signature costs the edge {milliseconds:.2f} ms of CPU")
+        assert milliseconds < MAX_CPU_MS
+        assert len(edge.log_lines) - lines <= 10
+
+
+async def flood(edge: Edge, requests: int) -> None:
+    """Send bad signatures over a few connections that are kept alive."""
+    body = new_call()
+    headers = signed(body, timestamp=int(time.time()), webhook_id="wh_2")
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    request = (
+        f"POST /webhooks/openai HTTP/1.1\r\nHost: edge\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode() + body
+    )
+
+    async def one_connection() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(edge.url.rpartition(":")[2]))
+        for _ in range(requests // CONNECTIONS):
+            writer.write(request)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert b" 401 " in answer
+            length = next(line for line in answer.split(b"\r\n") if line.startswith(b"Content-Length: "))
+            await reader.readexactly(int(length.split()[1]))
+        writer.close()
+        await writer.wait_closed()
+
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as tasks:
+        for number in range(CONNECTIONS):
+            tasks.create_task(one_connection(), name=f"flood {number}")
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
+async def test_a_body_that_trickles_in_is_cut_off_and_holds_nobody_up(tmp_path: Path, framing: str) -> None:
+    """A byte each tenth of a second: no pause is long, but the whole takes too long."""
+    async with running_edge(tmp_path, PUBSUB_EMULATOR_HOST="127.0.0.1:1", THREADS="4") as edge:
+        port = int(edge.url.rpartition(":")[2])
+        head = f"POST / HTTP/1.1\r\nHost: edge\r\nContent-Type: application/json\r\n{framing}\r\n\r\n".encode()
+
+        async def trickle() -> bytes:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head)
+            answer = asyncio.create_task(reader.readuntil(b"\r\n"), name="answer")
+            while not answer.done():
+                with suppress(ConnectionError):
+                    writer.write(b"1\r\n{\r\n" if "chunked" in framing else b"{")
+                await asyncio.wait({answer}, timeout=0.1)
+            writer.close()
+            return answer.result()
+
+        began = time.monotonic()
+        slow = [asyncio.create_task(trickle(), name="trickle") for _ in range(3)]
+        assert (await edge.request("GET", "/")).status == 200
+        assert time.monotonic() - began < BODY_SECONDS
+        for answer in await asyncio.gather(*slow):
+            assert b" 408 " in answer
+        assert time.monotonic() - began < BODY_SECONDS + 3
+        assert edge.logs[-1]["code"] == "body_too_slow"

@@ -1,0 +1,194 @@
+"""The agents that people start from, rehearsed."""
+
+import asyncio
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.testing import RehearsalError, rehearse, rehearse_file
+from examples import bikes, clinic, reception
+from supervisor import Agent
+
+# A caller who lets the greeting end: until then, and a moment more, they are not listened to.
+HEARD: list[dict[str, Any]] = [{"wait_for": "greeting"}, {"pause_ms": 300}]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class TestBikes:
+    async def test_an_order_is_looked_up_and_remembered(self) -> None:
+        rehearsal = await rehearse(
+            bikes.agent,
+            [
+                {"caller": "Is B-1042 ready?"},
+                {"tool": "order_status", "arguments": {"order_id": "B-1042"}},
+                {"model": "On Thursday."},
+                {"hang_up": True},
+            ],
+        )
+        assert rehearsal.tools == ["order_status"]
+        assert "Thursday" in rehearsal.outputs[0]
+        assert rehearsal.record.state == {"orders": ["B-1042"]}
+        assert rehearsal.transcript[-2:] == [("caller", "Is B-1042 ready?"), ("agent", "On Thursday.")]
+        assert rehearsal.end_reason == "caller_hung_up"
+
+    async def test_the_rehearsal_file_is_met(self) -> None:
+        rehearsal, missed = await rehearse_file("examples.bikes:agent", ROOT / "examples/rehearsals/bikes.yaml")
+        assert missed == []
+        assert rehearsal.end_reason == "agent_hung_up"
+
+
+class TestReception:
+    def test_the_office_hours(self) -> None:
+        monday, saturday = datetime(2026, 11, 16, 9, tzinfo=UTC), datetime(2026, 11, 21, 12, tzinfo=UTC)
+        assert reception.is_open(monday)
+        assert not reception.is_open(monday.replace(hour=8, minute=59))
+        assert not reception.is_open(monday.replace(hour=17))
+        assert not reception.is_open(saturday)
+
+    async def test_a_caller_is_connected(self) -> None:
+        script: list[dict[str, Any]] = [
+            {"caller": "Sales, please."},
+            {"tool": "transfer_to", "arguments": {"department": "sales"}},
+        ]
+        rehearsal = await rehearse(reception.day, [*script, {"pause_ms": 20_000}])
+        assert rehearsal.transfers == ["tel:+31201110001"]
+        assert rehearsal.end_reason == "transferred"
+
+    async def test_a_key_connects_too(self) -> None:
+        script: list[dict[str, Any]] = [
+            *HEARD,
+            {"caller": "Hm."},
+            {"tool": "wait_for_key"},
+            {"pause_ms": 300},
+            {"dtmf": "2"},
+        ]
+        rehearsal = await rehearse(reception.day, [*script, {"pause_ms": 20_000}])
+        assert rehearsal.transfers == ["tel:+31201110002"]
+        assert rehearsal.end_reason == "transferred"
+
+    async def test_a_transfer_without_effect_ends_in_a_message(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("supervisor.holder.TRANSFER_SECONDS", 0.5)
+        message = {"message": "Call me back.", "name": "Jan"}
+        rehearsal = await rehearse(
+            reception.day,
+            [
+                *HEARD,
+                {"caller": "Service."},
+                {"tool": "transfer_to", "arguments": {"department": "service"}},
+                {"model": "Nobody is there. A message?"},
+                {"caller": "Jan; call me back."},
+                {"tool": "take_message", "arguments": message},
+                {"hang_up": True},
+            ],
+            options={"refer": "no_effect"},
+        )
+        assert rehearsal.record.state["could_not_reach"] == "service"
+        assert rehearsal.record.state["messages"] == [{"from": "+31201234567", **message}]
+
+
+class TestClinic:
+    async def test_a_patient_sees_only_their_own_appointments(self) -> None:
+        ask: dict[str, Any] = {"tool": "appointments", "arguments": {"patient": "patient-8"}}
+        script: list[dict[str, Any]] = [
+            {"caller": "I am patient 8."},
+            ask,
+            {"model": "No."},
+            {"caller": "Mine, then."},
+            {"tool": "appointments"},
+        ]
+        rehearsal = await rehearse(clinic.agent, [*script, {"hang_up": True}], context={"sub": "patient-7"})
+        refused, own = rehearsal.outputs
+        assert "Extra inputs are not permitted" in refused
+        assert "de Vries" in own
+        assert "Jansen" not in own
+
+    async def test_a_caller_whom_nobody_vouched_for_is_refused(self) -> None:
+        rehearsal = await rehearse(clinic.agent, [])
+        assert rehearsal.rejected_with == 403
+
+    async def test_an_emergency_is_sent_elsewhere(self) -> None:
+        script: list[dict[str, Any]] = [
+            {"caller": "I can't breathe."},
+            {"model": "Let us find a date."},
+            {"pause_ms": 500},
+            {"hang_up": "now"},
+        ]
+        rehearsal = await rehearse(clinic.agent, script, context={"sub": "patient-7"})
+        assert any("call 112" in told for told in rehearsal.instructions)
+
+    async def test_medical_advice_is_cut_off(self) -> None:
+        advice = "Of course, the right dosage for somebody like you would be more than you think, so listen carefully."
+        script: list[dict[str, Any]] = [
+            {"caller": "How much?"},
+            {"model": advice},
+            {"pause_ms": 500},
+            {"hang_up": "now"},
+        ]
+        rehearsal = await rehearse(clinic.agent, script, context={"sub": "patient-7"})
+        assert any("your doctor can" in told for told in rehearsal.instructions)
+
+    @pytest.mark.parametrize(("amount", "approved"), [(20, True), (2000, False), ("all", False)])
+    async def test_small_refunds_are_approved(self, amount: object, approved: bool) -> None:
+        refund = {"server_label": "billing", "name": "refund", "arguments": {"amount_eur": amount}, "approval": True}
+        script: list[dict[str, Any]] = [
+            {"caller": "Refund me."},
+            {"mcp": {**refund, "output": "ok"}},
+            {"pause_ms": 500},
+            {"hang_up": "now"},
+        ]
+        rehearsal = await rehearse(clinic.agent, script, context={"sub": "patient-7"})
+        answers = [
+            entry.payload["item"]
+            for entry in rehearsal.call.log
+            if entry.kind == "frame_in" and entry.type == "conversation.item.create"
+        ]
+        assert [item["approve"] for item in answers if item["type"] == "mcp_approval_response"] == [approved]
+
+
+class TestRehearsals:
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ("script: [{caler: Hi}]", "needs exactly one of"),
+            ("script: 7", "script: Input should be a valid list"),
+            ("scrpt: []", "scrpt: Extra inputs are not permitted"),
+            ("{", "not YAML"),
+        ],
+    )
+    async def test_a_wrong_file_is_explained_in_one_line(self, tmp_path: Path, text: str, says: str) -> None:
+        file = tmp_path / "wrong.yaml"
+        file.write_text(text)
+        with pytest.raises(RehearsalError, match=says) as raised:
+            await rehearse_file("examples.bikes:agent", file)
+        assert "\n" not in str(raised.value)
+
+    async def test_what_was_expected_and_did_not_happen_is_said(self, tmp_path: Path) -> None:
+        file = tmp_path / "unmet.yaml"
+        file.write_text(
+            "script: [{caller: Hi}, {model: Hello.}, {hang_up: true}]\nexpect: {tools: [order_status], says: [Bye]}"
+        )
+        _, missed = await rehearse_file("examples.bikes:agent", file)
+        assert missed == ["tools: expected ['order_status'], got []", "says: nobody said 'Bye'"]
+
+    def test_the_command_line_plays_a_file(self) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "emulator",
+            "rehearse",
+            "examples.bikes:agent",
+            "examples/rehearsals/bikes.yaml",
+        ]
+        played = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert played.returncode == 0, played.stderr
+        assert "ended: agent_hung_up" in played.stdout
+
+    async def test_several_agents_can_be_rehearsed_at_once(self) -> None:
+        answering = Agent(session={"model": "gpt-realtime-2.1"})
+        script: list[dict[str, Any]] = [{"caller": "Hi."}, {"model": "Hello."}, {"hang_up": True}]
+        ended = await asyncio.gather(*(rehearse(answering, script) for _ in range(3)))
+        assert [rehearsal.end_reason for rehearsal in ended] == ["caller_hung_up"] * 3

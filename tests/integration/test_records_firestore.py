@@ -1,0 +1,93 @@
+"""What is particular to records in Firestore: its limits, its TTL, and commits that arrive late."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from supervisor.errors import StartupError
+from supervisor.records import CallRecord, Change, Fate, JournalEntry, Segment
+from supervisor.records.firestore import FirestoreStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.google
+ENTRY = JournalEntry(tool_call_id="t1", name="pay", arguments="{}")
+
+
+@pytest.fixture
+async def store(firestore_project: str) -> AsyncIterator[FirestoreStore]:
+    store = FirestoreStore.open(project=firestore_project, database="(default)")
+    yield store
+    await store.close()
+
+
+async def head_time(store: FirestoreStore, call_id: str) -> datetime:
+    time = (await store._head(call_id).get()).update_time
+    assert isinstance(time, datetime)
+    return time
+
+
+async def test_every_document_says_when_it_expires(store: FirestoreStore) -> None:
+    """For the TTL policies, which delete each document by itself."""
+    record = await store.claim("call", "message")
+    await store.write([Change.of(record, [ENTRY], [Segment(item_id="i1", role="caller", text="Hello", at=1.0)])])
+    in_a_month = datetime.now(UTC) + timedelta(days=30)
+    head = store._head("call")
+    documents = [await head.get(), *await head.collection("journal").get(), *await head.collection("transcript").get()]
+    assert len(documents) == 3
+    for document in documents:
+        assert abs(document.get("expires_at") - in_a_month) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("megabytes", [1.1, 11], ids=["a document", "a request"])
+async def test_a_record_beyond_the_limits_is_refused_and_holds_up_no_other(
+    store: FirestoreStore, megabytes: float
+) -> None:
+    large, small = await store.claim("large", "message"), await store.claim("small", "message")
+    large.state = {"large": "x" * round(megabytes * 1024 * 1024)}
+    assert await store.write([Change.of(large, [ENTRY]), Change.of(small, [ENTRY])]) == [Fate.REFUSED, Fate.KEPT]
+    kept = await store.read("large")
+    assert kept is not None
+    assert (kept.state, kept.journal) == ({}, {})
+
+
+async def test_a_commit_that_was_given_up_and_arrives_late_undoes_nothing(store: FirestoreStore) -> None:
+    """Race: a commit times out here, but is still on its way when the next one is written."""
+    record = await store.claim("call", "message")
+    before = await head_time(store, "call")
+    given_up = Change.of(record)
+    record.greeted_at = 1.0
+    assert await store.write([Change.of(record)]) == [Fate.KEPT]
+    assert not await store._commit(given_up, before)
+    assert await store.read("call") == record
+
+
+async def test_a_first_commit_that_arrives_late_undoes_nothing(store: FirestoreStore) -> None:
+    """Race: the same, for the claim that makes a record."""
+    record = await store.claim("call", "message")
+    assert not await store._commit(Change.of(CallRecord(call_id="call", message_id="other")), None)
+    assert await store.read("call") == record
+
+
+async def test_what_it_remembers_of_its_writes_is_bounded(
+    store: FirestoreStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has forgotten it asks for again."""
+    monkeypatch.setattr("supervisor.records.firestore.MOST_KNOWN", 2)
+    records = [await store.claim(f"call-{n}", "message") for n in range(4)]
+    assert len(store._updated) == 2
+    assert await store.write([Change.of(record) for record in records]) == [Fate.KEPT] * 4
+    assert len(store._updated) == 2
+
+
+async def test_a_machine_without_credentials_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    with pytest.raises(StartupError, match=r"RECORDS=firestore:calls: .*credentials"):
+        FirestoreStore.open(project="p", database="calls")

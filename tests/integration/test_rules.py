@@ -1,0 +1,397 @@
+"""What an agent's rules do in a call: real supervisor, real sockets, and a caller and a model that follow a script."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from emulator.rig import entries, outputs, rig
+from supervisor import Accept, Agent, Call, Incoming, Limits, Reject, Router
+from supervisor.call import TransferFailed
+from supervisor.records import EndReason
+
+SESSION: dict[str, Any] = {
+    "model": "gpt-realtime-2.1",
+    "audio": {"input": {"transcription": {"model": "gpt-live-transcribe"}}},
+}
+STAY: dict[str, Any] = {"pause_ms": 60_000}
+
+
+def agent(**settings: Any) -> Agent:
+    return Agent(session=SESSION, **settings)
+
+
+def said_by_us(call: Any) -> list[str]:
+    """The instructions of every response that was asked for."""
+    return [entry.payload["response"].get("instructions", "") for entry in entries(call, "frame_in", "response.create")]
+
+
+class TestDeciding:
+    async def test_a_rule_rejects_with_a_sip_code(self) -> None:
+        answering = agent()
+
+        @answering.incoming
+        async def decide(incoming: Incoming) -> Reject | None:
+            assert incoming.caller is not None
+            return Reject(603) if incoming.caller.number == "+31201234567" else None
+
+        async with rig(answering) as rigged:
+            call = await rigged.ring([])
+            record = await rigged.ended(call)
+            assert record.end_reason is EndReason.REJECTED
+            assert entries(call, "end")[0].payload["status_code"] == 603
+            assert entries(call, "rest", "accept") == []
+
+    async def test_a_rule_accepts_with_a_session_and_a_state_of_its_own(self) -> None:
+        answering = agent()
+
+        @answering.incoming
+        def decide(incoming: Incoming) -> Accept:
+            return Accept(session={"instructions": "Speak Dutch."}, state={"line": incoming.header("Call-ID")})
+
+        async with rig(answering) as rigged:
+            call = await rigged.ring([{"caller": "Hm."}, {"model": "Ja?"}, {"hang_up": True}])
+            record = await rigged.ended(call)
+            assert entries(call, "rest", "accept")[0].payload["body"]["instructions"] == "Speak Dutch."
+            update = entries(call, "frame_in", "session.update")[0].payload["session"]
+            assert update["instructions"] == "Speak Dutch."
+            assert record.state["line"]
+
+    @pytest.mark.parametrize("kind", ["raises", "hangs"])
+    async def test_a_rule_that_fails_rejects_rather_than_letting_it_ring(self, kind: str) -> None:
+        answering = agent()
+
+        @answering.incoming
+        async def decide(incoming: Incoming) -> None:
+            if kind == "raises":
+                raise RuntimeError(incoming.call_id)
+            await asyncio.Event().wait()
+
+        async with rig(answering) as rigged:
+            call = await rigged.ring([])
+            record = await rigged.ended(call)
+            assert record.end_reason is EndReason.REJECTED
+            assert entries(call, "end")[0].payload["status_code"] == 503
+
+    async def test_the_router_chooses_by_the_dialled_number_and_the_context(self) -> None:
+        router = Router({"day": agent(greeting="day"), "vip": agent(greeting="vip")})
+        router.dialled("+31207654321", "day")
+        router.context("tier", "gold", "vip")
+        async with rig(router) as rigged:
+            by_number = await rigged.ring([{"wait_for": "greeting"}, {"hang_up": True}])
+            by_context = await rigged.ring([{"wait_for": "greeting"}, {"hang_up": True}], context={"tier": "gold"})
+            assert (await rigged.ended(by_number)).agent == "day"
+            assert (await rigged.ended(by_context)).agent == "vip"
+            assert said_by_us(by_number)[0] == "day"
+            assert said_by_us(by_context)[0] == "vip"
+
+    async def test_a_call_for_nobody_is_rejected_with_404(self) -> None:
+        async with rig(Router({"day": agent()})) as rigged:
+            call = await rigged.ring([])
+            assert (await rigged.ended(call)).end_reason is EndReason.REJECTED
+            assert entries(call, "end")[0].payload["status_code"] == 404
+
+    async def test_more_calls_than_an_agent_may_have_at_once_are_busy(self) -> None:
+        async with rig(agent(max_calls=2)) as rigged:
+            calls = [await rigged.ring([STAY]) for _ in range(3)]
+            records = [asyncio.create_task(rigged.ended(call)) for call in calls]
+            done, _ = await asyncio.wait(records, return_when=asyncio.FIRST_COMPLETED)
+            assert [task.result().end_reason for task in done] == [EndReason.REJECTED]
+            rejected = [call for call in calls if call.state == "ended"]
+            assert entries(rejected[0], "end")[0].payload["status_code"] == 486
+            for task in records:
+                task.cancel()
+
+
+class TestTools:
+    async def test_a_filler_is_said_while_a_tool_takes_its_time(self) -> None:
+        answering = agent()
+        filled = asyncio.Event()
+
+        @answering.tool(filler="One moment, please.", filler_after=0.05)
+        async def slow() -> str:
+            await filled.wait()
+            return "done"
+
+        async with rig(answering) as rigged:
+            call = await rigged.ring([{"caller": "Please."}, {"tool": "slow"}, {"hang_up": True}])
+            await rigged.seen(call, "frame_in", "response.create")
+            filled.set()
+            await rigged.ended(call)
+            assert "One moment, please." in said_by_us(call)[0]
+            assert list(outputs(call).values()) == [["done"]]
+
+    async def test_a_tool_that_is_called_too_often_says_so(self) -> None:
+        answering = agent()
+
+        @answering.tool(max_calls=1)
+        async def once() -> str:
+            return "done"
+
+        turn: list[dict[str, Any]] = [{"caller": "Please."}, {"tool": "once"}]
+        async with rig(answering) as rigged:
+            call = await rigged.ring([*turn, *turn, {"hang_up": True}])
+            await rigged.ended(call)
+            first, second = [sent[0] for sent in outputs(call).values()]
+            assert first == "done"
+            assert "may not be used again" in second
+
+    async def test_hosted_tools_are_denied_unless_the_agent_approves(self) -> None:
+        mcp = {"server_label": "shop", "name": "refund", "arguments": {}, "output": "ok", "approval": True}
+        session = {**SESSION, "tools": [{"type": "mcp", "server_label": "shop", "server_url": "https://mcp.test/"}]}
+        for approver, expected in ((None, False), (lambda _call, request: request.name == "refund", True)):
+            answering = Agent(session=session)
+            if approver:
+                answering.approve(approver)
+            async with rig(answering) as rigged:
+                call = await rigged.ring([{"caller": "Refund me."}, {"mcp": mcp}, STAY])
+                created = await rigged.seen(call, "frame_in", "conversation.item.create")
+                assert created.payload["item"]["type"] == "mcp_approval_response"
+                assert created.payload["item"]["approve"] is expected
+
+
+class TestInTheCall:
+    async def test_keys_are_collected(self) -> None:
+        answering = agent()
+
+        @answering.tool(timeout=10)
+        async def pin(call: Call) -> str:
+            return await call.digits(max=4, end="#", timeout=5)
+
+        async with rig(answering) as rigged:
+            script: list[dict[str, Any]] = [
+                {"caller": "My code."},
+                {"tool": "pin"},
+                {"pause_ms": 300},
+                {"dtmf": "12#"},
+                {"model": "Thanks."},
+            ]
+            call = await rigged.ring([*script, {"hang_up": True}])
+            await rigged.ended(call)
+            assert list(outputs(call).values()) == [["12"]]
+
+    async def test_the_model_is_asked_something_that_the_caller_does_not_hear(self) -> None:
+        answering = agent()
+
+        @answering.tool()
+        async def mood(call: Call) -> str:
+            return await call.ask("Is the caller angry? Answer yes or no.")
+
+        async with rig(answering, options={"out_of_band_text": "no"}) as rigged:
+            call = await rigged.ring([{"caller": "Hm."}, {"tool": "mood"}, {"model": "Good."}, {"hang_up": True}])
+            await rigged.ended(call)
+            assert list(outputs(call).values()) == [["no"]]
+            beside = [e.payload["response"] for e in entries(call, "frame_in", "response.create")]
+            assert beside[0]["conversation"] == "none"
+
+    async def test_events_are_handed_to_handlers_and_the_session_can_change(self) -> None:
+        answering = agent()
+        heard: list[str] = []
+
+        @answering.tool()
+        async def listen(call: Call) -> None:
+            call.on("response.done", lambda event: heard.append(event["type"]))
+            await call.update({"instructions": "Be brief."})
+
+        async with rig(answering) as rigged:
+            call = await rigged.ring([{"caller": "Hm."}, {"tool": "listen"}, {"model": "Yes."}, {"hang_up": True}])
+            record = await rigged.ended(call)
+            assert heard
+            assert record.session == {"instructions": "Be brief."}
+            assert entries(call, "frame_in", "session.update")[-1].payload["session"]["type"] == "realtime"
+
+    async def test_a_hang_up_waits_for_the_goodbye(self) -> None:
+        answering = agent()
+
+        @answering.tool()
+        async def leave(call: Call) -> None:
+            await call.hang_up()
+
+        async with rig(answering) as rigged:
+            call = await rigged.ring([{"caller": "Bye."}, {"model": "Goodbye, and thank you."}, {"tool": "leave"}])
+            record = await rigged.ended(call)
+            assert record.end_reason is EndReason.AGENT_HUNG_UP
+            played = entries(call, "frame_out", "output_audio_buffer.stopped")[-1]
+            assert played.sequence < entries(call, "rest", "hangup")[0].sequence
+
+    async def test_the_greeting_can_not_be_interrupted(self) -> None:
+        async with rig(agent(greeting="Hello.", greeting_uninterruptible=True)) as rigged:
+            call = await rigged.ring([{"wait_for": "greeting"}, {"pause_ms": 500}, {"hang_up": True}])
+            await rigged.ended(call)
+            first, second = [e.payload["session"] for e in entries(call, "frame_in", "session.update")]
+            assert first["audio"]["input"]["turn_detection"] is None
+            assert second["audio"]["input"]["turn_detection"] == {"type": "server_vad"}
+
+    async def test_on_end_is_called_once_and_may_change_the_state(self) -> None:
+        answering = agent()
+
+        @answering.on_end
+        async def ended(call: Call) -> None:
+            call.state["ended"] = call.state.get("ended", 0) + 1
+
+        async with rig(answering) as rigged:
+            record = await rigged.ended(await rigged.ring([{"caller": "Hm."}, {"hang_up": True}]))
+            assert record.state == {"ended": 1}
+
+
+class TestTransfer:
+    def transferring(self, target: str) -> tuple[Agent, list[str]]:
+        answering, problems = agent(), []
+
+        @answering.tool(timeout=30)
+        async def transfer(call: Call) -> str:
+            try:
+                await call.transfer(target)
+            except TransferFailed as failed:
+                problems.append(str(failed))
+                return "The transfer failed."
+            return "transferred"
+
+        return answering, problems
+
+    async def test_a_transfer_is_confirmed_by_the_caller_being_gone(self) -> None:
+        answering, problems = self.transferring("tel:+31201112233")
+        async with rig(answering, transfer_targets="tel:+3120*") as rigged:
+            call = await rigged.ring([{"caller": "A human, please."}, {"tool": "transfer"}, STAY])
+            record = await rigged.ended(call)
+            assert record.end_reason is EndReason.TRANSFERRED
+            assert problems == []
+
+    @pytest.mark.parametrize("target", ["tel:+8821112233", "tel:112", "sip:x@evil.test", "http://evil.test"])
+    async def test_a_target_that_the_rules_do_not_allow_never_reaches_openai(self, target: str) -> None:
+        answering, problems = self.transferring(target)
+        async with rig(answering, transfer_targets="tel:+3120*") as rigged:
+            call = await rigged.ring(
+                [{"caller": "Elsewhere."}, {"tool": "transfer"}, {"model": "No."}, {"hang_up": True}]
+            )
+            assert (await rigged.ended(call)).end_reason is EndReason.CALLER_HUNG_UP
+            assert len(problems) == 1
+            assert entries(call, "rest", "refer") == []
+
+    async def test_a_transfer_without_effect_is_told_to_the_agent(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("supervisor.holder.TRANSFER_SECONDS", 0.5)
+        answering, problems = self.transferring("tel:+31201112233")
+        async with rig(answering, transfer_targets="tel:*", options={"refer": "no_effect"}) as rigged:
+            call = await rigged.ring(
+                [{"caller": "A human."}, {"tool": "transfer"}, {"model": "Sorry."}, {"hang_up": True}]
+            )
+            record = await rigged.ended(call)
+            assert record.end_reason is EndReason.CALLER_HUNG_UP
+            assert "still here" in problems[0]
+
+
+class TestLimits:
+    @pytest.mark.parametrize(
+        ("limits", "script", "reason"),
+        [
+            (Limits(no_audio_seconds=1), [STAY], EndReason.NO_CALLER),
+            (Limits(silence_seconds=2), [{"caller": "Hm."}, {"model": "Yes?"}, STAY], EndReason.SILENCE),
+            (Limits(max_seconds=1), [{"caller": "Hm."}, {"model": "Yes?"}, STAY], EndReason.MAX_DURATION),
+            (Limits(max_usd=0.000001), [{"caller": "Hm."}, {"model": "Yes?"}, STAY], EndReason.MAX_COST),
+            (Limits(max_tokens=1), [{"caller": "Hm."}, {"model": "Yes?"}, STAY], EndReason.MAX_TOKENS),
+        ],
+    )
+    async def test_a_limit_ends_the_call_with_its_own_reason(
+        self, limits: Limits, script: list[dict[str, Any]], reason: EndReason
+    ) -> None:
+        async with rig(agent(limits=limits)) as rigged:
+            call = await rigged.ring(script)
+            record = await rigged.ended(call)
+            assert record.end_reason is reason
+            assert call.end_reason == "hangup"
+
+    async def test_silence_is_first_asked_about(self) -> None:
+        limits = Limits(silence_seconds=4, silence_question="Ask who is there.")
+        async with rig(agent(limits=limits)) as rigged:
+            call = await rigged.ring([{"caller": "Hm."}, {"model": "Yes?"}, STAY])
+            await rigged.seen(call, "frame_in", "response.create")
+            assert said_by_us(call) == ["Ask who is there."]
+
+    async def test_tools_in_a_row_end_with_the_model_having_to_speak(self) -> None:
+        answering = agent()
+
+        @answering.tool()
+        async def again() -> str:
+            return "more"
+
+        rounds = [{"tool": "again"}] * 12
+        async with rig(answering) as rigged:
+            call = await rigged.ring([{"caller": "Go."}, *rounds, {"hang_up": True}])
+            await rigged.ended(call)
+            asked = [e.payload["response"].get("tool_choice") for e in entries(call, "frame_in", "response.create")]
+            assert asked == [None] * 8 + ["none"]
+
+
+class TestGuards:
+    async def test_what_the_caller_says_can_stop_the_model(self) -> None:
+        answering = agent()
+
+        @answering.guard.input
+        def no_cards(_call: Call, text: str) -> str | None:
+            return "Please do not tell me card numbers." if "card" in text else None
+
+        async with rig(answering) as rigged:
+            call = await rigged.ring([{"caller": "My card is 4111."}, {"model": "I note 4111."}, STAY])
+            await rigged.seen(call, "frame_in", "response.create")
+            assert "do not tell me card numbers" in said_by_us(call)[0]
+
+    async def test_what_the_model_says_is_cut_off_and_thrown_away(self) -> None:
+        answering = agent()
+
+        @answering.guard.output
+        async def no_advice(_call: Call, text: str) -> str | None:
+            return "I can't advise on that." if "medicine" in text else None
+
+        advice = "You should take the medicine twice a day, and then some more of it, for as long as it hurts at all."
+        async with rig(answering, options={"speed": 5}) as rigged:
+            call = await rigged.ring([{"caller": "What helps?"}, {"model": advice}, STAY])
+            await rigged.seen(call, "frame_in", "response.create")
+            types = [entry.type for entry in entries(call, "frame_in")]
+            assert types[1:4] == ["response.cancel", "output_audio_buffer.clear", "response.create"]
+
+    async def test_a_guard_that_fails_does_not_end_the_call(self) -> None:
+        answering = agent()
+
+        @answering.guard.input
+        def broken(_call: Call, _text: str) -> str:
+            raise RuntimeError
+
+        async with rig(answering) as rigged:
+            call = await rigged.ring([{"caller": "Hm."}, {"model": "Yes."}, {"hang_up": True}])
+            assert (await rigged.ended(call)).end_reason is EndReason.CALLER_HUNG_UP
+
+
+class TestFailures:
+    async def test_a_failed_response_is_asked_for_again(self) -> None:
+        fail = {"fail": {"code": "rate_limit_exceeded"}}
+        async with rig(agent()) as rigged:
+            call = await rigged.ring([{"caller": "Hm."}, fail, {"model": "Here I am."}, {"hang_up": True}])
+            record = await rigged.ended(call)
+            assert record.end_reason is EndReason.CALLER_HUNG_UP
+            assert [segment.text for segment in record.transcript][-1] == "Here I am."
+
+    async def test_a_model_that_keeps_failing_apologises_and_hangs_up(self) -> None:
+        fail = {"fail": {"code": "rate_limit_exceeded"}}
+        async with rig(agent(apology="Sorry, call again.")) as rigged:
+            call = await rigged.ring([{"caller": "Hm."}, fail, fail, fail, {"model": "Sorry."}, STAY])
+            record = await rigged.ended(call)
+            assert record.end_reason is EndReason.MODEL_FAILED
+            assert "Sorry, call again." in said_by_us(call)[-1]
+
+
+async def test_the_record_holds_the_transcript_in_order_and_what_the_call_cost() -> None:
+    async with rig(agent(greeting="Say hello.")) as rigged:
+        script: list[dict[str, Any]] = [
+            {"caller": "One."},
+            {"model": "Two."},
+            {"caller": "Three."},
+            {"model": "Four."},
+            {"hang_up": True},
+        ]
+        record = await rigged.ended(await rigged.ring(script))
+        said = [segment.text for segment in sorted(record.transcript, key=lambda segment: segment.order)]
+        assert said[-4:] == ["One.", "Two.", "Three.", "Four."]
+        assert record.cost_usd > 0
+        assert record.tokens > 0
+        assert record.caller == "+31201234567"
+        assert record.dialled == "+31207654321"

@@ -1,0 +1,432 @@
+"""The recorder: what it has confirmed is in the store, whatever fails, and no call waits for another's trouble."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from structlog.testing import capture_logs
+
+from supervisor.records import EndReason, JournalEntry, Recorder, Recording, Segment
+from supervisor.records import recorder as under_test
+from tests.unit.supervisor.faulty_store import FaultyStore, Mode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SOON = 5.0
+NOT_YET = 0.02
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "WRITE_BEHIND_SECONDS", 0.01)
+    monkeypatch.setattr(under_test, "RETRY_SECONDS", 0.01)
+
+
+@pytest.fixture
+def store() -> FaultyStore:
+    return FaultyStore()
+
+
+@pytest.fixture
+def recorder(store: FaultyStore) -> Recorder:
+    return Recorder(store)
+
+
+@asynccontextmanager
+async def running(recorder: Recorder) -> AsyncIterator[None]:
+    async with asyncio.timeout(SOON), asyncio.TaskGroup() as group:
+        writing = group.create_task(recorder.run(), name="write records")
+        yield
+        writing.cancel()
+
+
+async def claim(recorder: Recorder, call_id: str = "call", message_id: str = "message") -> Recording:
+    return await recorder.claim(call_id, message_id, within_seconds=SOON)
+
+
+def entry(tool_call_id: str, **more: str) -> JournalEntry:
+    return JournalEntry.model_validate({"tool_call_id": tool_call_id, "name": "pay", "arguments": "{}", **more})
+
+
+def said(item_id: str, at: float = 0.0) -> Segment:
+    return Segment(item_id=item_id, role="agent", text="Hello", at=at)
+
+
+# Writing.
+
+
+async def test_a_flush_is_confirmed_when_the_store_has_it(store: FaultyStore, recorder: Recorder) -> None:
+    recording = await claim(recorder)
+    async with running(recorder):
+        recording.record.state["order"] = "B-1042"
+        recording.journal(entry("t1"))
+        recording.said(said("i1"))
+        assert await recording.flush(SOON)
+        kept = store.look("call")
+    assert (kept.state, list(kept.journal), kept.transcript) == ({"order": "B-1042"}, ["t1"], [said("i1")])
+
+
+async def test_what_nobody_waits_for_is_written_by_itself(store: FaultyStore, recorder: Recorder) -> None:
+    recording = await claim(recorder)
+    async with running(recorder):
+        recording.said(said("i1"))
+        await store.written.wait()
+    assert store.look("call").transcript == [said("i1")]
+
+
+async def test_with_nothing_to_write_a_flush_asks_nothing(store: FaultyStore, recorder: Recorder) -> None:
+    recording = await claim(recorder)
+    async with running(recorder):
+        recording.changed()
+        assert await recording.flush(SOON)
+        assert await recording.flush(SOON)
+    assert len(store.batches) == 1
+
+
+async def test_500_calls_that_flush_at_once_cost_a_batch_or_two(store: FaultyStore, recorder: Recorder) -> None:
+    recordings = [await claim(recorder, f"call-{n}") for n in range(500)]
+
+    async def use_tool(recording: Recording) -> bool:
+        recording.journal(entry("t1"))
+        return await recording.flush(SOON)
+
+    async with running(recorder):
+        assert all(await asyncio.gather(*map(use_tool, recordings)))
+    assert len(store.batches) <= 2
+
+
+async def test_what_changes_during_a_write_goes_with_the_next(store: FaultyStore, recorder: Recorder) -> None:
+    """Race: the flush of a change waits for the batch that has it, not for the one that is under way."""
+    recording = await claim(recorder)
+    store.asked.clear()
+    store.answering.clear()
+    async with running(recorder):
+        recording.journal(entry("t1"))
+        first = asyncio.create_task(recording.flush(SOON))
+        await store.asked.wait()
+        recording.journal(entry("t2"))
+        second = asyncio.create_task(recording.flush(SOON))
+        store.answering.set()
+        await store.written.wait()
+        store.answering.clear()
+        assert await first
+        assert list(store.look("call").journal) == ["t1"]
+        assert not second.done()
+        store.answering.set()
+        assert await second
+        assert list(store.look("call").journal) == ["t1", "t2"]
+
+
+# A store that is slow or down.
+
+
+async def test_a_slow_store_delays_a_flush_no_longer_than_it_may(store: FaultyStore, recorder: Recorder) -> None:
+    recording = await claim(recorder)
+    store.answering.clear()
+    async with running(recorder):
+        recording.journal(entry("t1"))
+        assert not await recording.flush(NOT_YET)
+        store.answering.set()
+        assert await recording.flush(SOON)
+    assert list(store.look("call").journal) == ["t1"]
+
+
+async def test_a_store_that_never_answers_counts_as_down(
+    store: FaultyStore, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "STORE_SECONDS", NOT_YET)
+    recording = await claim(recorder)
+    store.answering.clear()
+    recording.changed()
+    with capture_logs() as logs:
+        assert not await recorder._write_batch()
+    assert [(line["event"], line["error"]) for line in logs] == [("store_down", "time-out")]
+
+
+@pytest.mark.parametrize("mode", [Mode.DOWN, Mode.IN_DOUBT])
+async def test_what_could_not_be_written_is_written_when_the_store_is_back(
+    mode: Mode, store: FaultyStore, recorder: Recorder
+) -> None:
+    """Once, though a store in doubt may have had it before, and in order; and both turns are logged once."""
+    recording = await claim(recorder)
+    store.mode = mode
+    with capture_logs() as logs:
+        async with running(recorder):
+            for number in range(3):
+                recording.journal(entry(f"t{number}"))
+                recording.said(said(f"i{number}"))
+                assert not await recording.flush(NOT_YET)
+            recording.journal(entry("t1", outcome="done"))
+            store.mode = Mode.WELL
+            assert await recording.flush(SOON)
+    kept = store.look("call")
+    assert list(kept.journal.values()) == [entry("t0"), entry("t1", outcome="done"), entry("t2")]
+    assert kept.transcript == [said("i0"), said("i1"), said("i2")]
+    assert [line["event"] for line in logs] == ["store_down", "store_back"]
+
+
+async def test_while_the_store_is_down_the_oldest_words_are_dropped_and_counted(
+    store: FaultyStore, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all calls together, so that one long call does not crowd out the others; the journal is kept whole."""
+    monkeypatch.setattr(under_test, "MOST_SEGMENTS", 10)
+    calls = [await claim(recorder, f"call-{n}") for n in range(2)]
+    store.mode = Mode.DOWN
+    for number in range(16):
+        calls[number % 2].said(said(f"i{number}", at=number))
+        calls[number % 2].journal(entry(f"t{number}"))
+    with capture_logs() as logs:
+        assert not await recorder._write_batch()
+    assert [line["pieces"] for line in logs if line["event"] == "transcript_dropped"] == [3, 3]
+    store.mode = Mode.WELL
+    assert await recorder._write_batch()
+    for parity in range(2):
+        kept = store.look(f"call-{parity}")
+        assert [segment.item_id for segment in kept.transcript] == [f"i{n}" for n in range(6 + parity, 16, 2)]
+        assert (kept.transcript_lost, len(kept.journal)) == (3, 8)
+
+
+async def test_a_cancelled_write_loses_nothing(store: FaultyStore, recorder: Recorder) -> None:
+    """Race: the process stops in the middle of a batch; what was under way goes with the last."""
+    recording = await claim(recorder)
+    store.asked.clear()
+    store.answering.clear()
+    async with running(recorder):
+        recording.journal(entry("t1"))
+        recording.said(said("i1"))
+        await store.asked.wait()
+        recording.said(said("i2"))
+    store.answering.set()
+    await recorder.close(SOON)
+    kept = store.look("call")
+    assert (list(kept.journal), kept.transcript) == (["t1"], [said("i1"), said("i2")])
+    assert store.closed
+
+
+async def test_a_flush_that_is_cancelled_harms_nobody(store: FaultyStore, recorder: Recorder) -> None:
+    recording = await claim(recorder)
+    recording.journal(entry("t1"))
+    flushes = [asyncio.create_task(recording.flush(SOON)) for _ in range(2)]
+    await asyncio.sleep(0)
+    flushes[0].cancel()
+    async with running(recorder):
+        assert await flushes[1]
+    assert flushes[0].cancelled()
+    assert list(store.look("call").journal) == ["t1"]
+
+
+async def test_closing_gives_up_in_time_and_says_what_is_lost(store: FaultyStore, recorder: Recorder) -> None:
+    recording = await claim(recorder)
+    recording.changed()
+    store.mode = Mode.DOWN
+    with capture_logs() as logs:
+        await recorder.close(within_seconds=0.15)
+    assert logs[-1] == {"event": "records_not_written", "log_level": "error", "calls": ["call"]}
+    assert 1 <= len(store.batches) <= 3  # it tries again, but does not spin
+    assert store.closed
+
+
+async def test_a_bug_in_a_store_is_not_hidden(
+    store: FaultyStore, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = await claim(recorder)
+    monkeypatch.setattr(store, "_write", lambda _: 1 / 0)
+    recording.changed()
+    with pytest.raises(ZeroDivisionError):
+        await recorder.run()
+
+
+# Other owners.
+
+
+async def test_an_owner_learns_that_it_is_no_longer_one(store: FaultyStore, recorder: Recorder) -> None:
+    """Once; what it writes from then on is dropped, and the calls beside it are kept."""
+    ours, beside = await claim(recorder), await claim(recorder, "beside")
+    told: list[str] = []
+    ours.on_stale = lambda: told.append("stale")
+    await store.claim("call", "message")
+    for recording in (ours, beside):
+        recording.journal(entry("t1"))
+    with capture_logs() as logs:
+        async with running(recorder):
+            assert await beside.flush(SOON)
+            assert not await ours.flush(SOON)
+            ours.changed()
+            assert not await ours.flush(SOON)
+    assert told == ["stale"]
+    assert [(line["event"], line["dropped_tool_calls"]) for line in logs] == [("record_superseded", ["t1"])]
+    assert list(store.look("call").journal) == []
+    assert list(store.look("beside").journal) == ["t1"]
+
+
+async def test_a_process_that_claims_its_call_again_is_not_mistaken_for_its_former_self(
+    store: FaultyStore, recorder: Recorder
+) -> None:
+    """Race: what was not written of the first time goes in one batch with the second."""
+    first = await claim(recorder)
+    first.journal(entry("t1"))
+    first.forget()
+    second = await claim(recorder)
+    second.on_stale = lambda: pytest.fail("the present owner was told that it is none")
+    second.journal(entry("t2"))
+    async with running(recorder):
+        assert await second.flush(SOON)
+        assert not await first.flush(SOON)
+    assert list(store.look("call").journal) == ["t2"]
+
+
+# Calls that were claimed while the store was down.
+
+
+async def _provisional(store: FaultyStore, recorder: Recorder, call_id: str = "call") -> Recording:
+    """Give a call that is served though its record could not be opened."""
+    store.mode = Mode.DOWN
+    recording = await claim(recorder, call_id)
+    store.mode = Mode.WELL
+    assert recording.provisional
+    return recording
+
+
+async def test_a_slow_store_delays_a_claim_no_longer_than_it_may(store: FaultyStore, recorder: Recorder) -> None:
+    store.answering.clear()
+    recording = await recorder.claim("call", "message", within_seconds=NOT_YET)
+    assert recording.provisional
+    assert recording.record.call_id == "call"
+
+
+async def test_a_record_is_opened_late_and_joined_with_what_the_store_knew(
+    store: FaultyStore, recorder: Recorder
+) -> None:
+    earlier = await claim(recorder)
+    earlier.record.greeted_at, earlier.record.state = 1.0, {"order": "B-1042", "step": 1}
+    earlier.journal(entry("t1"))
+    assert await recorder._write_batch()
+    later = await _provisional(store, recorder)
+    agents = later.record.state
+    agents["step"] = 2
+    later.record.attached_at = 2.0
+    later.journal(entry("t2"))
+    async with running(recorder):
+        assert await later.flush(SOON)
+    kept = store.look("call")
+    assert (kept.epoch, kept.greeted_at, kept.attached_at) == (2, 1.0, 2.0)
+    assert kept.state == agents == {"order": "B-1042", "step": 2}
+    assert list(kept.journal) == ["t1", "t2"]
+    assert not later.provisional
+
+
+async def test_late_records_are_opened_all_at_once(store: FaultyStore, recorder: Recorder) -> None:
+    """After an outage there may be hundreds, and each takes its time."""
+    recordings = [await _provisional(store, recorder, f"call-{n}") for n in range(50)]
+    for recording in recordings:
+        recording.changed()
+    async with running(recorder):
+        assert all(await asyncio.gather(*(recording.flush(SOON) for recording in recordings)))
+    assert store.most_under_way == 50
+
+
+async def test_a_duplicate_that_was_served_in_the_dark_is_stopped(store: FaultyStore, recorder: Recorder) -> None:
+    """Two messages about one call: the store, when it is back, says which of them owns it."""
+    ours = await _provisional(store, recorder)
+    await store.claim("call", "the other message")
+    told: list[str] = []
+    ours.on_stale = lambda: told.append("stale")
+    ours.changed()
+    async with running(recorder):
+        assert not await ours.flush(SOON)
+    assert told == ["stale"]
+    assert store.look("call").message_id == "the other message"
+
+
+async def test_an_owner_that_has_let_go_does_not_shut_out_the_next(store: FaultyStore, recorder: Recorder) -> None:
+    """Race: both were claimed while the store was down or slow, and the next owner was quicker to open the record."""
+    former = await _provisional(store, recorder)
+    former.journal(entry("t1"))
+    former.forget()
+    present = await claim(Recorder(store))
+    with capture_logs() as logs:
+        async with running(recorder):
+            assert not await former.flush(SOON)
+    assert store.look("call").epoch == present.record.epoch == 1
+    assert [(line["event"], line["dropped_tool_calls"]) for line in logs] == [("record_superseded", ["t1"])]
+
+
+async def test_what_an_owner_left_that_had_let_go_before_the_store_came_back_is_kept(
+    store: FaultyStore, recorder: Recorder
+) -> None:
+    """Where no next owner has opened the record yet."""
+    former = await _provisional(store, recorder)
+    former.journal(entry("t1"))
+    former.forget()
+    async with running(recorder):
+        assert await former.flush(SOON)
+    assert list(store.look("call").journal) == ["t1"]
+    assert (await claim(recorder)).record.epoch == 2
+
+
+async def test_the_end_of_a_call_is_written_late_too(store: FaultyStore, recorder: Recorder) -> None:
+    former = await claim(recorder)
+    former.forget()
+    last = await _provisional(store, recorder)
+    last.record.end_reason = EndReason.CALLER_HUNG_UP
+    last.changed()
+    last.forget()
+    async with running(recorder):
+        assert await last.flush(SOON)
+    assert store.look("call").end_reason is EndReason.CALLER_HUNG_UP
+
+
+# One call's trouble is its own.
+
+
+async def test_a_record_that_is_refused_holds_up_no_other_and_goes_with_its_next_change(
+    store: FaultyStore, recorder: Recorder
+) -> None:
+    large, small = await claim(recorder, "large"), await claim(recorder, "small")
+    store.refused = {"large"}
+    async with running(recorder):
+        for recording in (large, small):
+            recording.journal(entry("t1"))
+        assert await small.flush(SOON)
+        assert not await large.flush(NOT_YET)
+        assert len(store.batches) == 1
+        store.refused = set()
+        large.journal(entry("t2"))
+        assert await large.flush(SOON)
+    assert list(store.look("large").journal) == ["t1", "t2"]
+
+
+async def test_a_state_that_is_not_json_holds_up_no_other(store: FaultyStore, recorder: Recorder) -> None:
+    """It is a mistake of the agent's, and must not end the process with all its calls."""
+    wrong, right = await claim(recorder, "wrong"), await claim(recorder, "right")
+    wrong.record.state["lock"] = object()
+    with capture_logs() as logs:
+        async with running(recorder):
+            for recording in (wrong, right):
+                recording.journal(entry("t1"))
+            assert await right.flush(SOON)
+            assert not await wrong.flush(NOT_YET)
+            del wrong.record.state["lock"]
+            wrong.changed()
+            assert await wrong.flush(SOON)
+    assert [(line["event"], line["call_id"]) for line in logs] == [("record_not_json", "wrong")]
+    assert list(store.look("wrong").journal) == ["t1"]
+
+
+async def test_a_call_whose_record_cannot_be_read_is_served_and_holds_up_no_other(
+    store: FaultyStore, recorder: Recorder
+) -> None:
+    """Such as one that a later version wrote, before it was rolled back."""
+    store.unreadable = {"later"}
+    later, known = await claim(recorder, "later"), await claim(recorder, "known")
+    later.on_stale = lambda: pytest.fail("nobody else has the call")
+    assert later.provisional
+    async with running(recorder):
+        for recording in (later, known):
+            recording.changed()
+        assert await known.flush(SOON)
+        assert not await later.flush(NOT_YET)
