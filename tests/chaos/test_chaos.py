@@ -14,7 +14,7 @@ from tests.chaos.run import run
 SLOW_TOOL: list[dict[str, Any]] = [
     {"caller": "Please."},
     {"tool": "pay", "arguments": {"ms": 6000}},
-    {"pause_ms": 26_000},
+    {"pause_ms": 36_000},
     {"hang_up": "now"},
 ]
 
