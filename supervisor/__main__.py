@@ -10,14 +10,12 @@ import uvloop
 
 from supervisor import agent
 from supervisor.errors import StartupError
-from supervisor.settings import load
+from supervisor.settings import Settings, load
 from supervisor.supervisor import supervise
-from supervisor.telemetry import set_up_logs
+from supervisor.telemetry import Telemetry
 
 
-async def _run() -> None:
-    settings = load()
-    set_up_logs(settings.log_level)
+async def _run(settings: Settings) -> None:
     answering = agent.load(settings.sideband_agent)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -28,11 +26,14 @@ async def _run() -> None:
 def main() -> int:
     """Run until SIGTERM; the exit status is 2 when the process can't start."""
     try:
+        settings = load()
+        telemetry = Telemetry(settings)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run())
+            runner.run(_run(settings))
     except StartupError as error:
         sys.stderr.write(f"supervisor: {error}\n")
         return 2
+    telemetry.shut_down()
     return 0
 
 

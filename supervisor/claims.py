@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import grpc.aio
 import structlog
 from google.api_core import exceptions as google_errors
+from google.api_core.client_options import ClientOptions
 from google.pubsub_v1 import SubscriberAsyncClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 from google.rpc.error_details_pb2 import ErrorInfo
@@ -33,10 +34,10 @@ ERROR_BYTES = 4 * 1024 * 1024  # as on Google's own channels: an error that name
 BATCH = 1000  # ack ids in one request; the service allows 512 kB, an ack id is about 200 bytes
 
 
-def subscriber(emulator_host: str) -> SubscriberAsyncClient:
-    """Make Google's asyncio client, for the service or for an emulator at HOST:PORT."""
+def subscriber(emulator_host: str, endpoint: str = "") -> SubscriberAsyncClient:
+    """Make Google's asyncio client, for the service (at a region's endpoint) or for an emulator at HOST:PORT."""
     if not emulator_host:
-        return SubscriberAsyncClient()
+        return SubscriberAsyncClient(client_options=ClientOptions(api_endpoint=endpoint or None))
     channel = grpc.aio.insecure_channel(emulator_host, [("grpc.max_metadata_size", ERROR_BYTES)])
     return SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel))
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import structlog
 from pydantic import ValidationError
-from structlog.contextvars import bind_contextvars
 
 from function.notice import CallNotice
 from supervisor import taking
@@ -35,6 +34,7 @@ from supervisor.outcome import CallOver, HandOver
 from supervisor.records import EndReason, Recording
 from supervisor.rules import Rules
 from supervisor.sideband import Sideband
+from supervisor.telemetry import begin_call, traced
 from supervisor.toolrunner import ToolRunner, left_behind
 from supervisor.transfers import refusal
 
@@ -176,7 +176,7 @@ class Holder:
         except ValidationError as error:
             problems = f"{error.error_count()} problems"
             raise NoticeError(f"message {self.claim.message_id} is not a CallNotice: {problems}") from error
-        bind_contextvars(call_id=self._notice.call_id)
+        begin_call(self._notice)
 
     async def _drop(self) -> None:
         """The notice is a duplicate, or comes after the end. Where the call has failed, it goes to the dead letters."""
@@ -193,7 +193,8 @@ class Holder:
         Returns whether there is a seat for the call.
         """
         record, now = self._recording.record, time.time()
-        log.info("claimed", delivery_attempt=self.claim.delivery_attempt, epoch=record.epoch)
+        claim, left_at = self.claim, record.handed_over_at
+        log.info("claimed", delivery_attempt=claim.delivery_attempt, epoch=record.epoch, handed_over_at=left_at)
         handed_over = record.handed_over_at is not None
         if record.epoch > 1:
             gap_seconds = now - (record.handed_over_at or 0)
@@ -223,6 +224,7 @@ class Holder:
 
     # Take the call.
 
+    @traced("take the call")
     async def _take(self, incoming: Incoming, *, seated: bool) -> None:
         record = self._recording.record
         if record.failures >= MOST_FAILURES[record.accepted_at is not None]:
@@ -268,6 +270,7 @@ class Holder:
 
     # Run.
 
+    @traced("hold the call")
     async def _run(self) -> None:
         """Stay attached until the call is over; tools run beside."""
         losses = 0
@@ -562,6 +565,7 @@ class Holder:
             await self._tools.finish(tools_seconds)
             await self._leave(busy=self.conversation.busy)
         await self.house.claims.release([self.claim])
+        log.info("handed_over", message_id=self.claim.message_id)
         if self._running:
             with suppress(TimeoutError):
                 async with asyncio.timeout(OVERLAP_SECONDS):
@@ -590,6 +594,7 @@ class Holder:
         self._recording.changed()
         await self._recording.flush(FLUSH_SECONDS)
 
+    @traced("settle")
     async def _settle(self, reason: EndReason) -> None:
         """Write the end first and ack second: a crash in between costs one more claim, never the record."""
         if not self.claim.may_write():
@@ -609,7 +614,7 @@ class Holder:
             await self.house.claims.release([self.claim])  # Pub/Sub moves it to the dead letters, by and by
         else:
             await self.house.claims.ack(self.claim)
-        log.info("ended", reason=reason.value)
+        log.info("ended", reason=reason.value, cost_usd=round(record.cost_usd, 6))
 
 
 def _without_voice_detection(session: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from supervisor.errors import StartupError
 
+LAST_PORT = 65535
+
 Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
@@ -29,6 +31,9 @@ class Settings(BaseSettings):
     """The claim subscription: its id, or projects/PROJECT/subscriptions/ID."""
     pubsub_emulator_host: str = ""
     """HOST:PORT of a Pub/Sub emulator, instead of Google's service."""
+    pubsub_endpoint: str = ""
+    """Pub/Sub's endpoint in the subscription's region, such as europe-west4-pubsub.googleapis.com: exactly-once
+    delivery holds for subscribers of one region."""
     sideband_agent: Name
     """The agent that answers, as module:attribute, such as examples.bikes:agent."""
     max_calls: int = Field(default=200, ge=1, le=10_000)
@@ -45,6 +50,24 @@ class Settings(BaseSettings):
     """Time from SIGTERM to exit; Cloud Run kills after 10 s."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """The least severe lines that are written."""
+    log_personal_data: bool = False
+    """Whether logs may hold what people say, their numbers and addresses."""
+    health_address: str = Field(default="", pattern=r"^(\S+:\d+)?$")
+    """HOST:PORT where /livez, /readyz and /metrics are served, such as 0.0.0.0:8081."""
+    otel_exporter_otlp_endpoint: str = Field(default="", pattern="^(https?://.+)?$")
+    """Where metrics and traces are sent, by OTLP over HTTP, such as https://telemetry.googleapis.com."""
+
+    @field_validator("health_address")
+    @classmethod
+    def _known_port(cls, value: str) -> str:
+        if value and int(value.rpartition(":")[2]) > LAST_PORT:
+            raise ValueError(f"a port is at most {LAST_PORT}")
+        return value
+
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def _without_slash(cls, value: str) -> str:
+        return value.rstrip("/")
 
     @field_validator("openai_base_url", "openai_websocket_base_url")
     @classmethod

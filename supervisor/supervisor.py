@@ -12,12 +12,14 @@ from google.api_core.exceptions import GoogleAPICallError
 from structlog.contextvars import bind_contextvars
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from supervisor import health
 from supervisor.claims import Claims, subscriber
 from supervisor.control import Control
 from supervisor.errors import NoticeError
 from supervisor.holder import Holder
 from supervisor.house import House
 from supervisor.incoming import Router
+from supervisor.metrics import State, observe
 from supervisor.records import Recorder, open_store
 from supervisor.settings import Settings
 
@@ -33,7 +35,7 @@ async def supervise(settings: Settings, router: Router, stop: asyncio.Event) -> 
 
     `stop` is set by SIGTERM; from then on the process has `settings.handover_seconds` to be gone.
     """
-    client = subscriber(settings.pubsub_emulator_host)
+    client = subscriber(settings.pubsub_emulator_host, settings.pubsub_endpoint)
     user_agent = f"sideband-supervisor ({socket.gethostname()}-{os.getpid()})"
     api_key = settings.openai_api_key.get_secret_value()
     control = Control(api_key=api_key, base_url=settings.openai_base_url, user_agent=user_agent)
@@ -47,8 +49,11 @@ async def supervise(settings: Settings, router: Router, stop: asyncio.Event) -> 
         user_agent=user_agent,
         transfer_targets=tuple(settings.transfer_targets.split()),
     )
+    supervisor = Supervisor(house, settings.max_calls)
+    observe(supervisor.state)
     try:
-        await Supervisor(house, settings.max_calls).run(stop, settings.handover_seconds)
+        async with health.serving(settings.health_address, supervisor.state):
+            await supervisor.run(stop, settings.handover_seconds)
     finally:
         await control.close()
         await client.transport.close()
@@ -62,6 +67,11 @@ class Supervisor:
         self._max_calls = max_calls
         self._holders: dict[Holder, asyncio.Task[None]] = {}
         self._slot_freed = asyncio.Event()
+        self._ready = False
+
+    def state(self) -> State:
+        """How it stands, for those who ask from outside."""
+        return State(len(self._holders), self._max_calls, self._ready)
 
     async def run(self, stop: asyncio.Event, handover_seconds: float) -> None:
         """Claim, hold and renew until `stop` is set, then hand over."""
@@ -74,6 +84,7 @@ class Supervisor:
             claiming = group.create_task(self._claim(group, stop), name="claim calls")
             log.info("started", max_calls=self._max_calls)
             await stop.wait()
+            self._ready = False
             log.info("stopping", calls=len(self._holders))
             self._slot_freed.set()
             try:
@@ -120,6 +131,7 @@ class Supervisor:
             if stop.is_set():
                 await self._house.claims.release(claims)
                 return
+            self._ready = True
             for claim in claims:
                 holder = Holder(self._house, claim)
                 self._holders[holder] = group.create_task(self._hold(holder), name=f"message {claim.message_id}")

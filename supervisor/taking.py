@@ -16,6 +16,7 @@ from supervisor.insist import insist
 from supervisor.outcome import CallOver, HandOver
 from supervisor.records import CallRecord, EndReason
 from supervisor.sideband import Sideband, attach
+from supervisor.telemetry import traced
 
 log = structlog.get_logger()
 
@@ -26,6 +27,7 @@ REATTACH_SECONDS = 30.0  # after that another supervisor may have more luck
 CONTROL_SECONDS = 15.0  # for hanging up and refusing: worth many tries, since an orphaned call is billed
 
 
+@traced("accept")
 async def accept(house: House, record: CallRecord, session: Mapping[str, Any], *, first_owner: bool) -> bool:
     """Take a SIP call, unless the record says that an earlier owner did. False when OpenAI refused.
 
@@ -72,6 +74,7 @@ async def open_sideband(house: House, notice: CallNotice, where: Where, *, accep
         raise HandOver(str(error)) from error
 
 
+@traced("attach")
 async def _attach(house: House, notice: CallNotice) -> Sideband:
     """Attach with the project's key, and where that is not known the call, with the ephemeral key that made it."""
     url, call_id, agent = house.websocket_base_url, notice.call_id, house.user_agent

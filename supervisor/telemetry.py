@@ -1,32 +1,151 @@
-"""Logs: one JSON object a line in Cloud Logging's shape; plain lines on a terminal."""
+"""Telemetry of one process: logs, metrics and traces, set up together; and what a call's code says of itself.
+
+A call's trace begins with the webhook, whose `traceparent` comes with the notice, and goes on with whoever owns the
+call: where no trace was begun, its id is made from the call's id, so that all owners tell one story. Spans name what
+was done and never what was said.
+"""
 
 from __future__ import annotations
 
-import sys
+import hashlib
+import os
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+import google.auth
+from google.auth.transport.requests import AuthorizedSession
+from opentelemetry import context, metrics, trace
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from requests import Session
+from structlog.contextvars import bind_contextvars
+
+from function.notice import CallNotice
+from supervisor import logs
+from supervisor.errors import StartupError
+from supervisor.metrics import Metrics, heard_at
+from supervisor.settings import Settings
+
+EXPORT_SECONDS = 5.0  # for one export; the next may have more luck
+FLUSH_SECONDS = 1.0  # at the end, between the hand-over and being killed
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_tracer = trace.get_tracer("sideband")
+_propagator = TraceContextTextMapPropagator()
 
 
-def _cloud_logging(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Name the fields as Cloud Logging reads them."""
-    event["severity"] = {"exception": "ERROR"}.get(method, method).upper()
-    event["message"] = event.pop("event")
-    return event
+class Telemetry:
+    """What was set up, until `shut_down`."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Set up logs and metrics, and traces where there is an endpoint for them.
+
+        Raises:
+            StartupError: the endpoint is Google's, and there are no credentials for it.
+        """
+        endpoint = settings.otel_exporter_otlp_endpoint
+        resource = Resource.create(
+            {
+                "service.name": "sideband-supervisor",
+                "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
+                "gcp.project_id": settings.google_cloud_project,
+            }
+        )
+        readers: list[MetricReader] = [PrometheusMetricReader(scope_info_enabled=False)]
+        self._traces: TracerProvider | None = None
+        if endpoint:
+            session = _session(endpoint)
+            readers.append(
+                PeriodicExportingMetricReader(
+                    OTLPMetricExporter(f"{endpoint}/v1/metrics", timeout=EXPORT_SECONDS, session=session)
+                )
+            )
+            self._traces = TracerProvider(resource=resource, shutdown_on_exit=False)
+            self._traces.add_span_processor(
+                BatchSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=EXPORT_SECONDS, session=session))
+            )
+            trace.set_tracer_provider(self._traces)
+        self._meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
+        metrics.set_meter_provider(self._meters)  # tools may have metrics of their own
+        counted = Metrics(self._meters.get_meter("sideband"), lease_seconds=settings.lease_seconds)
+        logs.set_up(
+            settings.log_level,
+            project=settings.google_cloud_project,
+            personal_data=settings.log_personal_data,
+            counters=[counted.count],
+        )
+
+    def shut_down(self) -> None:
+        """Send what is left, for a second at most: the process is about to be killed, and its calls are with others."""
+
+        def send() -> None:
+            self._meters.shutdown()
+            if self._traces is not None:
+                self._traces.shutdown()
+
+        sending = threading.Thread(target=send, name="flush telemetry", daemon=True)
+        sending.start()
+        sending.join(FLUSH_SECONDS)
 
 
-def set_up_logs(level: str) -> None:
-    """Send logs of this level and above to standard output."""
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-    ]
-    if sys.stdout.isatty():
-        rendered: list[Processor] = [structlog.processors.add_log_level, structlog.dev.ConsoleRenderer()]
-    else:
-        rendered = [structlog.processors.format_exc_info, _cloud_logging, structlog.processors.JSONRenderer()]
-    structlog.configure(
-        processors=[*shared, *rendered],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        cache_logger_on_first_use=True,
-    )
+def _session(endpoint: str) -> Session:
+    """Google's endpoint wants Google's credentials; a collector of one's own wants none."""
+    if not (urlsplit(endpoint).hostname or "").endswith(".googleapis.com"):
+        return Session()
+    try:
+        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+    except google.auth.exceptions.DefaultCredentialsError as error:
+        raise StartupError(f"OTEL_EXPORTER_OTLP_ENDPOINT={endpoint}: {error}") from error
+    return AuthorizedSession(credentials)
+
+
+def begin_call(notice: CallNotice) -> None:
+    """Have all that this task logs, counts and traces from here on belong to this call."""
+    traceparent = notice.traceparent or _made_traceparent(notice.call_id)
+    context.attach(_propagator.extract({"traceparent": traceparent}))  # the task ends with the call: nothing to detach
+    bind_contextvars(call_id=notice.call_id, trace_id=traceparent.split("-")[1])
+    rang = notice.created_at or notice.received_at
+    heard_at.set(rang)
+    if rang is not None:
+        _tracer.start_span("wait for a supervisor", start_time=int(rang * 1e9)).end()
+
+
+def _made_traceparent(call_id: str) -> str:
+    digest = hashlib.sha256(call_id.encode()).hexdigest()
+    return f"00-{digest[:32]}-{digest[32:48]}-01"
+
+
+def traced(name: str) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
+    """Make a span of an async function; an exception is told by its type alone, since its message may be personal."""
+
+    def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        @wraps(function)
+        async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            with _tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
+                try:
+                    return await function(*args, **kwargs)
+                except BaseException as error:
+                    span.set_attribute("ended_by", type(error).__name__)
+                    raise
+
+        return run
+
+    return decorate
+
+
+def rename_span(name: str) -> None:
+    """Name the span that is open after what it turned out to be."""
+    trace.get_current_span().update_name(name)

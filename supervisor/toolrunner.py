@@ -18,6 +18,7 @@ from supervisor.call import Call, running_tool_call
 from supervisor.claims import Claim
 from supervisor.conversation import ToolCall
 from supervisor.records import JournalEntry, Recording
+from supervisor.telemetry import rename_span, traced
 from supervisor.tools import Tool, error_output
 
 log = structlog.get_logger()
@@ -88,11 +89,13 @@ class ToolRunner:
         await self.recording.flush(JOURNAL_SECONDS)
         await self.answer(entry.tool_call_id, output)
 
+    @traced("tool")
     async def _outcome(self, entry: JournalEntry) -> str | None:
         """Run the tool; None when it must not run, since the call is no longer ours."""
         tool = self.tools.get(entry.name)
         if tool is None:
             return error_output(f"There is no tool named {entry.name}.")
+        rename_span(f"tool {tool.name}")
         entry.started_at = time.time()
         self.recording.journal(entry)
         durable = await self.recording.flush(JOURNAL_SECONDS)

@@ -51,6 +51,7 @@ class TestReception:
 
     async def test_a_caller_is_connected(self) -> None:
         script: list[dict[str, Any]] = [
+            *HEARD,
             {"caller": "Sales, please."},
             {"tool": "transfer_to", "arguments": {"department": "sales"}},
         ]

@@ -30,7 +30,15 @@ def test_what_has_no_default_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("MAX_CALLS", "0"), ("LEASE_SECONDS", "9"), ("OPENAI_BASE_URL", "api.openai.com"), ("LOG_LEVEL", "LOUD")],
+    [
+        ("MAX_CALLS", "0"),
+        ("LEASE_SECONDS", "9"),
+        ("OPENAI_BASE_URL", "api.openai.com"),
+        ("LOG_LEVEL", "LOUD"),
+        ("HEALTH_ADDRESS", "8081"),
+        ("HEALTH_ADDRESS", "127.0.0.1:99999"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.googleapis.com"),
+    ],
 )
 def test_a_wrong_value_is_named_and_secrets_are_not_shown(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str

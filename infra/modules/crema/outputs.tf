@@ -1,0 +1,4 @@
+output "config" {
+  description = "CREMA's configuration, as YAML."
+  value       = yamlencode(local.config)
+}

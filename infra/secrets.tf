@@ -1,0 +1,29 @@
+# Values come from ephemeral variables through write-only arguments, so that neither plan nor state holds one. After the
+# first apply, new versions may come from anywhere: `gcloud secrets versions add`, or a rotation of the webhook.
+
+resource "google_secret_manager_secret" "this" {
+  for_each  = toset(["openai-api-key", "openai-webhook-secret"])
+  secret_id = "${var.name}-${each.key}"
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+      }
+    }
+  }
+  depends_on = [google_project_service.this]
+}
+
+resource "google_secret_manager_secret_version" "openai_api_key" {
+  count                  = var.secret_versions.openai_api_key > 0 ? 1 : 0
+  secret                 = google_secret_manager_secret.this["openai-api-key"].id
+  secret_data_wo         = var.openai_api_key
+  secret_data_wo_version = var.secret_versions.openai_api_key
+}
+
+resource "google_secret_manager_secret_version" "openai_webhook_secret" {
+  count                  = var.secret_versions.openai_webhook_secret > 0 ? 1 : 0
+  secret                 = google_secret_manager_secret.this["openai-webhook-secret"].id
+  secret_data_wo         = var.openai_webhook_secret
+  secret_data_wo_version = var.secret_versions.openai_webhook_secret
+}

@@ -1,0 +1,167 @@
+variable "agent" {
+  description = "The agent that answers, as module:attribute; the module's first part is the folder that goes into the image."
+  type        = string
+  default     = "examples.bikes:agent"
+  validation {
+    condition     = can(regex("^[A-Za-z_][\\w.]*:[A-Za-z_]\\w*$", var.agent))
+    error_message = "Write the agent as module:attribute, such as examples.bikes:agent."
+  }
+}
+
+variable "alerts" {
+  description = "Whom alerts tell (ids of Monitoring's notification channels), where the runbook is, and what a call may cost."
+  type = object({
+    notification_channels = optional(list(string), [])
+    runbook_url           = optional(string, "docs/runbook.md")
+    usd_per_hour          = optional(number, 50)
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "autoscaling" {
+  description = "Scale the supervisors by live calls, between two bounds; null leaves their number as it is."
+  type = object({
+    min_instances = optional(number, 2)
+    max_instances = optional(number, 20)
+    image         = optional(string, "us-central1-docker.pkg.dev/cloud-run-oss-images/crema-v1/autoscaler:1.2")
+  })
+  default = null
+}
+
+variable "build_trigger" {
+  description = "Run cloudbuild.yaml on pushes to a connected repository (a Cloud Build repository's full name); null for no trigger."
+  type = object({
+    repository = string
+    branch     = optional(string, "^main$")
+  })
+  default = null
+}
+
+variable "deletion_protection" {
+  description = "Whether Terraform refuses to delete the workloads, and the records with their database."
+  type = object({
+    records   = optional(bool, true)
+    workloads = optional(bool, true)
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "function" {
+  description = "The size of the function: instances kept warm, the most there may be, and requests that one serves at a time."
+  type = object({
+    concurrency   = optional(number, 16)
+    cpu           = optional(number, 1)
+    max_instances = optional(number, 10)
+    memory_mib    = optional(number, 512)
+    min_instances = optional(number, 1)
+  })
+  default  = {}
+  nullable = false
+  validation {
+    condition     = var.function.cpu >= 1 || var.function.concurrency == 1
+    error_message = "Cloud Run serves one request at a time on less than one CPU: set concurrency to 1."
+  }
+}
+
+variable "labels" {
+  description = "Labels for everything that takes labels, beside app."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
+variable "name" {
+  description = "What every resource's name begins with."
+  type        = string
+  default     = "sideband"
+  nullable    = false
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{2,17}$", var.name))
+    error_message = "Use 3 to 18 lower-case letters, digits and hyphens: service accounts are named after it."
+  }
+}
+
+variable "openai" {
+  description = "OpenAI's REST endpoint: https://eu.api.openai.com/v1 for projects with European residency."
+  type = object({
+    base_url = optional(string, "https://api.openai.com/v1")
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "openai_api_key" {
+  description = "The key of the OpenAI project that owns the calls, for the version that secret_versions asks for; neither stored nor shown."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+}
+
+variable "openai_webhook_secret" {
+  description = "The signing secret of OpenAI's webhook endpoint (whsec_...), for the version that secret_versions asks for; neither stored nor shown."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+}
+
+variable "project_id" {
+  description = "The Google Cloud project's id."
+  type        = string
+  nullable    = false
+}
+
+variable "record_retention_days" {
+  description = "How long call records are kept after the call; Firestore deletes them by itself."
+  type        = number
+  default     = 30
+  nullable    = false
+}
+
+variable "region" {
+  description = "The region of everything: exactly-once delivery holds only where subscription and subscribers share one."
+  type        = string
+  nullable    = false
+}
+
+variable "secret_versions" {
+  description = "Raise one to write that secret anew from its variable; 0 leaves its versions to you. The latest version is used."
+  type = object({
+    openai_api_key        = optional(number, 1)
+    openai_webhook_secret = optional(number, 1)
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "supervisor" {
+  description = "The size of a supervisor, and how many there are at first: two, so that one can take over from the other."
+  type = object({
+    cpu           = optional(number, 1)
+    instances     = optional(number, 2)
+    lease_seconds = optional(number, 15)
+    memory_mib    = optional(number, 1024)
+  })
+  default  = {}
+  nullable = false
+  validation {
+    condition     = var.supervisor.instances >= 1 && floor(var.supervisor.instances) == var.supervisor.instances
+    error_message = "At least one supervisor must run, or nobody answers."
+  }
+}
+
+variable "supervisor_image" {
+  description = "The image that the supervisors start with; null has the first apply build it from this repository by Cloud Build."
+  type        = string
+  default     = null
+}
+
+variable "transfer_targets" {
+  description = "Where agents may transfer calls to: numbers as +31201234567, and SIP addresses; empty for nowhere."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}

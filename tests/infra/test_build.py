@@ -1,0 +1,105 @@
+"""The roll-out: cloudbuild.yaml by what it names, and its scripts by running them."""
+
+import asyncio
+import base64
+import json
+import re
+import secrets
+import subprocess
+import sys
+from typing import Any
+
+import yaml
+
+from emulator.local import local_system
+from infra import smoke
+from tests.infra import terraform
+
+ROOT = terraform.ROOT
+BUILD: dict[str, Any] = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text())
+BUILT_IN = {"PROJECT_ID", "BUILD_ID"}
+
+
+def test_steps_run_in_an_order_that_exists() -> None:
+    seen: set[str] = set()
+    for step in BUILD["steps"]:
+        assert set(step.get("waitFor", [])) <= seen | {"-"}, step["id"]
+        seen.add(step["id"])
+    assert BUILD["steps"][0]["id"] == "test"
+
+
+def test_nothing_is_rolled_out_untested() -> None:
+    waits = {step["id"]: set(step.get("waitFor", [])) for step in BUILD["steps"]}
+
+    def after(step: str) -> set[str]:
+        return waits[step] | {earlier for wait in waits[step] - {"-"} for earlier in after(wait)}
+
+    for step in waits:
+        if step.startswith("roll out") or step == "push":
+            assert "test" in after(step)
+
+
+def test_every_substitution_has_a_default_and_a_user() -> None:
+    text = (ROOT / "cloudbuild.yaml").read_text()
+    used = set(re.findall(r"\$\{(_?[A-Z_]+)\}", text))
+    assert used - BUILT_IN == set(BUILD["substitutions"])
+
+
+def test_logs_go_to_cloud_logging_alone() -> None:
+    """A build account of one's own may not write to Google's log bucket."""
+    for name in ("cloudbuild.yaml", "infra/first-image.yaml"):
+        assert yaml.safe_load((ROOT / name).read_text())["options"]["logging"] == "CLOUD_LOGGING_ONLY"
+
+
+def test_the_build_names_what_terraform_makes() -> None:
+    text = (ROOT / "cloudbuild.yaml").read_text()
+    for name in ("${_NAME}-supervisor", "${_NAME}-function", "${PROJECT_ID}-${_NAME}-source", "/supervisor"):
+        assert name in text
+    terraformed = "\n".join(path.read_text() for path in terraform.INFRA.glob("*.tf"))
+    for name in ('"${var.name}-supervisor"', '"${var.name}-function"', '"${var.project_id}-${var.name}-source"'):
+        assert name in terraformed
+    assert '"${var.name}-${each.key}"' in terraformed
+    assert "${_NAME}-openai-webhook-secret" in text
+
+
+def test_scripts_name_files_that_exist() -> None:
+    scripts = "\n".join(step.get("script", "") for step in BUILD["steps"])
+    for path in re.findall(r"\b(?:infra|function|supervisor)/[\w/.-]+\.(?:py|txt)", scripts):
+        assert (ROOT / path).is_file(), path
+
+
+def test_a_service_that_does_not_serve_fails_the_build() -> None:
+    def ask(service: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "infra/serving.py")]
+        return subprocess.run(
+            command, input=json.dumps(service), capture_output=True, text=True, check=False, timeout=60
+        )
+
+    good = {"uri": "https://f.run.app", "terminalCondition": {"state": "CONDITION_SUCCEEDED"}}
+    assert ask(good).stdout == "https://f.run.app\n"
+    bad = {**good, "terminalCondition": {"state": "CONDITION_FAILED", "message": "the container did not start"}}
+    done = ask(bad)
+    assert done.returncode == 1
+    assert done.stderr == "The new revision does not serve: the container did not start\n"
+
+
+async def test_the_smoke_test_arrives_as_a_notice_and_rings_nobody() -> None:
+    """Signed, published, claimed, and settled as missed, since OpenAI knows no such call."""
+    async with local_system(agent="examples.bikes:agent") as system:
+        function = await system.start_function()
+        supervisor = await system.start_supervisor()
+        url = str(system.stand_in.options.webhook_url)
+        call_id, outcome = await asyncio.to_thread(smoke.send, url, system.environment["OPENAI_WEBHOOK_SECRET"])
+        assert outcome == "published"
+        assert (await supervisor.logged("ended"))["reason"] == "missed"
+        assert (await function.logged("Published a call"))["call_id"] == call_id
+
+
+def test_a_smoke_test_with_a_wrong_secret_or_nobody_there_fails() -> None:
+    wrong = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    command = [sys.executable, "-c", "from infra import smoke; smoke.TRIES = 1; smoke.PAUSE_SECONDS = 0;"]
+    command[-1] += "raise SystemExit(smoke.main('http://127.0.0.1:9/webhooks/openai'))"
+    environ = {"OPENAI_WEBHOOK_SECRET": wrong, "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT, env=environ)
+    assert done.returncode == 1
+    assert "did not take a signed event" in done.stdout

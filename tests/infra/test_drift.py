@@ -1,0 +1,127 @@
+"""Code and Terraform can't drift apart: settings, metrics, ports and the archive are compared."""
+
+import json
+import re
+from pathlib import Path
+
+import function.settings
+import supervisor.settings
+from infra import function_archive
+from supervisor import metrics
+from tests.infra import terraform
+
+ROOT = terraform.ROOT
+
+# Set by Terraform, read by what the code runs on.
+OF_FUNCTIONS_FRAMEWORK = {"THREADS"}
+OF_OPENTELEMETRY = {"OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER"}
+
+# Settings that Terraform leaves at their defaults, and why.
+LEFT_OUT_OF_FUNCTION = {
+    "MAX_EVENT_AGE_SECONDS": "the default follows from SIP",
+    "PUBLISH_TIMEOUT_SECONDS": "the default fits Pub/Sub",
+    "PUBSUB_EMULATOR_HOST": "for development",
+}
+LEFT_OUT_OF_SUPERVISOR = {
+    "LOG_PERSONAL_DATA": "off, and to be turned on by hand and for a while",
+    "OPENAI_WEBSOCKET_BASE_URL": "follows from OPENAI_BASE_URL",
+    "PUBSUB_EMULATOR_HOST": "for development",
+}
+
+
+def told(workload: str, infra: Path = terraform.INFRA) -> set[str]:
+    """The environment variables that Terraform sets for a workload."""
+    return terraform.environment(f"{workload}_environment", infra) | terraform.environment(f"{workload}_secrets", infra)
+
+
+def read_by(settings: type[function.settings.Settings] | type[supervisor.settings.Settings]) -> set[str]:
+    """The environment variables that a settings class reads."""
+    return {name.upper() for name in settings.model_fields}
+
+
+def test_the_function_is_told_what_it_reads() -> None:
+    reads = read_by(function.settings.Settings)
+    assert told("function") - OF_FUNCTIONS_FRAMEWORK == reads - set(LEFT_OUT_OF_FUNCTION)
+    assert set(LEFT_OUT_OF_FUNCTION) <= reads
+
+
+def test_the_supervisor_is_told_what_it_reads() -> None:
+    reads = read_by(supervisor.settings.Settings)
+    assert told("supervisor") - OF_OPENTELEMETRY == reads - set(LEFT_OUT_OF_SUPERVISOR)
+    assert set(LEFT_OUT_OF_SUPERVISOR) <= reads
+
+
+def test_what_is_left_out_has_a_default() -> None:
+    for settings, left_out in (
+        (function.settings.Settings, LEFT_OUT_OF_FUNCTION),
+        (supervisor.settings.Settings, LEFT_OUT_OF_SUPERVISOR),
+    ):
+        assert not [name for name in left_out if settings.model_fields[name.lower()].is_required()]
+
+
+def test_a_setting_that_is_renamed_on_one_side_is_seen(tmp_path: Path) -> None:
+    infra = terraform.copy(tmp_path)
+    terraform.change(infra, "supervisor.tf", "    LEASE_SECONDS ", "    LEASE_TIME ")
+    assert told("supervisor", infra) - OF_OPENTELEMETRY != read_by(supervisor.settings.Settings) - set(
+        LEFT_OUT_OF_SUPERVISOR
+    )
+
+
+def test_secrets_are_told_as_secrets() -> None:
+    """No setting that is secret is a plain variable."""
+    for workload, settings in (("function", function.settings.Settings), ("supervisor", supervisor.settings.Settings)):
+        secret = {name.upper() for name, field in settings.model_fields.items() if "Secret" in str(field.annotation)}
+        assert secret & told(workload) <= terraform.environment(f"{workload}_secrets")
+        assert not secret & terraform.environment(f"{workload}_environment")
+
+
+def test_the_health_port_is_the_images() -> None:
+    (port,) = re.findall(r"health_port\s*=\s*(\d+)", (terraform.INFRA / "supervisor.tf").read_text())
+    dockerfile = (ROOT / "supervisor/Dockerfile").read_text()
+    assert f"HEALTH_ADDRESS=0.0.0.0:{port}" in dockerfile
+    assert f"EXPOSE {port}" in dockerfile
+
+
+def test_the_time_to_hand_over_is_the_codes() -> None:
+    (seconds,) = re.findall(r"HANDOVER_SECONDS\s*=\s*(\d+)", (terraform.INFRA / "supervisor.tf").read_text())
+    assert float(seconds) == supervisor.settings.Settings.model_fields["handover_seconds"].default
+
+
+def test_alerts_charts_and_scaling_are_about_metrics_that_exist() -> None:
+    made = set(re.findall(r'"(sideband_\w+)"', Path(metrics.__file__).read_text()))
+    files = [terraform.INFRA / name for name in ("alerts.tf", "dashboard.tf", "modules/crema/main.tf")]
+    text = "\n".join(path.read_text() for path in files)
+    text = text.replace("sideband_${metric}_total", "")  # the dashboard's loop, below
+    used = {re.sub(r"_(bucket|count|sum)$", "", name) for name in re.findall(r"\bsideband_\w+", text)}
+    (looped,) = re.findall(r"for metric in \[(.*?)\]", (terraform.INFRA / "dashboard.tf").read_text())
+    used |= {f"sideband_{name}_total" for name in re.findall(r'"(\w+)"', looped)}
+    assert used <= made
+    assert len(used) > 8
+
+
+def test_every_alert_has_its_section_in_the_runbook_and_every_section_its_alert() -> None:
+    alerts = {name.strip('"') for name in terraform.read()["locals"]["alerts"] if not name.startswith("__")}
+    sections = set(re.findall(r"(?m)^## (.+)$", (ROOT / "docs/runbook.md").read_text()))
+    assert alerts == sections
+
+
+def test_the_archive_is_what_the_function_imports(tmp_path: Path) -> None:
+    """`main.py` and `requirements.txt` at the root, the package beside them, nothing of other rooms."""
+    function_archive.write(tmp_path)
+    names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    package = {f"function/{path.name}" for path in (ROOT / "function").glob("*.py")}
+    assert names == {"main.py", "requirements.txt"} | package
+    assert (tmp_path / "main.py").read_text() == (ROOT / "function/main.py").read_text()
+
+
+def test_what_is_in_the_package_but_no_module_is_in_the_archive_too() -> None:
+    """A data file that the package reads has to be added to function-archive.json."""
+    left_out = {"requirements.txt"}
+    files = {path.name for path in (ROOT / "function").iterdir() if path.is_file()} - left_out
+    archived = {Path(name).name for name in function_archive.files() if name.startswith("function/")}
+    assert files == archived
+
+
+def test_terraform_and_the_build_read_the_same_list() -> None:
+    assert "function-archive.json" in (terraform.INFRA / "function.tf").read_text()
+    assert set(json.loads((terraform.INFRA / "function-archive.json").read_text()).values()) == {"function/", ""}

@@ -1,0 +1,110 @@
+"""The supervisor's image, without Docker: its Dockerfile is read, and what it does is done in a folder."""
+
+import asyncio
+import json
+import os
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from emulator.local import local_system
+from tests.infra import terraform
+
+ROOT = terraform.ROOT
+DOCKERFILE = ROOT / "supervisor/Dockerfile"
+
+
+def instructions() -> Iterator[tuple[str, str]]:
+    """The Dockerfile's instructions and their arguments, with ARGs' defaults filled in."""
+    text = DOCKERFILE.read_text().replace("\\\n", " ")
+    defaults: dict[str, str] = {}
+    for line in text.splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, _, rest = line.partition(" ")
+        for arg, value in defaults.items():
+            rest = rest.replace(f"${{{arg}}}", value)
+        if name == "ARG":
+            arg, _, value = rest.partition("=")
+            defaults[arg] = value
+        yield name, rest.strip()
+
+
+def all_of(name: str) -> list[str]:
+    return [rest for found, rest in instructions() if found == name]
+
+
+def last_stage() -> list[tuple[str, str]]:
+    """The instructions of the stage that becomes the image."""
+    found = list(instructions())
+    start = max(number for number, (name, _) in enumerate(found) if name == "FROM")
+    return found[start:]
+
+
+def copied() -> list[tuple[list[str], str]]:
+    """What the image's own stage copies from the repository: from where, to where under /app."""
+    copies = [rest.split() for name, rest in last_stage() if name == "COPY" and not rest.startswith("--from")]
+    return [(words[:-1], words[-1]) for words in copies]
+
+
+def test_what_is_copied_is_there_and_is_not_ignored() -> None:
+    sources = [name for words in all_of("COPY") if not words.startswith("--from") for name in words.split()[:-1]]
+    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for name in sources:
+        assert (ROOT / name).exists(), name
+        assert name.split("/")[0] in allowed, name
+
+
+def test_it_is_small_unprivileged_and_hears_sigterm() -> None:
+    stages, image = all_of("FROM"), dict(last_stage())
+    assert len(stages) == 2
+    assert all("slim" in stage for stage in stages)
+    assert image["USER"].split(":")[0].isdigit()
+    assert image["USER"] != "0"
+    assert json.loads(image["ENTRYPOINT"]) == ["python", "-m", "supervisor"]  # the exec form: no shell in between
+    assert "--require-hashes" in all_of("RUN")[0]
+    assert not any("secret" in rest.lower() or "key" in rest.lower() for _, rest in instructions())
+
+
+async def test_what_is_copied_runs_in_a_clean_environment(tmp_path: Path) -> None:
+    """The same steps in a folder: a venv from the hashed requirements alone, the copied files, the entry command."""
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if uv is None:
+        pytest.skip("uv is not installed")
+    venv, app = tmp_path / "venv", tmp_path / "app"
+    python = venv / "bin/python"
+    install = ["pip", "install", "--quiet", "--python", str(python), "--no-deps", "--require-hashes"]
+    for command in (["venv", "--quiet", str(venv)], [*install, "-r", str(ROOT / "supervisor/requirements.txt")]):
+        await (installing := await asyncio.create_subprocess_exec(uv, *command)).wait()
+        assert installing.returncode == 0
+    for sources, target in copied():
+        for source in sources:
+            _copy(ROOT / source, app / target, into_folder=target.endswith("/"))
+    entry = [str(python), *json.loads(dict(last_stage())["ENTRYPOINT"])[1:]]
+
+    async with local_system(agent="examples.bikes:agent") as system:
+        told = {**system.environment, "PATH": "/usr/bin:/bin", "HEALTH_ADDRESS": "127.0.0.1:0"}
+        del told["PYTHONPATH"]
+        child = await asyncio.create_subprocess_exec(*entry, cwd=app, env=told, stdout=asyncio.subprocess.PIPE)
+        assert child.stdout
+        said = []
+        async for line in child.stdout:
+            said.append(json.loads(line)["message"])
+            if said[-1] == "started":
+                child.send_signal(signal.SIGTERM)
+        assert await child.wait() == 0
+    assert said[-1] == "stopped", shlex.join(entry)
+
+
+def _copy(source: Path, target: Path, *, into_folder: bool) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        return
+    target = target / source.name if into_folder else target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)

@@ -1,0 +1,119 @@
+"""`python -m emulator dev` and `call`: everything on one machine, and again when code changes."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from emulator.dev import FUNCTION, SUPERVISORS, concerned
+from emulator.local import ROOT, local_system
+
+SECONDS = 60
+SHOP = """
+from supervisor import Agent
+session = {"model": "gpt-realtime-2.1", "audio": {"input": {"transcription": {"model": "gpt-live-transcribe"}}}}
+agent = Agent(session=session, greeting="Say hello.")
+"""
+
+
+class Command:
+    """A command of the emulator's, and what it prints."""
+
+    def __init__(self, child: asyncio.subprocess.Process) -> None:
+        self.child = child
+        self.printed: list[str] = []
+
+    async def prints(self, *words: str) -> str:
+        """Wait for a line that holds all of these words."""
+        assert self.child.stdout
+        async with asyncio.timeout(SECONDS):
+            while line := (await self.child.stdout.readline()).decode():
+                self.printed.append(line)
+                if all(word in line for word in words):
+                    return line
+        raise AssertionError(f"never printed {words}:\n{''.join(self.printed)}")
+
+
+@asynccontextmanager
+async def emulator(folder: Path, *arguments: str) -> AsyncIterator[Command]:
+    """Run `python -m emulator ...` in a folder."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "emulator", *arguments),
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        yield Command(child)
+    finally:
+        if child.returncode is None:
+            child.send_signal(signal.SIGINT)
+        async with asyncio.timeout(SECONDS):
+            await child.communicate()
+
+
+async def test_a_call_is_served_and_a_change_of_the_agent_restarts_both_supervisors(tmp_path: Path) -> None:
+    shop = tmp_path / "shop.py"
+    shop.write_text(SHOP)
+    async with emulator(tmp_path, "dev", "--agent", "shop:agent") as dev:
+        await dev.prints("place a call")
+        async with emulator(tmp_path, "call", "--say", "Is it ready?", "--say", "Thank you.") as call:
+            await call.prints("caller  Is it ready?")
+            await call.prints("caller  Thank you.")
+            await call.prints("ended: caller_hung_up")
+            assert await call.child.wait() == 0
+        await dev.prints("settled: caller_hung_up")
+
+        shop.write_text("agent = None\n")
+        await dev.prints("changed: shop.py")
+        await dev.prints("supervisor A", "does not start", "'agent' is nothing, not an Agent")
+        await dev.prints("supervisor B", "does not start")
+        shop.write_text(SHOP)
+        await dev.prints("supervisor A", "runs")
+        await dev.prints("supervisor B", "runs")
+        dev.child.send_signal(signal.SIGTERM)
+        await dev.prints("stops")
+        assert await dev.child.wait() == 0
+    assert not (tmp_path / "build/dev.json").exists()
+
+
+async def test_a_call_where_nothing_runs_says_what_to_start(tmp_path: Path) -> None:
+    async with emulator(tmp_path, "call") as call:
+        await call.prints("nothing runs here; start it with: make dev")
+        assert await call.child.wait() == 2
+
+
+async def test_the_stand_in_serves_what_runs_elsewhere(tmp_path: Path) -> None:
+    """As emulator/compose.yaml has it: a Pub/Sub that runs already, and a function at an address that is known."""
+    async with local_system(agent="examples.bikes:agent") as system:
+        await system.start_function()
+        secret, project = system.environment["OPENAI_WEBHOOK_SECRET"], system.environment["GOOGLE_CLOUD_PROJECT"]
+        arguments = (
+            *("--webhook-url", str(system.stand_in.options.webhook_url), "--port", "0", "--pubsub", system.pubsub),
+            *("--api-key", "sk-local", "--webhook-secret", secret, "--project", project),
+        )
+        async with emulator(tmp_path, "openai", *arguments) as openai:
+            url = (await openai.prints("serves at ")).split()[-1]
+            await system.start_supervisor(OPENAI_BASE_URL=url, OPENAI_API_KEY="sk-local")
+            async with emulator(tmp_path, "call", "--say", "Hello?") as call:
+                await call.prints("ended: caller_hung_up")
+            await openai.prints("sideband attached")
+
+
+@pytest.mark.parametrize(
+    ("changed", "restarted"),
+    [
+        ("function/webhook.py", [FUNCTION]),
+        ("function/notice.py", [FUNCTION, *SUPERVISORS]),
+        ("supervisor/holder.py", [*SUPERVISORS]),
+        ("examples/bikes.py", [*SUPERVISORS]),
+    ],
+)
+def test_a_change_restarts_what_it_concerns(changed: str, restarted: list[str]) -> None:
+    assert concerned([ROOT / changed]) == restarted

@@ -1,0 +1,106 @@
+"""What a supervisor logs: Cloud Logging's shape, the call in every line, and nothing personal."""
+
+import json
+import logging
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+PROGRAM = """
+import logging, structlog
+from supervisor import logs
+counted = []
+def count(logger, method, event):
+    counted.append(event["event"])
+    return event
+logs.set_up({level!r}, project="shop", personal_data={personal_data}, counters=[count])
+log = structlog.get_logger()
+{program}
+"""
+
+
+CALL = """
+from function.notice import CallNotice
+from supervisor import telemetry
+telemetry.begin_call(CallNotice(call_id={call_id!r}, traceparent={traceparent!r}))
+log.warning("ended", reason="missed")
+"""
+
+
+def logged(program: str, *, level: str = "INFO", personal_data: bool = False) -> list[dict[str, Any]]:
+    """The lines that a program logs, in a process of its own, since logging is set up once in a process."""
+    source = PROGRAM.format(program=program, level=level, personal_data=personal_data)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=60)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_line_is_what_cloud_logging_reads_and_belongs_to_its_call_and_trace() -> None:
+    (line,) = logged(CALL.format(call_id="rtc_1", traceparent=f"00-{'a' * 32}-{'b' * 16}-01"))
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "severity": "WARNING",
+        "message": "ended",
+        "reason": "missed",
+        "call_id": "rtc_1",
+        "logging.googleapis.com/trace": "projects/shop/traces/" + "a" * 32,
+    }
+
+
+def test_owners_of_a_call_without_a_trace_make_up_the_same_one() -> None:
+    lines = [logged(CALL.format(call_id=call_id, traceparent=None))[0] for call_id in ("rtc_1", "rtc_1", "rtc_2")]
+    first, again, other = (line["logging.googleapis.com/trace"] for line in lines)
+    assert first == again != other
+
+
+SAID = [
+    'log.info("x", error="From: <sip:+31201234567@pbx.example.com;transport=tls>")',
+    'log.info("x", error="call +31 (0)20 123 45 67 back")',
+    'log.info("x", error="0201234567")',
+    'log.info("x", error="on 020 123 4567")',
+    'log.info("x", error="tel:+31201234567")',
+    'log.info("x", error="mail an.other@shop.example, she said")',
+    'log.info("x", deep={"list": [{"of": "+31201234567"}]})',
+    'log.info("x", arguments=\'{"name": "An Other"}\')',
+    'log.info("x", sip_headers=[("From", "An Other")])',
+    'log.info("x", transcript=["my name is An Other"])',
+    'try: raise ValueError("no customer +31201234567")\nexcept ValueError: log.exception("x")',
+    'logging.getLogger("a.library").warning("dialled %s", "+31201234567")',
+]
+PERSONAL = ("An Other", "an.other", "1234567", "123 45 67", "123 4567")
+
+
+@pytest.mark.parametrize("personal_data", [False, True])
+def test_personal_data_is_logged_only_if_allowed(personal_data: bool) -> None:
+    lines = [json.dumps(line) for line in logged("\n".join(SAID), personal_data=personal_data)]
+    assert len(lines) == len(SAID)
+    for line in lines:
+        assert any(word in line for word in PERSONAL) is personal_data, line
+        assert ("[personal]" in line) is not personal_data, line
+
+
+def test_secrets_are_never_logged() -> None:
+    secrets = ("sk-proj-abcdefgh12345", "whsec_c2VjcmV0c2VjcmV0", "ek_68af296e8e408191a1120b")
+    lines = logged("\n".join(f'log.error("x", error="Incorrect key: {s}.")' for s in secrets), personal_data=True)
+    assert [line["error"] for line in lines] == ["Incorrect key: [secret]."] * 3
+
+
+def test_what_is_not_personal_is_left_as_it_is() -> None:
+    harmless = [
+        *("projects/shop/subscriptions/calls", "404 call_id_not_found", "10.0.0.12:8081", "took 1234567 us", "v2.44.0")
+    ]
+    (line,) = logged(f'log.info("x", errors={harmless!r}, message_id="12345678901234", ms=123456789)')
+    assert (line["errors"], line["message_id"], line["ms"]) == (harmless, "12345678901234", 123456789)
+
+
+def test_lines_below_the_level_are_counted_but_not_written() -> None:
+    lines = logged('log.info("claimed")\nlog.debug("x")\nlog.error("y", counted=list(counted))', level="ERROR")
+    assert [line["message"] for line in lines] == ["y"]
+    assert lines[0]["counted"] == ["claimed"]
+
+
+def test_libraries_log_in_the_same_shape_from_warning_on() -> None:
+    lines = logged('logging.getLogger("grpc").info("x")\nlogging.getLogger("grpc").error("down")')
+    assert [(line["severity"], line["message"], line["logger"]) for line in lines] == [("ERROR", "down", "grpc")]
+    assert logging.getLevelNamesMapping()[lines[0]["severity"]] == logging.ERROR
