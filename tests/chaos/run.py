@@ -16,6 +16,7 @@ from typing import Any
 from google.pubsub_v1 import PublisherAsyncClient
 from google.pubsub_v1.types import PubsubMessage
 
+from emulator.google import google_firestore_emulator
 from emulator.local import TOPIC, Process, System, local_system
 from emulator.openai import Call
 from function.notice import CallNotice
@@ -225,7 +226,8 @@ async def run(
         folder: where the records and the side effects go.
         supervisors: how many there are at a time.
         pubsub: `embedded`, `google`, or the HOST:PORT of one that runs.
-        records: the `RECORDS` of the supervisors; a SQLite file in `folder` unless given.
+        records: the `RECORDS` of the supervisors; a SQLite file in `folder` unless given. `firestore:` starts Google's
+            emulator, unless FIRESTORE_EMULATOR_HOST names one that runs.
         broken: the safeguard that the supervisors go without, see `tests.chaos.broken`.
         on_fault: is told of each fault as it strikes.
         on_tick: is called once a second.
@@ -239,8 +241,8 @@ async def run(
     }
     async with AsyncExitStack() as stack:
         store_proxy = None
-        if records.startswith("firestore:") and (server := os.environ.get("FIRESTORE_EMULATOR_HOST")):
-            store_proxy = await stack.enter_async_context(proxy_to(server))
+        if records.startswith("firestore:"):
+            store_proxy = await stack.enter_async_context(proxy_to(await _firestore(stack)))
             environment["FIRESTORE_EMULATOR_HOST"] = store_proxy.host_port
         options = {"speed": SPEED, "patience_seconds": PATIENCE_SECONDS}
         system = await stack.enter_async_context(
@@ -266,6 +268,16 @@ async def run(
             said={process.pid: list(process.lines) for process in system.processes},
             stops=playing.stops + playing.unbidden_stops(),
         )
+
+
+async def _firestore(stack: AsyncExitStack) -> str:
+    """Google's Firestore emulator: the one that runs, or one for this run."""
+    if running := os.environ.get("FIRESTORE_EMULATOR_HOST"):
+        return running
+    server = await stack.enter_async_context(google_firestore_emulator())
+    os.environ["FIRESTORE_EMULATOR_HOST"] = server  # where the client that reads the records looks for it
+    stack.callback(os.environ.pop, "FIRESTORE_EMULATOR_HOST", None)
+    return server
 
 
 async def _records(environment: dict[str, str], calls: list[Call]) -> dict[str, CallRecord | None]:
