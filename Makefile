@@ -50,8 +50,8 @@ SECONDS ?= 60
 SUPERVISORS ?= 3
 SEED ?= 1
 RECORDS ?=
-chaos: $(READY)  ## Kill, stop, freeze and cut off supervisors under many calls (CALLS, SECONDS, SUPERVISORS, SEED, PUBSUB, RECORDS)
-	@$(BIN)/python -m tests.chaos --calls $(CALLS) --seconds $(SECONDS) --supervisors $(SUPERVISORS) --seed $(SEED) --pubsub $(PUBSUB) --records "$(RECORDS)"
+chaos: $(READY)  ## Kill, stop, freeze and cut off supervisors under many calls (CALLS, SECONDS, SUPERVISORS, SEED, PUBSUB, RECORDS, BREAK)
+	@$(BIN)/python -m tests.chaos --calls $(CALLS) --seconds $(SECONDS) --supervisors $(SUPERVISORS) --seed $(SEED) --pubsub $(PUBSUB) --records "$(RECORDS)" --break "$(BREAK)"
 
 bench-cold: $(READY)  ## Measure the function's cold start
 	@PYTHONPATH=. $(BIN)/python tests/bench/cold_start.py

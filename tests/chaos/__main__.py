@@ -5,76 +5,100 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from tests.chaos.oracle import COUNTERS, Judgement, percentile
+from emulator.__main__ import Pubsub
+from emulator.google import EmulatorMissingError
+from tests.chaos.evidence import Evidence
+from tests.chaos.oracle import Judgement, judge
 from tests.chaos.plan import make_plan
-from tests.chaos.run import run
+from tests.chaos.report import as_json, show, timeline, told
+from tests.chaos.run import Run, run
 
-VIOLATIONS_SHOWN = 20
+FOLDER = Path("build/chaos")
 
 
-def main(
-    *,
-    calls: int = 500,
-    seconds: float = 120.0,
-    supervisors: int = 3,
-    seed: int = 1,
-    pubsub: str = "embedded",
-    records: str = "",
-    lease_seconds: int = 10,
-    fault_every_seconds: float = 6.0,
-    broken: Annotated[str, typer.Option(help="Take a safeguard out of the supervisors: fencing or journal.")] = "",
+class Safeguard(StrEnum):
+    """What supervisors can be made to go without."""
+
+    NONE = ""
+    FENCING = "fencing"
+    JOURNAL = "journal"
+
+
+def main(  # noqa: PLR0917 - all are options, and given by name
+    calls: Annotated[int, typer.Option(min=1, max=5000)] = 500,
+    seconds: Annotated[float, typer.Option(min=10, max=3600)] = 120.0,
+    supervisors: Annotated[int, typer.Option(min=2, max=10)] = 3,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same plan.")] = 1,
+    pubsub: Annotated[Pubsub, typer.Option(help="The embedded Pub/Sub, or Google's emulator.")] = Pubsub.EMBEDDED,
+    records: Annotated[str, typer.Option(help="As the setting RECORDS; a new SQLite file unless given.")] = "",
+    broken: Annotated[
+        Safeguard, typer.Option("--break", help="Take a safeguard out of the supervisors, to see the run fail.")
+    ] = Safeguard.NONE,
 ) -> None:
     """Kill, stop, freeze and cut off supervisors under many calls; exit status 1 if any invariant was broken."""
-    plan = make_plan(
-        seed=seed, calls=calls, seconds=seconds, supervisors=supervisors, every_seconds=fault_every_seconds
-    )
-    folder = Path("build/chaos") / f"{time.strftime('%Y%m%d-%H%M%S')}-seed-{seed}"
-    folder.mkdir(parents=True)
     console = Console(stderr=True, highlight=False)
-    started = time.monotonic()
-    console.print(f"{calls} calls in {seconds:.0f} s, {supervisors} supervisors, {len(plan.faults)} faults; {folder}/")
-    judgement = asyncio.run(
-        run(
-            plan,
-            folder=folder.resolve(),
-            supervisors=supervisors,
-            lease_seconds=lease_seconds,
-            pubsub=pubsub,
-            records=records,
-            broken=broken,
-            progress=lambda text: console.print(f"[dim]{time.monotonic() - started:6.1f}[/] {text}"),
-        )
+    folder = (FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-seed-{seed}").absolute()
+    folder.mkdir(parents=True)
+    plan = make_plan(seed=seed, calls=calls, seconds=seconds, supervisors=supervisors)
+    console.print(
+        f"{calls} calls in {seconds:.0f} s, {supervisors} supervisors, {len(plan.faults)} faults, seed {seed}"
     )
-    _show(console, judgement)
-    sys.stdout.write(orjson.dumps(judgement.as_dict()).decode() + "\n")
+    columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        line = progress.add_task("starting")
+        try:
+            evidence = asyncio.run(
+                run(
+                    plan,
+                    folder=folder,
+                    supervisors=supervisors,
+                    pubsub=pubsub.value,
+                    records=records,
+                    broken=broken.value,
+                    on_fault=lambda text: console.print(f"[dim]{progress.tasks[0].elapsed:6.1f}[/] {text}"),
+                    on_tick=lambda running: progress.update(line, description=_state_of(running)),
+                )
+            )
+        except EmulatorMissingError as error:
+            console.print(f"[red]{error}[/]")
+            raise typer.Exit(2) from None
+    judgement = judge(evidence)
+    show(console, judgement, evidence)
+    _write(folder, judgement, evidence)
+    console.print(f"[dim]What everybody said is in {folder.relative_to(Path.cwd())}/[/]")
+    sys.stdout.write(orjson.dumps(as_json(judgement)).decode() + "\n")
     raise typer.Exit(0 if judgement.passed else 1)
 
 
-def _show(console: Console, judgement: Judgement) -> None:
-    table = Table(box=None, show_header=False)
-    for name in COUNTERS:
-        count = judgement.counters[name]
-        table.add_row(name.replace("_", " "), f"[bold red]{count}[/]" if count else "[green]0[/]")
-    for name, gaps in (
-        ("crash", judgement.crash_gaps_ms),
-        ("hand-over", judgement.handover_gaps_ms),
-        ("double fault", judgement.double_fault_gaps_ms),
-    ):
-        shown = [percentile(gaps, share) for share in (0.5, 0.99, 1.0)]
-        table.add_row(f"gap after a {name}", f"{len(gaps)} times; p50, p99, most: {shown} ms")
-    table.add_row("tool calls unheard", str(judgement.unheard_tools))
-    table.add_row("second outputs refused", str(judgement.refused_outputs))
-    console.print(table)
-    for violation in judgement.violations[:VIOLATIONS_SHOWN]:
-        console.print(f"[red]{violation}[/]", soft_wrap=True)
+def _state_of(running: Run) -> str:
+    """How a run goes, in one line."""
+    alive = sum(call.state == "accepted" for call in running.calls)
+    ringing = sum(call.state == "ringing" for call in running.calls)
+    up = sum(slot.process is not None and slot.process.running for slot in running.slots)
+    return f"{len(running.calls)} calls so far, {ringing} ringing, {alive} alive; {up} supervisors"
+
+
+def _write(folder: Path, judgement: Judgement, evidence: Evidence) -> None:
+    """Keep what was seen and said, for people who look into a violation."""
+    (folder / "result.json").write_bytes(orjson.dumps(as_json(judgement), option=orjson.OPT_INDENT_2))
+    (folder / "violations.txt").write_text("".join(f"{told(violation)}\n" for violation in judgement.violations))
+    disturbances = sorted(evidence.disturbances, key=lambda d: d.at)
+    (folder / "disturbances.txt").write_text(
+        "".join(f"{d.at:.3f} {d.until:.3f} {d.kind} {d.pid or 'all'}\n" for d in disturbances)
+    )
+    for call_id, log in evidence.logs.items():
+        (folder / f"{call_id}.log").write_text("".join(f"{line}\n" for line in timeline(log)))
+    for pid, lines in evidence.said.items():
+        (folder / f"process-{pid}.log").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
 
 
 if __name__ == "__main__":

@@ -1,244 +1,290 @@
-"""Judges a run by what OpenAI saw (the stand-in's log of who wrote what), the side effects, and the records.
+"""Judges a run by what OpenAI saw, the side effects and the records; every violation names its call and its moment.
 
-Each violation names its call. What is judged, by the design's invariants:
+| counter | invariant | what is counted |
+|---|---|---|
+| `lost` | I4, I5 | a call that nobody took, that was alone for more than a lease + 2 s, or that ended wrongly |
+| `two_writers` | I1 | a frame of an owner that came after the first frame of a later one |
+| `unanswered_tools` | I2 | a tool call that an owner heard and had time for, and that was not answered exactly once |
+| `double_side_effects` | I3 | a tool that is not idempotent did its work twice for one tool call |
+| `double_greetings` | | a caller was greeted more than once |
+| `lost_side_effects` | I2 | the model was told that something is done, and it never was |
+| `lost_state` | I5 | the agent's state lacks a tool call that was answered as done |
+| `lost_words` | I5 | the transcript lacks what an owner heard |
+| `crashes` | I6 | a process that ended by itself, or too late, or that failed a call by a bug |
 
-- `two_writers` (I1): a frame came from an earlier owner after the first frame of a later one.
-- `unanswered_tools` (I2): a tool call that its owner heard, in a call that lived on, was not answered exactly once.
-- `double_side_effects` (I3): a tool that is not idempotent ran twice for one tool call.
-- `double_greetings`: a caller was greeted more than once.
-- `lost` (I4, I5): a call that was never taken, or whose record has not ended with a reason that fits.
-
-A tool call that reached no owner, or one that died, froze or left at that moment, can't be known to the next owner,
-since OpenAI replays nothing: it is `unheard`, and what is judged then is that the conversation went on.
+OpenAI replays nothing, so a tool call that reached no owner, or one that was struck at that moment, is unknown to the
+next. Such a call is `unheard`; what is asked for then is that the model is brought to go on.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any
 
 from emulator.openai import Entry
 from supervisor.records import CallRecord, EndReason
+from tests.chaos.evidence import Evidence, Stop
+from tests.chaos.ownership import Gap, end_of, gaps_of, holds_of, orphaned_seconds, quiet_spans, took_effect
 
-HEARD_SECONDS = 1.5  # how long an owner must have been well after a tool call, to have heard it
-ANSWER_SECONDS = 16.0  # how much longer than a lease a call must live, to expect an answer: recovery, and slow tools
-COUNTERS = ("lost", "two_writers", "unanswered_tools", "double_side_effects", "double_greetings")
+HEARD_SECONDS = 1.5  # how long an owner must stay undisturbed after an event to have heard and written it
+ANSWER_SECONDS = 11.0  # what one undisturbed owner has for what is open: tools take 4 s, silence is broken after 4 s
+ORPHAN_SECONDS = 3.0  # more than a lease that a call may be alone: 2 by the design, 1 for a loaded machine
+STOP_SECONDS = 10.0  # from SIGTERM until Cloud Run kills
+DONE = ("paid", "seen")  # what the chaos agent's tools say
+COUNTERS = (
+    "lost",
+    "two_writers",
+    "unanswered_tools",
+    "double_side_effects",
+    "double_greetings",
+    "lost_side_effects",
+    "lost_state",
+    "lost_words",
+    "crashes",
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Disturbance:
-    """Something that was done to one process; monotonic seconds."""
+class Violation:
+    """One thing that must not happen."""
 
-    kind: Literal["kill", "restart", "freeze", "stall", "isolate", "hiccup"]
-    pid: int
-    at: float
-    until: float
+    counter: str
+    call_id: str | None
+    what: str
+    at: float | None = None
+    """Where in the call's log to look; monotonic seconds."""
 
 
 @dataclass
 class Judgement:
-    """The counters, the gaps between owners, and what was wrong with which call."""
+    """What is wrong with a run, and how long calls were without an owner."""
 
-    calls: int = 0
-    counters: Counter[str] = field(default_factory=Counter)
+    calls: int
+    violations: list[Violation] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    tool_calls: int = 0
     unheard_tools: int = 0
     refused_outputs: int = 0
-    """Outputs that were sent twice, and that OpenAI refused by their derived id."""
-    crash_gaps_ms: list[float] = field(default_factory=list)
-    handover_gaps_ms: list[float] = field(default_factory=list)
-    double_fault_gaps_ms: list[float] = field(default_factory=list)
-    """Where the notice went to a process that was struck before it could attach, and so was leased in vain."""
-    violations: list[str] = field(default_factory=list)
+    """Outputs that were sent twice, and refused by OpenAI since their id is derived."""
 
-    def blame(self, counter: str, call_id: str, what: str) -> None:
-        """Note a violation."""
-        self.counters[counter] += 1
-        self.violations.append(f"{counter}: call {call_id}: {what}")
+    @property
+    def counters(self) -> dict[str, int]:
+        """How often each invariant was broken."""
+        found = Counter(violation.counter for violation in self.violations)
+        return {name: found[name] for name in COUNTERS}
 
     @property
     def passed(self) -> bool:
-        """Whether nothing was violated."""
-        return not any(self.counters[name] for name in COUNTERS)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The line for machines."""
-        return {
-            "calls": self.calls,
-            **{name: self.counters[name] for name in COUNTERS},
-            "unheard_tools": self.unheard_tools,
-            "refused_outputs": self.refused_outputs,
-            "owner_changes": {
-                "crash": len(self.crash_gaps_ms),
-                "handover": len(self.handover_gaps_ms),
-                "double_fault": len(self.double_fault_gaps_ms),
-            },
-            "gap_ms_crash_p99": percentile(self.crash_gaps_ms, 0.99),
-            "gap_ms_handover_p99": percentile(self.handover_gaps_ms, 0.99),
-        }
+        """Whether none was."""
+        return not self.violations
 
 
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """The value below which this share of them lies; None of none."""
-    if not values:
-        return None
-    return round(sorted(values)[min(len(values) - 1, int(share * len(values)))], 1)
-
-
-def judge(
-    logs: Mapping[str, Sequence[Entry]],
-    effects: Iterable[str],
-    records: Mapping[str, CallRecord | None],
-    disturbances: Sequence[Disturbance],
-    claims: Mapping[str, Mapping[int, int]],
-    *,
-    lease_seconds: float,
-) -> Judgement:
-    """Judge a run.
-
-    Args:
-        logs: OpenAI's log of each call, in order.
-        effects: lines "once|again KEY PID TIME" of the chaos agent's tools.
-        records: each call's record as it was at the end.
-        disturbances: what was done to which process.
-        claims: the delivery attempts of each call's claims, by the process id of the claimant.
-        lease_seconds: how long a claim lives.
-    """
-    judgement = Judgement(calls=len(logs))
-    for call_id, log in logs.items():
-        case = _Case(call_id, log, disturbances, claims.get(call_id, {}), judgement)
-        case.judge_writers()
-        case.judge_greetings()
-        case.judge_tools(lease_seconds + ANSWER_SECONDS)
-        case.judge_record(records.get(call_id))
-        case.measure_gaps()
-    for key, count in Counter(line.split()[1] for line in effects if line.startswith("once ")).items():
-        if count > 1:
-            judgement.blame("double_side_effects", key.split(":")[0], f"{key} happened {count} times")
+def judge(evidence: Evidence) -> Judgement:
+    """Judge a run."""
+    judgement = Judgement(len(evidence.logs))
+    for call_id in evidence.logs:
+        _Case(call_id, evidence, judgement).judge()
+    for stop in evidence.stops:
+        _judge_stop(stop, evidence, judgement)
     return judgement
 
 
-def pid_of(who: str) -> int:
-    """The process id at the end of a supervisor's User-Agent; 0 for anybody else."""
-    number = who.rstrip(")").rpartition("-")[2]
-    return int(number) if number.isdigit() else 0
+def _judge_stop(stop: Stop, evidence: Evidence, judgement: Judgement) -> None:
+    if not stop.told:
+        messages = [str(line.get("message")) for line in evidence.said.get(stop.pid, ())]
+        cause = next((message for message in reversed(messages) if "Error: " in message), "it did not say why")
+        what = f"supervisor {stop.pid} ended by itself with status {stop.status}: {cause.strip(' |')}"
+    elif stop.seconds is not None and (stop.seconds > STOP_SECONDS or stop.status):
+        what = f"supervisor {stop.pid} took {stop.seconds:.1f} s to stop, with status {stop.status}"
+    else:
+        return
+    judgement.violations.append(Violation("crashes", None, what))
 
 
 @dataclass
 class _Case:
+    """One call before the oracle."""
+
     call_id: str
-    log: Sequence[Entry]
-    disturbances: Sequence[Disturbance]
-    claims: Mapping[int, int]
+    evidence: Evidence
     judgement: Judgement
 
-    def blame(self, counter: str, what: str) -> None:
-        self.judgement.blame(counter, self.call_id, what)
+    def judge(self) -> None:
+        record = self.evidence.records.get(self.call_id)
+        self._judge_writers()
+        self._judge_greetings()
+        self._judge_ownership()
+        self._judge_effects()
+        self._judge_end(record)
+        self._judge_logs()
+        if record:
+            self._judge_record(record)
+        for tool_call_id, entries in self._tool_calls.items():
+            self._judge_tool(tool_call_id, entries)
 
-    def of(self, *kinds: str, type_: str = "") -> list[Entry]:
-        return [entry for entry in self.log if entry.kind in kinds and type_ in ("", entry.type)]
+    def _blame(self, counter: str, what: str, at: float | None = None) -> None:
+        self.judgement.violations.append(Violation(counter, self.call_id, what, at))
 
-    def judge_writers(self) -> None:
-        newest = 0
-        for entry in self.of("frame_in"):
-            attach = entry.attach or 0
-            if attach < newest:
-                self.blame("two_writers", f"{entry.type} from attach {attach}, {entry.who}, after attach {newest}")
-            newest = max(newest, attach)
+    # What is known of the call.
 
-    def judge_greetings(self) -> None:
-        asked = [
-            e for e in self.of("frame_in", type_="response.create") if "instructions" in e.payload.get("response", {})
-        ]
-        if len(asked) > 1:
-            self.blame("double_greetings", f"greeted {len(asked)} times")
+    @cached_property
+    def _log(self) -> list[Entry]:
+        return list(self.evidence.logs[self.call_id])
 
-    def judge_tools(self, alive_seconds: float) -> None:
-        ended_at = next((e.monotonic_seconds for e in self.of("end")), self.log[-1].monotonic_seconds)
-        answered = Counter(
-            item["call_id"]
-            for item in self._items("conversation.item.done")
-            if item.get("type") == "function_call_output"
-        )
-        sent = Counter(
-            e.payload["item"]["call_id"]
-            for e in self.of("frame_in", type_="conversation.item.create")
-            if e.payload["item"]["type"] == "function_call_output"
-        )
-        self.judgement.refused_outputs += sum(max(0, count - answered[id_]) for id_, count in sent.items())
-        for tool_call_id, asked in self._tool_calls().items():
-            if answered[tool_call_id] > 1:
-                self.blame("unanswered_tools", f"{tool_call_id} was answered {answered[tool_call_id]} times")
-            if answered[tool_call_id] or ended_at - asked[0].monotonic_seconds < alive_seconds:
-                continue
-            if any(self._heard(entry) for entry in asked):
-                self.blame("unanswered_tools", f"{tool_call_id}, heard by {asked[0].who}, was never answered")
-                continue
-            self.judgement.unheard_tools += 1
-            since = asked[0].monotonic_seconds
-            if not any(e.monotonic_seconds > since for e in self.of("frame_out", type_="response.created")):
-                self.blame("unanswered_tools", f"{tool_call_id}, unheard, was followed by silence")
+    def _of(self, *kinds: str, type_: str = "") -> list[Entry]:
+        return [entry for entry in self._log if entry.kind in kinds and type_ in ("", entry.type)]
 
-    def _items(self, type_: str) -> list[Mapping[str, Any]]:
-        """The items of such an event, each event once, however many sockets got it."""
-        events = {e.payload["event_id"]: e.payload["item"] for e in self.of("frame_out", "frame_lost", type_=type_)}
-        return list(events.values())
-
+    @cached_property
     def _tool_calls(self) -> dict[str, list[Entry]]:
-        """The completed tool calls, each with its log entries: one for each socket that got it, or one for none."""
+        """The completed tool calls, each with its entries: one for each socket that got it, or one when none did."""
         calls: dict[str, list[Entry]] = defaultdict(list)
-        for entry in self.of("frame_out", "frame_lost", type_="response.output_item.done"):
+        for entry in self._of("frame_out", "frame_lost", type_="response.output_item.done"):
             item = entry.payload["item"]
             if item["type"] == "function_call" and item["status"] == "completed":
                 calls[item["call_id"]].append(entry)
         return calls
 
+    @cached_property
+    def _answers(self) -> dict[str, list[Mapping[str, Any]]]:
+        """The outputs that OpenAI took, by tool call id; each event counts once, however many sockets got it."""
+        events = {
+            e.payload["event_id"]: e.payload["item"]
+            for e in self._of("frame_out", "frame_lost", type_="conversation.item.done")
+        }
+        answers: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        for item in events.values():
+            if item["type"] == "function_call_output":
+                answers[item["call_id"]].append(item)
+        return answers
+
+    @cached_property
+    def _quiet_spans(self) -> list[tuple[float, float]]:
+        """When one owner had the call, and nothing was done to it."""
+        return [span for hold in holds_of(self._log) for span in quiet_spans(hold, self.evidence.disturbances)]
+
     def _heard(self, entry: Entry) -> bool:
-        """Whether a socket got it, and stayed with a process that was well, for long enough."""
-        if entry.kind != "frame_out":
-            return False
+        """Whether an owner got this event, and had the time to act on it."""
         at = entry.monotonic_seconds
-        for detach in self.of("detach"):
-            if detach.attach == entry.attach and detach.monotonic_seconds < at + HEARD_SECONDS:
-                return False
-        pid = pid_of(entry.who)
-        return not any(d.pid == pid and d.at - HEARD_SECONDS < at < d.until + HEARD_SECONDS for d in self.disturbances)
+        return entry.kind == "frame_out" and any(
+            since <= at and at + HEARD_SECONDS <= until
+            for hold in holds_of(self._log)
+            if hold.attach == entry.attach
+            for since, until in quiet_spans(hold, self.evidence.disturbances)
+        )
 
-    def judge_record(self, record: CallRecord | None) -> None:
-        end = next(iter(self.of("end")), None)
+    def _had_time_after(self, at: float) -> bool:
+        """Whether an owner had the call undisturbed for long enough since."""
+        return any(until - max(since, at) >= ANSWER_SECONDS for since, until in self._quiet_spans)
+
+    # What is asked of it.
+
+    def _judge_writers(self) -> None:
+        newest = 0
+        for entry in self._of("frame_in"):
+            attach = entry.attach or 0
+            if attach < newest:
+                what = f"{entry.type} by attach {attach} of {entry.who}, after attach {newest} had written"
+                self._blame("two_writers", what, entry.monotonic_seconds)
+            newest = max(newest, attach)
+
+    def _judge_greetings(self) -> None:
+        asked = [
+            e for e in self._of("frame_in", type_="response.create") if "instructions" in e.payload.get("response", {})
+        ]
+        if len(asked) > 1:
+            self._blame("double_greetings", f"greeted {len(asked)} times", asked[1].monotonic_seconds)
+
+    def _judge_ownership(self) -> None:
+        attempts: dict[int, int] = {}
+        for pid, lines in self.evidence.said.items():
+            for line in lines:
+                if line.get("message") == "claimed" and line.get("call_id") == self.call_id:
+                    attempts[pid] = line["delivery_attempt"]
+        self.judgement.gaps += gaps_of(self._log, self.evidence.disturbances, attempts)
+        alone_seconds = orphaned_seconds(self._log, self.evidence.disturbances)
+        if alone_seconds > self.evidence.lease_seconds + ORPHAN_SECONDS:
+            self._blame("lost", f"alive and without an owner for {alone_seconds:.1f} s")
+
+    def _judge_tool(self, tool_call_id: str, entries: list[Entry]) -> None:
+        asked_at = entries[0].monotonic_seconds
+        name = f"{entries[0].payload['item']['name']} {tool_call_id}"
+        self.judgement.tool_calls += 1
+        sent = sum(
+            e.payload["item"].get("call_id") == tool_call_id
+            for e in self._of("frame_in", type_="conversation.item.create")
+        )
+        answers = len(self._answers[tool_call_id])
+        self.judgement.refused_outputs += max(0, sent - answers)
+        if answers > 1:
+            self._blame("unanswered_tools", f"{name} was answered {answers} times", asked_at)
+        if answers:
+            return
+        heard = any(self._heard(entry) for entry in entries)
+        self.judgement.unheard_tools += not heard
+        if not self._had_time_after(asked_at):
+            return
+        if heard:
+            self._blame("unanswered_tools", f"{name} was heard, and never answered", asked_at)
+        elif not any(e.monotonic_seconds > asked_at for e in self._of("frame_in", type_="response.create")):
+            went_on = self._of("frame_out", "frame_lost", type_="response.created")
+            if not any(e.monotonic_seconds > asked_at for e in went_on):
+                self._blame("unanswered_tools", f"{name} was not heard, and silence followed", asked_at)
+
+    def _judge_effects(self) -> None:
+        done = [effect for effect in self.evidence.effects if effect.call_id == self.call_id]
+        paid = Counter(effect.tool_call_id for effect in done if effect.tool == "pay")
+        for tool_call_id, times in paid.items():
+            if times > 1:
+                self._blame("double_side_effects", f"pay {tool_call_id} happened {times} times")
+        for tool_call_id in self._answered_as_done:
+            if not any(effect.tool_call_id == tool_call_id for effect in done):
+                self._blame("lost_side_effects", f"{tool_call_id} was answered as done, and left no effect")
+
+    @cached_property
+    def _answered_as_done(self) -> set[str]:
+        return {id_ for id_, answers in self._answers.items() if any(a["output"] in DONE for a in answers)}
+
+    def _judge_end(self, record: CallRecord | None) -> None:
+        end = next(iter(self._of("end")), None)
         if end is None:
-            self.blame("lost", "the call has not ended")
+            self._blame("lost", "the call has not ended")
         elif end.type == "gave_up":
-            self.blame("lost", "the caller gave up: nobody took the call")
+            self._blame("lost", "the caller gave up, since nobody took the call", end.monotonic_seconds)
         elif record is None or record.end_reason is None:
-            self.blame("lost", f"ended by {end.type}, and its record has no end")
-        elif record.end_reason not in (EndReason.CALLER_HUNG_UP, EndReason.MISSED):
-            self.blame("lost", f"its record says {record.end_reason}, OpenAI says {end.type}")
+            self._blame("lost", f"OpenAI says {end.type}, and its record has no end", end.monotonic_seconds)
+        elif record.end_reason not in self._fitting_reasons(end):
+            self._blame("lost", f"OpenAI says {end.type}, its record {record.end_reason}", end.monotonic_seconds)
 
-    def measure_gaps(self) -> None:
-        attaches = self.of("attach")
-        for last, following in pairwise(attaches):
-            if last.who == following.who:
-                continue
-            since = self._left_at(last, following)
-            if since is None:
-                continue
-            at, gaps = since
-            if self.claims.get(pid_of(following.who), 0) - self.claims.get(pid_of(last.who), 0) > 1:
-                gaps = self.judgement.double_fault_gaps_ms
-            gaps.append(max(0.0, following.monotonic_seconds - at) * 1000)
+    def _fitting_reasons(self, end: Entry) -> set[EndReason]:
+        if not any(took_effect(entry) for entry in self._log):
+            return {EndReason.MISSED}
+        if end.type != "hangup":
+            return {EndReason.CALLER_HUNG_UP}
+        # Who hung up is known to the owner that did; should it die then, the next one only finds the call gone.
+        struck = any(d.at < end.monotonic_seconds + HEARD_SECONDS < d.until for d in self.evidence.disturbances)
+        return {EndReason.AGENT_HUNG_UP, EndReason.CALLER_HUNG_UP} if struck else {EndReason.AGENT_HUNG_UP}
 
-    def _left_at(self, last: Entry, following: Entry) -> tuple[float, list[float]] | None:
-        """When the last owner was lost to the call, and which gaps that counts with."""
-        pid, at = pid_of(last.who), following.monotonic_seconds
-        crashes = [d.at for d in self.disturbances if d.pid == pid and d.kind in ("kill", "freeze") and d.at < at]
-        detached = [d.monotonic_seconds for d in self.of("detach") if d.attach == last.attach]
-        if crashes and not any(d < crashes[-1] for d in detached):
-            return max(crashes[-1], last.monotonic_seconds), self.judgement.crash_gaps_ms
-        if any(d.pid == pid and d.kind == "restart" for d in self.disturbances):
-            return (detached[0] if detached else at), self.judgement.handover_gaps_ms
-        if detached:
-            return detached[0], self.judgement.crash_gaps_ms
-        return None
+    def _judge_record(self, record: CallRecord) -> None:
+        kept = {key.partition(":")[2] for key in record.state}
+        for tool_call_id in sorted(self._answered_as_done - kept):
+            self._blame("lost_state", f"{tool_call_id} was answered as done, and is not in the agent's state")
+        heard = {
+            e.payload["item_id"]: e
+            for e in self._of("frame_out", type_="response.output_audio_transcript.done")
+            if e.payload["transcript"] and self._heard(e)
+        }
+        for item_id in sorted(heard.keys() - {segment.item_id for segment in record.transcript}):
+            entry = heard[item_id]
+            what = f"{item_id} was heard, and is not in the transcript: {entry.payload['transcript']!r}"
+            self._blame("lost_words", what, entry.monotonic_seconds)
+
+    def _judge_logs(self) -> None:
+        about = [line for lines in self.evidence.said.values() for line in lines if line.get("call_id") == self.call_id]
+        if (ends := sum(line.get("message") == "ended" for line in about)) > 1:
+            self._blame("lost", f"its record was ended {ends} times")
+        for line in about:
+            if line.get("message") == "call_failed":
+                self._blame("crashes", f"a bug: {str(line.get('exception')).splitlines()[-1]}", end_of(self._log))

@@ -5,39 +5,43 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Script = list[dict[str, Any]]
 FaultKind = Literal[
     "kill",  # kill -9, and a new process after a second
     "restart",  # SIGTERM, and a new process beside it
     "freeze",  # SIGSTOP for longer than a lease
-    "stall",  # SIGSTOP for less than a lease
-    "isolate",  # Pub/Sub is out of reach of one supervisor for longer than a lease
-    "hiccup",  # ... for less than a lease
     "cut",  # every socket is torn
-    "close",  # every socket is closed with a code
-    "upgrades",  # attaches are refused for a while
-    "rest",  # accepts fail, some after they took effect
+    "isolate",  # Pub/Sub is out of reach of one supervisor for longer than a lease
+    "rest",  # accepts and hang-ups fail, some after they took effect, some after a long wait
     "webhooks",  # deliveries are doubled, or late
-    "lock",  # the record store is locked by somebody else
+    "close",  # every socket is closed with a code
+    "stall",  # SIGSTOP for less than a lease
+    "lock",  # the record store is out of reach for everybody
+    "upgrades",  # every socket is torn, and attaches are refused for a while
+    "hiccup",  # Pub/Sub is out of reach of one supervisor for less than a lease
 ]
-KINDS: tuple[FaultKind, ...] = (
-    "kill",
-    "restart",
-    "freeze",
-    "cut",
-    "isolate",
-    "rest",
-    "webhooks",
-    "close",
-    "stall",
-    "lock",
-    "upgrades",
-    "hiccup",
-)
+KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
+
+LEASE_SECONDS = 10
+_SECONDS: dict[FaultKind, float] = {
+    "kill": 1,  # without a process
+    "freeze": LEASE_SECONDS + 4,
+    "isolate": LEASE_SECONDS + 4,
+    "stall": 2,
+    "hiccup": 2,
+    "lock": 1.5,
+}
+_START_SECONDS = 3.0  # that a new process needs, about
+_CLOSE_CODES = (1000, 1001, 1011, 1012, 1013)
+_REFUSALS = (401, 403, 409, 429, 500, 503)
+
 CALLS_ARRIVE_UNTIL = 0.65  # of the run
 FAULTS_FROM, FAULTS_UNTIL = 0.08, 0.8
+FAULT_EVERY_SECONDS = 5.0  # or more often, in a short run: each kind strikes at least once
+ANNOUNCED_TWICE = 0.1  # of the calls
+BARGE_IN = 0.2  # of the turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +50,19 @@ class PlacedCall:
 
     at_seconds: float
     script: Script
-    announced_twice: bool
+    announced_twice: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault, when it strikes, and which supervisor, by its number."""
+    """A fault: when it strikes, and which supervisor, by its number."""
 
     at_seconds: float
     kind: FaultKind
-    target: int
+    target: int = 0
+    lasts_seconds: float = 0.0
+    code: int = 0
+    """The close code, or the HTTP status, of those that have one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +73,7 @@ class Plan:
     faults: list[Fault]
 
 
-def make_plan(
-    *,
-    seed: int,
-    calls: int,
-    seconds: float,
-    supervisors: int,
-    every_seconds: float,
-    kinds: tuple[FaultKind, ...] = KINDS,
-) -> Plan:
+def make_plan(*, seed: int, calls: int, seconds: float, supervisors: int, kinds: tuple[FaultKind, ...] = KINDS) -> Plan:
     """Plan a run.
 
     Args:
@@ -82,19 +81,29 @@ def make_plan(
         calls: how many callers there are.
         seconds: how long the run takes; calls and faults are spread over it.
         supervisors: how many there are to strike.
-        every_seconds: the time from one fault to the next.
         kinds: which faults, in turn.
     """
     chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
     arrivals = sorted(chance.uniform(0, seconds * CALLS_ARRIVE_UNTIL) for _ in range(calls))
-    placed = [PlacedCall(at, _script(chance, seconds), chance.random() < 0.1) for at in arrivals]
-    count = max(len(kinds), int(seconds * (FAULTS_UNTIL - FAULTS_FROM) / every_seconds))
-    step = seconds * (FAULTS_UNTIL - FAULTS_FROM) / count
-    faults = [
-        Fault(seconds * FAULTS_FROM + number * step, kinds[number % len(kinds)], chance.randrange(supervisors))
-        for number in range(count)
-    ]
-    return Plan(placed, faults)
+    placed = [PlacedCall(at, _script(chance, seconds), chance.random() < ANNOUNCED_TWICE) for at in arrivals]
+    return Plan(placed, _faults(chance, seconds, supervisors, kinds))
+
+
+def _faults(chance: random.Random, seconds: float, supervisors: int, kinds: tuple[FaultKind, ...]) -> list[Fault]:
+    """The faults in turn, each on a supervisor that no other has in hand, as far as there is one."""
+    span = seconds * (FAULTS_UNTIL - FAULTS_FROM)
+    count = max(len(kinds), int(span / FAULT_EVERY_SECONDS))
+    busy_until = [0.0] * supervisors
+    faults = []
+    for number in range(count):
+        at, kind = seconds * FAULTS_FROM + number * span / count, kinds[number % len(kinds)]
+        free = [target for target, until in enumerate(busy_until) if until <= at]
+        target = chance.choice(free or list(range(supervisors)))
+        lasts = _SECONDS.get(kind, 0.0)
+        if kind in ("kill", "restart", "freeze", "isolate", "stall", "hiccup"):
+            busy_until[target] = at + lasts + _START_SECONDS
+        faults.append(Fault(at, kind, target, lasts, chance.choice(_REFUSALS if kind == "upgrades" else _CLOSE_CODES)))
+    return faults
 
 
 def _script(chance: random.Random, seconds: float) -> Script:
@@ -104,9 +113,9 @@ def _script(chance: random.Random, seconds: float) -> Script:
     for _ in range(chance.randint(2, 4)):
         steps += [{"pause_ms": round(chance.uniform(0.3, 1) * turn_seconds * 1000)}, {"caller": "Please."}]
         steps.append(chance.choice(_TURNS)(chance))
-        if chance.random() < 0.2:
+        if chance.random() < BARGE_IN:
             steps.append({"barge_in": "One more thing."})
-    return [*steps, *chance.choices(_ENDS, weights=(8, 1, 1))[0]]
+    return [*steps, *chance.choices(_ENDS, weights=(7, 1, 1, 1))[0]]
 
 
 def _tool(chance: random.Random) -> dict[str, Any]:
@@ -123,4 +132,5 @@ _ENDS: tuple[Script, ...] = (
     [{"caller": "Goodbye."}, {"model": "Goodbye."}, {"hang_up": True}],
     [{"caller": "Quickly."}, {"tool": "pay", "arguments": {"ms": 1000}}, {"hang_up": "now"}],
     [{"hang_up": "now"}],
+    [{"caller": "Goodbye."}, {"tool": "hang_up"}, {"pause_ms": 20_000}, {"hang_up": "now"}],
 )

@@ -1,4 +1,4 @@
-"""Plays a plan against real processes, and has the oracle judge what came of it."""
+"""Plays a plan against real processes, and gathers what the oracle needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,24 +16,28 @@ from typing import Any
 from google.pubsub_v1 import PublisherAsyncClient
 from google.pubsub_v1.types import PubsubMessage
 
-from emulator.local import Process, System, local_system
+from emulator.google import google_firestore_emulator
+from emulator.local import TOPIC, Process, System, local_system
 from emulator.openai import Call
 from function.notice import CallNotice
 from supervisor.records import CallRecord, Store, open_store
-from tests.chaos.oracle import Disturbance, Judgement, judge
-from tests.chaos.plan import Fault, FaultKind, PlacedCall, Plan
+from tests.chaos.evidence import Disturbance, Evidence, Kind, Stop, read_effects
+from tests.chaos.plan import LEASE_SECONDS, Fault, PlacedCall, Plan
 from tests.chaos.proxy import Proxy, proxy_to
 from tests.pubsub_servers import clients
 
-BEYOND_LEASE_SECONDS = 4.0  # how much longer than a lease a freeze or an isolation lasts
-SHORT_SECONDS = 2.0
-RESTART_SECONDS = 1.0
-LOCK_SECONDS = 1.5
 SPEED = 20.0  # of the conversations
-PATIENCE_SECONDS = 5.0  # how long a caller waits for an answer before they go on
-SETTLE_SECONDS = 45.0  # more than a lease: what the calls get to end after the plan has
+PATIENCE_SECONDS = 8.0  # how long a caller waits for an answer before they go on
+SETTLE_SECONDS = 60.0  # what the calls get to end after the plan has
+EXIT_SECONDS = 20.0  # what a process gets that was told to stop, before it is given up
+TICK_SECONDS = 1.0
 
-Progress = Callable[[str], None]
+OnFault = Callable[[str], None]
+OnTick = Callable[["Run"], None]
+
+
+def _ignore(_what: Any) -> None:
+    """Tell nobody."""
 
 
 @dataclass
@@ -44,6 +48,8 @@ class Slot:
     proxy: Proxy
     process: Process | None = None
     starts: int = 0
+    in_hand: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while something is being done to the process."""
 
 
 @dataclass
@@ -53,12 +59,13 @@ class Run:
     system: System
     publisher: PublisherAsyncClient
     slots: list[Slot]
-    records: str
-    lease_seconds: int
+    store_proxy: Proxy | None
+    """The way to a record store that is a server."""
     module: str
-    progress: Progress
+    on_fault: OnFault
     calls: list[Call] = field(default_factory=list)
     disturbances: list[Disturbance] = field(default_factory=list)
+    stops: list[Stop] = field(default_factory=list)
 
     async def start(self, slot: Slot) -> None:
         """Put a new supervisor into a slot."""
@@ -72,91 +79,129 @@ class Run:
         started = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for placed in plan.calls:
-                group.create_task(self._call(placed, started), name="caller")
+                group.create_task(self._place(placed, started), name="caller")
             for fault in plan.faults:
                 group.create_task(self._strike(fault, started), name=fault.kind)
-        async with asyncio.timeout(SETTLE_SECONDS):
-            for call in self.calls:
-                with suppress(TimeoutError):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                for call in self.calls:
                     await call.ended(SETTLE_SECONDS)
 
-    async def _call(self, placed: PlacedCall, started: float) -> None:
+    async def tick_forever(self, on_tick: OnTick) -> None:
+        """Show how it goes, once a second."""
+        while True:
+            on_tick(self)
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def _place(self, placed: PlacedCall, started: float) -> None:
         await _until(started + placed.at_seconds)
         call = await self.system.stand_in.place_call(placed.script)
         self.calls.append(call)
         if placed.announced_twice:
             notice = CallNotice(call_id=call.call_id, sip_headers=call.sip_headers)
-            project = self.system.environment["GOOGLE_CLOUD_PROJECT"]
-            message = PubsubMessage(data=notice.data())
-            await self.publisher.publish(topic=f"projects/{project}/topics/calls", messages=[message])
+            topic = f"projects/{self.system.environment['GOOGLE_CLOUD_PROJECT']}/topics/{TOPIC}"
+            await self.publisher.publish(topic=topic, messages=[PubsubMessage(data=notice.data())])
 
     async def _strike(self, fault: Fault, started: float) -> None:
         await _until(started + fault.at_seconds)
-        slot = self.slots[fault.target]
-        self.progress(f"{fault.kind} S{slot.number}")
         inject = self.system.stand_in.inject
         match fault.kind:
             case "cut":
+                self.on_fault("every socket is torn")
                 inject({"fault": "cut"})
             case "close":
-                inject({"fault": "cut", "close_code": 1011})
+                self.on_fault(f"every socket is closed with {fault.code}")
+                inject({"fault": "cut", "close_code": fault.code})
             case "upgrades":
-                inject({"fault": "upgrade", "status": 503, "times": 40})
+                self.on_fault(f"every socket is torn, and 40 attaches are refused with {fault.code}")
+                inject({"fault": "upgrade", "status": fault.code, "times": 40})
                 inject({"fault": "cut"})
             case "rest":
+                self.on_fault("accepts and hang-ups fail, and may have taken effect")
                 inject({"fault": "rest", "operation": "accept", "status": 503, "times": 5})
                 inject({"fault": "rest", "operation": "accept", "status": 500, "applied": True, "times": 3})
                 inject({"fault": "rest", "operation": "accept", "hang_seconds": 7, "status": 504, "times": 2})
+                inject({"fault": "rest", "operation": "hangup", "status": 500, "applied": True, "times": 2})
             case "webhooks":
+                self.on_fault("10 webhooks are doubled, 5 are late")
                 inject({"fault": "webhook", "effect": "duplicate", "times": 10})
                 inject({"fault": "webhook", "effect": "late", "times": 5})
             case "lock":
-                await asyncio.to_thread(_lock, self.records)
+                self.on_fault(f"the record store is out of reach for {fault.lasts_seconds} s")
+                await self._block_store(fault.lasts_seconds)
             case _:
-                await self._disturb(fault.kind, slot)
+                await self._disturb(fault, self.slots[fault.target])
 
-    async def _disturb(self, kind: FaultKind, slot: Slot) -> None:
-        """Do something to one process, unless something is being done to it already."""
-        process, slot.process = slot.process, None
-        if process is None:
-            return
+    async def _disturb(self, fault: Fault, slot: Slot) -> None:
+        """Do something to one process, after whatever else is being done to it."""
+        async with slot.in_hand:
+            process = slot.process
+            if process is None or not process.running:
+                self.on_fault(f"{fault.kind}: {slot.number} does not run")
+                return
+            self.on_fault(f"{fault.kind} {process.name} ({process.pid}) {fault.lasts_seconds or ''}")
+            began = time.monotonic()
+            match fault.kind:
+                case "kill":
+                    self._note("kill", process, began)
+                    process.send(signal.SIGKILL)
+                    self.stops.append(Stop(process.pid, None, None, told=True))
+                    await asyncio.sleep(fault.lasts_seconds)
+                    await self.start(slot)
+                case "restart":
+                    self._note("restart", process, began)
+                    process.send(signal.SIGTERM)
+                    await asyncio.gather(self.start(slot), self._see_out(process, began))
+                case "freeze" | "stall":
+                    process.send(signal.SIGSTOP)
+                    await asyncio.sleep(fault.lasts_seconds)
+                    process.send(signal.SIGCONT)
+                    self._note(fault.kind, process, began, time.monotonic())
+                case "isolate" | "hiccup":
+                    slot.proxy.cut()
+                    await asyncio.sleep(fault.lasts_seconds)
+                    slot.proxy.mend()
+                    self._note(fault.kind, process, began, time.monotonic())
+                case _:
+                    raise AssertionError(f"{fault.kind} is not done to a process")
+
+    def _note(self, kind: Kind, process: Process, began: float, ended: float = float("inf")) -> None:
+        self.disturbances.append(Disturbance(kind, process.pid, began, ended))
+
+    async def _see_out(self, process: Process, told_at: float) -> None:
+        """Time a process that was told to stop."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EXIT_SECONDS):
+                await process.child.wait()
+        self.stops.append(Stop(process.pid, process.child.returncode, time.monotonic() - told_at, told=True))
+
+    async def _block_store(self, seconds: float) -> None:
         began = time.monotonic()
-        long_seconds = self.lease_seconds + BEYOND_LEASE_SECONDS
-        match kind:
-            case "kill":
-                process.send(signal.SIGKILL)
-                self._note(kind, process, began)
-                await asyncio.sleep(RESTART_SECONDS)
-                await self.start(slot)
-            case "restart":
-                process.send(signal.SIGTERM)
-                self._note(kind, process, began)
-                await self.start(slot)
-            case "freeze" | "stall":
-                process.send(signal.SIGSTOP)
-                await asyncio.sleep(long_seconds if kind == "freeze" else SHORT_SECONDS)
-                process.send(signal.SIGCONT)
-                self._note(kind, process, began)
-                slot.process = process
-            case _:
-                slot.proxy.cut()
-                await asyncio.sleep(long_seconds if kind == "isolate" else SHORT_SECONDS)
-                slot.proxy.mend()
-                self._note(kind, process, began)
-                slot.process = process
+        records = self.system.environment["RECORDS"]
+        if self.store_proxy:
+            self.store_proxy.cut()
+            await asyncio.sleep(seconds)
+            self.store_proxy.mend()
+        elif records.startswith("sqlite:"):
+            await asyncio.to_thread(_lock, records.removeprefix("sqlite:"), seconds)
+        self.disturbances.append(Disturbance("lock", None, began, time.monotonic()))
 
-    def _note(self, kind: Any, process: Process, began: float) -> None:
-        self.disturbances.append(Disturbance(kind, process.pid, began, time.monotonic()))
+    def unbidden_stops(self) -> list[Stop]:
+        """The supervisors that ended by themselves."""
+        told = {stop.pid for stop in self.stops}
+        return [
+            Stop(process.pid, process.child.returncode, None, told=False)
+            for process in self.system.processes
+            if not process.running and process.pid not in told
+        ]
 
 
-def _lock(records: str) -> None:
-    """Hold the store's file for a while, as a backup or a careless query would."""
-    path = records.removeprefix("sqlite:")
-    with sqlite3.connect(path, isolation_level=None) as db:
+def _lock(path: str, seconds: float) -> None:
+    """Hold a file of records for a while, as a backup or a careless query would."""
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=seconds)) as db:
         db.execute("begin exclusive")
-        time.sleep(LOCK_SECONDS)
+        time.sleep(seconds)
         db.execute("rollback")
-    db.close()
 
 
 async def _until(moment: float) -> None:
@@ -168,95 +213,86 @@ async def run(
     *,
     folder: Path,
     supervisors: int = 3,
-    lease_seconds: int = 10,
     pubsub: str = "embedded",
     records: str = "",
     broken: str = "",
-    progress: Progress = lambda _text: None,
-) -> Judgement:
-    """Play a plan and judge it.
+    on_fault: OnFault = _ignore,
+    on_tick: OnTick = _ignore,
+) -> Evidence:
+    """Play a plan; the evidence is for `oracle.judge`.
 
     Args:
         plan: what happens.
-        folder: where the records, the side effects and the logs go.
+        folder: where the records and the side effects go.
         supervisors: how many there are at a time.
-        lease_seconds: how long a claim lives.
         pubsub: `embedded`, `google`, or the HOST:PORT of one that runs.
-        records: the `RECORDS` of the supervisors; a SQLite file in `folder` unless given.
-        broken: the safeguard that the supervisors go without, `fencing` or `journal`.
-        progress: is told what happens.
+        records: the `RECORDS` of the supervisors; a SQLite file in `folder` unless given. `firestore:` starts Google's
+            emulator, unless FIRESTORE_EMULATOR_HOST names one that runs.
+        broken: the safeguard that the supervisors go without, see `tests.chaos.broken`.
+        on_fault: is told of each fault as it strikes.
+        on_tick: is called once a second.
     """
-    records = records or f"sqlite:{folder / 'records.sqlite'}"
     effects = folder / "effects"
-    environment = {"LEASE_SECONDS": str(lease_seconds), "EFFECTS": str(effects), "RECORDS": records, "MAX_CALLS": "400"}
+    environment = {
+        "LEASE_SECONDS": str(LEASE_SECONDS),
+        "EFFECTS": str(effects),
+        "RECORDS": records or f"sqlite:{folder / 'records.sqlite'}",
+        "MAX_CALLS": "1000",
+    }
     async with AsyncExitStack() as stack:
+        store_proxy = None
+        if records.startswith("firestore:"):
+            store_proxy = await stack.enter_async_context(proxy_to(await _firestore(stack)))
+            environment["FIRESTORE_EMULATOR_HOST"] = store_proxy.host_port
+        options = {"speed": SPEED, "patience_seconds": PATIENCE_SECONDS}
         system = await stack.enter_async_context(
-            local_system(
-                agent="tests.chaos.agent:agent",
-                pubsub=pubsub,
-                options={"speed": SPEED, "patience_seconds": PATIENCE_SECONDS},
-                environment=environment,
-            )
+            local_system(agent="tests.chaos.agent:agent", pubsub=pubsub, options=options, environment=environment)
         )
         publisher, _ = await stack.enter_async_context(clients(system.pubsub))
         slots = [Slot(n, await stack.enter_async_context(proxy_to(system.pubsub))) for n in range(supervisors)]
         module = f"tests.chaos.broken {broken}" if broken else "supervisor"
-        play = Run(system, publisher, slots, records, lease_seconds, module, progress)
-        await asyncio.gather(system.start_function(), *(play.start(slot) for slot in slots))
-        progress("running")
-        with suppress(TimeoutError):
-            await play.play(plan)
-        progress("settling")
-        store = open_store(records, project=system.environment["GOOGLE_CLOUD_PROJECT"])
+        playing = Run(system, publisher, slots, store_proxy, module, on_fault)
+        await asyncio.gather(system.start_function(), *(playing.start(slot) for slot in slots))
+        ticking = system.group.create_task(playing.tick_forever(on_tick), name="tick")
         try:
-            kept = await _records(store, play.calls, lease_seconds + SETTLE_SECONDS)
+            await playing.play(plan)
+            kept = await _records(system.environment, playing.calls)
         finally:
-            await store.close()
-        _write_logs(folder, system, play.calls)
-    return judge(
-        {call.call_id: call.log for call in play.calls},
-        effects.read_text().splitlines() if effects.exists() else [],
-        kept,
-        play.disturbances,
-        _claims(system),
-        lease_seconds=lease_seconds,
-    )
+            ticking.cancel()
+        return Evidence(
+            lease_seconds=LEASE_SECONDS,
+            logs={call.call_id: list(call.log) for call in playing.calls},
+            records=kept,
+            effects=read_effects(effects.read_text().splitlines() if effects.exists() else ()),
+            disturbances=list(playing.disturbances),
+            said={process.pid: list(process.lines) for process in system.processes},
+            stops=playing.stops + playing.unbidden_stops(),
+        )
 
 
-async def _records(store: Store, calls: list[Call], within_seconds: float) -> dict[str, CallRecord | None]:
+async def _firestore(stack: AsyncExitStack) -> str:
+    """Google's Firestore emulator: the one that runs, or one for this run."""
+    if running := os.environ.get("FIRESTORE_EMULATOR_HOST"):
+        return running
+    server = await stack.enter_async_context(google_firestore_emulator())
+    os.environ["FIRESTORE_EMULATOR_HOST"] = server  # where the client that reads the records looks for it
+    stack.callback(os.environ.pop, "FIRESTORE_EMULATOR_HOST", None)
+    return server
+
+
+async def _records(environment: dict[str, str], calls: list[Call]) -> dict[str, CallRecord | None]:
     """Each call's record, as soon as all of them have ended, or when time is up."""
-    give_up_at = time.monotonic() + within_seconds
-    records: dict[str, CallRecord | None] = {}
-    for call in calls:
-        while True:
-            record = records[call.call_id] = await store.read(call.call_id)
-            if (record and record.end_reason) or time.monotonic() > give_up_at:
-                break
-            await asyncio.sleep(0.1)  # another process writes the record
-    return records
+    store = open_store(environment["RECORDS"], project=environment["GOOGLE_CLOUD_PROJECT"])
+    give_up_at = time.monotonic() + LEASE_SECONDS + SETTLE_SECONDS
+    try:
+        return {call.call_id: await _record(store, call.call_id, give_up_at) for call in calls}
+    finally:
+        await store.close()
 
 
-def _claims(system: System) -> dict[str, dict[int, int]]:
-    """Which process claimed which call in which delivery attempt, as they logged it."""
-    claims: dict[str, dict[int, int]] = {}
-    for process in system.processes:
-        for line in process.lines:
-            if line.get("message") == "claimed":
-                claims.setdefault(line["call_id"], {})[process.pid] = line["delivery_attempt"]
-    return claims
-
-
-def _write_logs(folder: Path, system: System, calls: list[Call]) -> None:
-    """Keep what was said, for people who look into a violation."""
-    for process in system.processes:
-        with (folder / f"{process.name}-{process.pid}.log").open("w") as file:
-            file.writelines(f"{line}\n" for line in process.lines)
-    for call in calls:
-        with (folder / f"{call.call_id}.log").open("w") as file:
-            for entry in call.log:
-                what = {
-                    key: entry.payload.get(key) for key in ("item", "status", "error", "event_id", "call_id", "event")
-                }
-                shown = {key: value for key, value in what.items() if value is not None}
-                file.write(f"{entry.unix_seconds:.3f} {entry.kind} {entry.type} {entry.who} {entry.attach} {shown}\n")
-    os.sync()
+async def _record(store: Store, call_id: str, give_up_at: float) -> CallRecord | None:
+    while True:
+        record = await store.read(call_id)
+        if (record and record.end_reason) or time.monotonic() > give_up_at:
+            return record
+        await asyncio.sleep(0.1)  # another process writes the record

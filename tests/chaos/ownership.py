@@ -1,0 +1,146 @@
+"""Who had a call, and when: read from the sockets that OpenAI saw, and from what was done to their processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import pairwise
+from typing import Literal
+
+from emulator.openai import Entry
+from tests.chaos.evidence import Disturbance, pid_of
+
+Change = Literal["crash", "handover", "double_fault", "other"]
+Span = tuple[float, float]
+
+_TROUBLES = ("refused", "fault")  # entries that show why an owner could not attach, besides failed requests
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One socket, from its attach to its detach."""
+
+    attach: int
+    who: str
+    since: float
+    until: float
+
+    @property
+    def pid(self) -> int:
+        """Whose socket it was."""
+        return pid_of(self.who)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The time between two owners."""
+
+    change: Change
+    ms: float
+
+
+def end_of(log: Sequence[Entry]) -> float:
+    """When the call ended; where it has not, the last that was seen of it."""
+    return next((e.monotonic_seconds for e in log if e.kind == "end"), log[-1].monotonic_seconds)
+
+
+def holds_of(log: Sequence[Entry]) -> list[Hold]:
+    """The sockets of a call, in the order in which they attached."""
+    ended_at = end_of(log)
+    gone = {e.attach: e.monotonic_seconds for e in log if e.kind == "detach"}
+    return [
+        Hold(e.attach or 0, e.who, e.monotonic_seconds, min(ended_at, gone.get(e.attach, ended_at)))
+        for e in log
+        if e.kind == "attach"
+    ]
+
+
+def quiet_spans(hold: Hold, disturbances: Sequence[Disturbance]) -> list[Span]:
+    """The parts of a hold in which nothing was done to its process; a hiccup of Pub/Sub is not to be felt in a call."""
+    spans: list[Span] = [(hold.since, hold.until)]
+    for d in disturbances:
+        if d.strikes(hold.pid) and d.kind != "hiccup":
+            spans = [
+                part for since, until in spans for part in ((since, min(until, d.at)), (max(since, d.until), until))
+            ]
+            spans = [(since, until) for since, until in spans if since < until]
+    return spans
+
+
+def orphaned_seconds(log: Sequence[Entry], disturbances: Sequence[Disturbance]) -> float:
+    """The longest that the living call had nobody, while nothing happened that explains it.
+
+    Each further fault, and each of OpenAI's refusals, starts the count again: a lease is to be waited for once more.
+    """
+    accepted_at = next((e.monotonic_seconds for e in log if took_effect(e)), None)
+    if accepted_at is None:
+        return 0.0
+    excuses = [moment for d in disturbances for moment in (d.at, d.until)]
+    excuses += [e.monotonic_seconds for e in log if e.kind in _TROUBLES or (e.kind == "rest" and e.payload["faulty"])]
+    longest = 0.0
+    for since, until in _unheld(log, accepted_at, disturbances):
+        moments = sorted([since, *(moment for moment in excuses if since < moment < until), until])
+        longest = max(longest, *(later - earlier for earlier, later in pairwise(moments)))
+    return longest
+
+
+def gaps_of(log: Sequence[Entry], disturbances: Sequence[Disturbance], attempts: Mapping[int, int]) -> Iterator[Gap]:
+    """The gaps between owners that are different processes.
+
+    A crash's begins with the kill or the freeze. A hand-over's begins with the last frame of the one that was told to
+    stop, or with its SIGTERM if it wrote nothing since: from outside, nothing later shows that it had the call still,
+    so that what is measured is never less than the truth. Any other begins with the loss of the socket. Where a second
+    fault struck while the call was between two owners, the gap counts apart: its notice was leased to a process that
+    could not attach, or the next owner was hindered.
+
+    Args:
+        log: the call's.
+        disturbances: what was done to which process.
+        attempts: the delivery attempt that each process claimed the call in, by process id.
+    """
+    for last, following in pairwise(holds_of(log)):
+        if last.who == following.who:
+            continue
+        change, since = _lost_by(last, following, log, disturbances)
+        leased_in_vain = attempts.get(following.pid, 0) - attempts.get(last.pid, 0) > 1
+        if leased_in_vain or _was_hindered(following, since, log, disturbances):
+            change = "double_fault"
+        yield Gap(change, max(0.0, following.since - since) * 1000)
+
+
+def _was_hindered(following: Hold, since: float, log: Sequence[Entry], disturbances: Sequence[Disturbance]) -> bool:
+    """Whether the next owner was struck itself, or refused by OpenAI, while it was to take the call."""
+    struck = any(d.strikes(following.pid) and d.at < following.since and d.until > since for d in disturbances)
+    return struck or any(e.kind == "refused" and since < e.monotonic_seconds < following.since for e in log)
+
+
+def _lost_by(
+    last: Hold, following: Hold, log: Sequence[Entry], disturbances: Sequence[Disturbance]
+) -> tuple[Change, float]:
+    """How an owner lost the call to the next, and since when nobody could write."""
+    done = [d for d in disturbances if d.pid == last.pid and d.at <= following.since and d.until >= last.since]
+    if crashes := [d.at for d in done if d.kind in ("kill", "freeze") and d.at <= last.until + 1]:
+        return "crash", max(crashes[-1], last.since)
+    if told := [d.at for d in done if d.kind == "restart"]:
+        frames = [e.monotonic_seconds for e in log if e.kind == "frame_in" and e.who == last.who]
+        return "handover", max(told[-1], *(at for at in frames if at <= following.since), last.since)
+    return "other", last.until
+
+
+def _unheld(log: Sequence[Entry], accepted_at: float, disturbances: Sequence[Disturbance]) -> Iterator[Span]:
+    """The parts of a call's life in which no process held it that could write."""
+    held_until = accepted_at
+    for hold in holds_of(log):
+        ends = [d.at for d in disturbances if d.pid == hold.pid and d.kind in ("kill", "freeze") and d.at >= hold.since]
+        if hold.since > held_until:
+            yield held_until, hold.since
+        held_until = max(held_until, min([hold.until, *ends]))
+    if held_until < end_of(log):
+        yield held_until, end_of(log)
+
+
+def took_effect(entry: Entry) -> bool:
+    """Whether this is the accept that took the call, whatever was answered to it."""
+    done = entry.kind == "rest" and entry.type == "accept" and entry.payload["applied"]
+    return bool(done) and (entry.payload["faulty"] or entry.payload["status"] == HTTPStatus.OK)
