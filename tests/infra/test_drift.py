@@ -153,8 +153,8 @@ def test_terraform_and_the_build_read_the_same_list() -> None:
 def test_all_that_a_record_is_kept_in_expires() -> None:
     """By the field that the store writes, in each of its collections; and none of its texts is indexed."""
     found = terraform.read()
-    collections = found["locals"]["records_fields"]
+    collections = found["locals"]["records_collections"]
     assert {str(key).strip('"'): str(value).strip('"') for key, value in collections.items()} == firestore.JSON_FIELDS
     expiry = found["google_firestore_field.expiry"]
-    assert terraform.references(expiry["for_each"]) == "local.records_fields"
+    assert terraform.references(expiry["for_each"]) == "local.records_collections"
     assert terraform.references(expiry["field"]) == "expires_at"
