@@ -122,7 +122,7 @@ class Holder:
                 self._sideband.abort()
 
     def _let_go(self) -> None:
-        if self._open:
+        if self._open and not self._fence.expired():
             self._fence.reschedule(asyncio.get_running_loop().time())
 
     def _dispute(self) -> None:
@@ -395,6 +395,8 @@ class Holder:
         except EventError:
             log.exception("event_left_out")
             return event
+        if not self.conversation.speaking:
+            self._spoken.set()
         if actions:
             await self._perform(actions)
         if handlers := self._call.handlers.get(event.get("type", "")):

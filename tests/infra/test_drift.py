@@ -99,17 +99,6 @@ def test_the_time_to_hand_over_is_the_codes() -> None:
     assert float(seconds) == supervisor.settings.Settings.model_fields["handover_seconds"].default
 
 
-def test_records_expire_by_the_field_that_the_store_writes_in_each_of_its_collections() -> None:
-    """The store's docstring lists its documents: collection, collection's key, and fields."""
-    listed = r"(?m)^    (?:calls/\{call id\}/)?(\w+)/\{[\w ]+\} +\w+ +(\w+) +(\w+)$"
-    documents = re.findall(listed, str(firestore.__doc__))
-    collections = {collection: json_field for collection, json_field, _ in documents}
-    told = terraform.read()["locals"]["records_collections"]
-    assert {name: field.strip('"') for name, field in told.items() if not name.startswith("__")} == collections
-    assert {expiry for _, _, expiry in documents} == {"expires_at"}
-    assert terraform.read()["google_firestore_field.expiry"]["field"] == '"expires_at"'
-
-
 def test_alerts_charts_and_scaling_are_about_metrics_that_exist() -> None:
     made = set(re.findall(r'"(sideband_\w+)"', Path(metrics.__file__).read_text()))
     files = [terraform.INFRA / name for name in ("alerts.tf", "dashboard.tf", "modules/crema/main.tf")]
@@ -154,7 +143,9 @@ def test_all_that_a_record_is_kept_in_expires() -> None:
     """By the field that the store writes, in each of its collections; and none of its texts is indexed."""
     found = terraform.read()
     collections = found["locals"]["records_collections"]
-    assert {str(key).strip('"'): str(value).strip('"') for key, value in collections.items()} == firestore.JSON_FIELDS
-    expiry = found["google_firestore_field.expiry"]
-    assert terraform.references(expiry["for_each"]) == "local.records_collections"
-    assert terraform.references(expiry["field"]) == "expires_at"
+    told = {name.strip('"'): field.strip('"') for name, field in collections.items() if not name.startswith("__")}
+    assert told == firestore.JSON_FIELDS
+    for name, field in (("expiry", "expires_at"), ("json", "each.value")):
+        resource = found[f"google_firestore_field.{name}"]
+        assert terraform.references(resource["for_each"]) == "local.records_collections"
+        assert terraform.references(resource["field"]) == field

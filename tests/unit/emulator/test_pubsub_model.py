@@ -16,7 +16,7 @@ from google.pubsub_v1.types import (
     Subscription,
     Topic,
 )
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
@@ -127,5 +127,7 @@ class ExactlyOnce(RuleBasedStateMachine):
             request()
 
 
-ExactlyOnce.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+ExactlyOnce.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
+)
 TestExactlyOnce = ExactlyOnce.TestCase
