@@ -99,6 +99,14 @@ class TranscriptionUsed:
 
 
 @dataclass(frozen=True, slots=True)
+class NotTranscribed:
+    """What the caller said could not be transcribed."""
+
+    item_id: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """OpenAI has confirmed that a tool call's output is in the conversation."""
 
@@ -132,5 +140,6 @@ Action = (
     | Answered
     | Used
     | TranscriptionUsed
+    | NotTranscribed
     | Expired
 )

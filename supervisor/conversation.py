@@ -29,6 +29,7 @@ from supervisor.actions import (
     Failed,
     Heard,
     Idle,
+    NotTranscribed,
     Pressed,
     RunTool,
     Said,
@@ -341,6 +342,10 @@ class Conversation:
             yield TranscriptionUsed(usage)
         yield from self._said(event, "caller")
 
+    def _on_not_transcribed(self, event: Event) -> Iterator[Action]:
+        error = event.get("error") or {}
+        yield NotTranscribed(event.get("item_id") or "", error.get("code") or error.get("type") or "unknown")
+
     def _on_agent_said(self, event: Event) -> Iterator[Action]:
         yield from self._said(event, "agent")
 
@@ -458,6 +463,7 @@ class Conversation:
         "response.output_text.delta": _on_delta,
         "input_audio_buffer.speech_started": _on_speech_started,
         "input_audio_buffer.speech_stopped": _on_speech_stopped,
+        "conversation.item.input_audio_transcription.failed": _on_not_transcribed,
         "response.output_audio_transcript.done": _on_agent_said,
         "response.output_text.done": _on_agent_said,
         "error": _on_error,

@@ -19,6 +19,7 @@ from supervisor.actions import (
     Failed,
     Heard,
     Idle,
+    NotTranscribed,
     Pressed,
     Said,
     Saying,
@@ -74,7 +75,7 @@ class Rules:
         """How often the conversation shall report what the model is saying; 0 without guards on it."""
         return GUARD_EVERY_CHARACTERS if self.agent.guard.outputs else 0
 
-    def take(self, action: Action) -> None:
+    def take(self, action: Action) -> None:  # noqa: C901 - one case for each kind of report
         """Take what the conversation reports."""
         match action:
             case Said():
@@ -92,6 +93,8 @@ class Rules:
                 self._used(int(usage.get("total_tokens") or 0), prices.response_usd(usage, self._model()))
             case TranscriptionUsed(usage):
                 self._used(0, prices.transcription_usd(usage, self._transcription_model()))
+            case NotTranscribed(item_id, code):
+                log.warning("not_transcribed", item_id=item_id, code=code)
             case Approve():
                 self.spawn(self._approve(action), "approve")
             case Failed(code, again):

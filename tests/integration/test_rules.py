@@ -395,3 +395,36 @@ async def test_the_record_holds_the_transcript_in_order_and_what_the_call_cost()
         assert record.tokens > 0
         assert record.caller == "+31201234567"
         assert record.dialled == "+31207654321"
+
+
+async def test_words_that_could_not_be_transcribed_are_reported_and_the_call_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with rig(agent()) as rigged:
+        script: list[dict[str, Any]] = [
+            {"caller": "mumble", "transcription": "failed"},
+            {"model": "Pardon?"},
+            {"hang_up": True},
+        ]
+        record = await rigged.ended(await rigged.ring(script))
+        assert record.end_reason is EndReason.CALLER_HUNG_UP
+    assert "not_transcribed" in capsys.readouterr().out
+
+
+async def test_the_model_is_asked_to_go_on_after_a_hosted_tool_that_it_leaves_uncommented() -> None:
+    mcp = {"server_label": "shop", "name": "stock", "arguments": {}, "output": "3"}
+    session = {**SESSION, "tools": [{"type": "mcp", "server_label": "shop", "server_url": "https://mcp.test/"}]}
+    async with rig(Agent(session=session), options={"speaks_after_mcp": False}) as rigged:
+        call = await rigged.ring([{"caller": "In stock?"}, {"mcp": mcp}, {"model": "Three."}, {"hang_up": True}])
+        record = await rigged.ended(call)
+        assert len(entries(call, "frame_in", "response.create")) == 1
+        assert record.transcript[-1].text == "Three."
+
+
+async def test_an_accept_that_leads_nowhere_is_hung_up_and_named() -> None:
+    """OpenAI said 200 to a session that it can't use; nothing can be attached to (complaint C2)."""
+    async with rig(agent(), options={"attachable_after_ms": 60_000}) as rigged:
+        call = await rigged.ring([])
+        record = await rigged.ended(call)
+        assert record.end_reason is EndReason.NEVER_ATTACHED
+        assert call.end_reason == "hangup"

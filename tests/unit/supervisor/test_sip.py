@@ -1,0 +1,57 @@
+"""Who calls whom, from headers that anybody may have written."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.sip import caller, dialled, parse_address
+
+
+@pytest.mark.parametrize(
+    ("header", "number", "uri"),
+    [
+        ("<sip:+31201234567@trunk.test;user=phone>;tag=a", "+31201234567", "sip:+31201234567@trunk.test"),
+        ('"Jan \\"J\\" <x>" <sip:0201234567@trunk.test>', "0201234567", "sip:0201234567@trunk.test"),
+        ("sip:%2B31201234567@trunk.test", "+31201234567", "sip:%2B31201234567@trunk.test"),
+        ("<tel:+31-20-123.45(67)>", "+31201234567", "tel:+31-20-123.45(67)"),
+        ("Bob <sips:bob@trunk.test:5061>", None, "sips:bob@trunk.test:5061"),
+        ("<sip:anonymous@anonymous.invalid>", None, "sip:anonymous@anonymous.invalid"),
+    ],
+)
+def test_addresses(header: str, number: str | None, uri: str) -> None:
+    address = parse_address(header)
+    assert address is not None
+    assert address.number == number
+    assert address.uri == uri
+
+
+@pytest.mark.parametrize("header", ["", "anonymous", "<>", "sip:", "http://evil.test"])
+def test_what_is_no_address_is_none(header: str) -> None:
+    assert parse_address(header) is None
+
+
+@given(st.text(max_size=3000))
+def test_no_header_breaks_it(header: str) -> None:
+    address = parse_address(header)
+    assert address is None or len(address.uri) <= len(header)
+
+
+def test_the_trunk_is_believed_before_the_caller_and_repeats_and_case_do_not_matter() -> None:
+    headers = [
+        ("From", "<sip:+1@evil.test>"),
+        ("p-asserted-identity", "nonsense"),
+        ("P-Asserted-Identity", "<sip:+31201234567@trunk.test>"),
+    ]
+    found = caller(headers)
+    assert found is not None
+    assert found.number == "+31201234567"
+    assert caller([]) is None
+
+
+def test_a_diverted_call_was_for_whom_it_was_first() -> None:
+    to = ("To", "<sip:+31200000009@trunk.test>")
+    diversions = [("Diversion", "<sip:+31200000002@trunk.test>"), ("Diversion", "<sip:+31200000001@trunk.test>")]
+    first, plain = dialled([to, *diversions]), dialled([to])
+    assert first is not None
+    assert plain is not None
+    assert (first.number, plain.number) == ("+31200000001", "+31200000009")
