@@ -1,8 +1,8 @@
 """The conversation core against a model of OpenAI: whatever order events come in, its rules hold.
 
-The model plays the server: it begins responses for us and for voice detection, completes or cuts tool calls, loses sockets
-with what was on them, and answers retrievals. What must hold at every step is in `never_two_requests_in_flight` and
-`no_output_twice`; what must hold in the end, in `teardown`.
+The model plays the server: it begins responses for us and for voice detection, completes or cuts tool calls, loses
+sockets with what was on them, and answers retrievals. Its assertions and invariants hold at every step; that every
+completed call was answered once, in `teardown`.
 """
 
 from typing import Any
