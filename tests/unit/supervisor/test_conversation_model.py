@@ -120,14 +120,16 @@ class Server(RuleBasedStateMachine):
         self.active = None
         self.do(self.core.receive({"type": "response.done", "response": response}))
 
-    @rule(data=st.data(), arrives=st.booleans())
+    @rule(data=st.data(), fate=st.sampled_from(["arrives", "is lost", "arrives, and its confirmation is lost"]))
     @precondition(lambda self: bool(self.running))
-    def a_tool_finishes(self, data: st.DataObject, *, arrives: bool) -> None:
-        """With `arrives` false the socket is torn as the output is written; another is attached at once."""
+    def a_tool_finishes(self, data: st.DataObject, fate: str) -> None:
+        """Where something is lost, the socket is torn as the output is written; another is attached at once."""
         tool_call_id = data.draw(st.sampled_from(self.running))
         self.running.remove(tool_call_id)
-        self.do(self.core.tool_finished(tool_call_id, "done"), arrives=arrives)
-        if not arrives:
+        self.do(self.core.tool_finished(tool_call_id, "done"), arrives=fate == "arrives")
+        if fate != "arrives":
+            if fate != "is lost":
+                self.outputs[tool_call_id] = 1
             self.reattach()
 
     @rule()
