@@ -41,9 +41,10 @@ class Control:
         """Transfer a SIP call to a tel: or sip: URI. Success means only that the request was passed on."""
         await _ask("refer", call_id, self._calls.refer(call_id, target_uri=target_uri))
 
-    async def hangup(self, call_id: str) -> None:
-        """End a call."""
-        await _ask("hangup", call_id, self._calls.hangup(call_id))
+    async def hangup(self, call_id: str, *, bearer: str | None = None) -> None:
+        """End a call, with the project's key unless another is given."""
+        headers = {"Authorization": f"Bearer {bearer}"} if bearer else None
+        await _ask("hangup", call_id, self._calls.hangup(call_id, extra_headers=headers))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -24,19 +24,18 @@ from supervisor.actions import Action, Answered, Event, Expired, Heard, RunTool,
 from supervisor.agent import Agent
 from supervisor.call import Call, TransferFailed
 from supervisor.claims import Claim
-from supervisor.conversation import ASK_PREFIX, Conversation
+from supervisor.conversation import Conversation
 from supervisor.deciding import BUSY, decide
-from supervisor.errors import ControlError, EventError, NoticeError, SidebandClosed
+from supervisor.errors import EventError, NoticeError, SidebandClosed
 from supervisor.house import House
 from supervisor.incoming import Incoming, Reject
-from supervisor.insist import insist
+from supervisor.line import SPEECH_SECONDS, HeldLine
 from supervisor.outcome import CallOver, HandOver
 from supervisor.records import EndReason, Recording
 from supervisor.rules import Rules
 from supervisor.sideband import Sideband
 from supervisor.telemetry import begin_call, traced
 from supervisor.toolrunner import ToolRunner, left_behind
-from supervisor.transfers import refusal
 
 log = structlog.get_logger()
 
@@ -50,9 +49,6 @@ FLUSH_SECONDS = 1.0
 OVERLAP_SECONDS = 0.7  # how long a handed-over call is still listened to, unless its next owner is there sooner
 EXPIRING_SECONDS = 120.0  # before OpenAI's limit, when the agent is told
 HANDLER_SECONDS = 20.0
-SPEECH_SECONDS = 12.0  # how long a hang-up waits for what is being said
-REFER_SECONDS = 5.0
-TRANSFER_SECONDS = 10.0  # a transfer that has not taken the caller away by then has failed (reference 2.1)
 PASS_ON_SECONDS = 2
 SETTLE_AGAIN_SECONDS = 30  # when the store was down at the end of a call
 SHORT_HOLD_SECONDS = 60.0  # a hold that ended this soon without a hand-over has failed
@@ -73,6 +69,7 @@ class Holder:
     _recording: Recording = field(init=False)
     _agent: Agent = field(init=False)
     _call: Call = field(init=False)
+    _line: HeldLine = field(init=False)
     _rules: Rules = field(init=False)
     _tools: ToolRunner = field(init=False)
     _tasks: asyncio.TaskGroup = field(init=False)
@@ -87,14 +84,7 @@ class Holder:
     _disputed: bool = field(default=False, init=False)
     _uncertain: bool = field(default=False, init=False)
     """Whether something may have been said or asked while nobody was attached."""
-    _answers: dict[str, asyncio.Future[str | None]] = field(default_factory=dict, init=False)
-    _asked: int = field(default=0, init=False)
-    _spoken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    """Set whenever the model has finished to say something."""
-    _over: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _next_owner_attached: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    _ending: EndReason | None = field(default=None, init=False)
-    """Why the call is about to end, when we know before its socket closes."""
 
     async def hold(self) -> None:
         """Hold the call until it is over, handed over, or lost with its claim.
@@ -204,12 +194,15 @@ class Holder:
         record.claimed_at, record.handed_over_at = now, None
         record.heard_at = record.heard_at or self._notice.received_at
         record.transport, record.delivery_attempt = self._notice.transport, self.claim.delivery_attempt
-        self._call = Call(self._notice, self, record.state)
+        self._line = HeldLine(self.house, self._notice, self.conversation, self._recording, self._perform, self.send)
+        self._call = Call(self._notice, self._line, record.state)
         record.caller, record.dialled = self._call.caller, self._call.dialled
         self._recording.changed()
         self._agent = self.house.router.agents[name]
-        self._rules = Rules(self._agent, self._call, self._recording, self, self._spawn)
-        self._tools = ToolRunner(self._agent.tools, self._call, self.claim, self._recording, self._answer, self.fill)
+        self._rules = Rules(self._agent, self._call, self._recording, self._line, self._spawn)
+        self._tools = ToolRunner(
+            self._agent.tools, self._call, self.claim, self._recording, self._answer, self._line.fill
+        )
         self.conversation.items, self.conversation.watch_every = record.items, self._rules.watch_every
         self._begun = True
         taken_before = record.accepted_at is not None
@@ -266,7 +259,7 @@ class Holder:
         if self._notice.transport == "sip" and self._recording.record.accepted_at is None:
             await taking.reject(self.house, self._notice.call_id, SERVICE_UNAVAILABLE)
         else:
-            await taking.hang_up(self.house, self._notice.call_id)
+            await taking.hang_up(self.house, self._notice)
 
     # Run.
 
@@ -287,13 +280,13 @@ class Holder:
             except (CallOver, HandOver) as raised:
                 outcome = raised  # raised again outside, since a task group would wrap it
             self._recording.record.transcript_cut = isinstance(outcome, CallOver) and self.conversation.busy
-            if isinstance(outcome, CallOver) and self._ending is EndReason.TRANSFERRED:
-                self._over.set()
+            if isinstance(outcome, CallOver) and self._line.ending is EndReason.TRANSFERRED:
+                self._line.over.set()
             await self._tools.finish(SETTLE_SECONDS)
             for task in self._handling:
                 task.cancel()
             self._running = False
-            self._over.set()
+            self._line.over.set()
         raise outcome
 
     async def _stay_attached(self) -> None:
@@ -326,11 +319,11 @@ class Holder:
         try:
             sideband = await taking.open_sideband(self.house, self._notice, "reattach", accepted=True)
         except CallOver as over:
-            raise CallOver(self._ending or over.reason) from over
-        if self._ending not in (None, EndReason.SESSION_EXPIRED, EndReason.TRANSFERRED):
-            await taking.hang_up(self.house, self._notice.call_id)
+            raise CallOver(self._line.ending or over.reason) from over
+        if self._line.ending not in (None, EndReason.SESSION_EXPIRED, EndReason.TRANSFERRED):
+            await taking.hang_up(self.house, self._notice)
         if sideband is None:
-            raise CallOver(self._ending or EndReason.CALLER_HUNG_UP)
+            raise CallOver(self._line.ending or EndReason.CALLER_HUNG_UP)
         return sideband
 
     async def _configure(self, sideband: Sideband) -> None:
@@ -362,7 +355,7 @@ class Holder:
         self._recording.changed()
         durable = await self._recording.flush(FLUSH_SECONDS)
         if durable or self.claim.delivery_attempt <= 1:
-            self._spoken.clear()
+            self._line.spoken.clear()
             await self._perform(self.conversation.respond({"instructions": greeting}))
             log.info("greeted")
             if self._agent.greeting_uninterruptible:
@@ -377,7 +370,7 @@ class Holder:
     async def _listen_again(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(SPEECH_SECONDS):
-                await self._spoken.wait()
+                await self._line.spoken.wait()
         await self.send({"type": "session.update", "session": self._agent.update_body(self._recording.record.session)})
 
     async def _break_silence(self) -> None:
@@ -396,7 +389,7 @@ class Holder:
             log.exception("event_left_out")
             return event
         if not self.conversation.speaking:
-            self._spoken.set()
+            self._line.spoken.set()
         if actions:
             await self._perform(actions)
         if handlers := self._call.handlers.get(event.get("type", "")):
@@ -418,13 +411,12 @@ class Holder:
                     case Answered(tool_call_id):
                         self._tools.confirm(tool_call_id)
                     case Expired():
-                        self._ending = EndReason.SESSION_EXPIRED
+                        self._line.ending = EndReason.SESSION_EXPIRED
                     case Told(key, text):
-                        if (answer := self._answers.get(key)) and not answer.done():
-                            answer.set_result(text)
+                        self._line.told(key, text)
                     case _:
                         if isinstance(action, Heard):
-                            self._spoken.set()
+                            self._line.spoken.set()
                         self._rules.take(action)
 
     async def send(self, event: Mapping[str, Any]) -> None:
@@ -485,76 +477,6 @@ class Holder:
         self._recording.changed()
 
     # End.
-
-    async def respond(self, response: Mapping[str, Any]) -> None:
-        """See `Line`."""
-        await self._perform(self.conversation.respond(response))
-
-    async def fill(self, text: str) -> None:
-        """See `rules.RuledLine`."""
-        if not self.conversation.speaking and not self.conversation.caller_speaking:
-            await self.respond({"instructions": f"Say exactly this, and nothing else: {text}", "tool_choice": "none"})
-
-    async def interrupt(self) -> None:
-        """See `Line`."""
-        await self._perform(self.conversation.interrupt())
-
-    async def approved(self, request_id: str, *, approve: bool) -> None:
-        """See `rules.RuledLine`."""
-        await self._perform(self.conversation.approved(request_id, approve=approve))
-
-    async def ask(self, instructions: str, timeout_seconds: float) -> str:
-        """See `Line`."""
-        self._asked += 1
-        key = f"{ASK_PREFIX}{self._asked}"
-        answer = self._answers[key] = asyncio.get_running_loop().create_future()
-        try:
-            await self._perform(self.conversation.ask(key, instructions))
-            async with asyncio.timeout(timeout_seconds):
-                return await answer or ""
-        finally:
-            del self._answers[key]
-
-    async def update(self, session: Mapping[str, Any]) -> None:
-        """See `Line`."""
-        self._recording.record.session.update(session)
-        self._recording.changed()
-        await self.send({"type": "session.update", "session": {**session, "type": "realtime"}})
-
-    async def hang_up(self, *, after_speech: bool) -> None:
-        """End the call. Terminal: later requests change nothing."""
-        await self.end(EndReason.AGENT_HUNG_UP, goodbye=None, after_speech=after_speech)
-
-    async def end(self, reason: EndReason, *, goodbye: str | None, after_speech: bool = True) -> None:
-        """Hang up for a reason, after a last response and what is being said; only the first request counts."""
-        if self._ending is not None:
-            return
-        self._ending = reason
-        if goodbye:
-            await self.respond({"instructions": goodbye, "tool_choice": "none"})
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SPEECH_SECONDS if after_speech else 0):
-                while self.conversation.speaking:
-                    self._spoken.clear()
-                    await self._spoken.wait()
-        await taking.hang_up(self.house, self._notice.call_id)
-
-    async def transfer(self, target_uri: str) -> None:
-        """Refer the call, and see whether that takes the caller away; a 200 from OpenAI alone says nothing."""
-        if problem := refusal(target_uri, self.house.transfer_targets):
-            raise TransferFailed(f"no transfer to {target_uri}: {problem}")
-        if self._notice.transport != "sip":
-            raise TransferFailed("only SIP calls can be transferred")
-        before, self._ending = self._ending, EndReason.TRANSFERRED
-        call_id = self._notice.call_id
-        try:
-            await insist("refer", REFER_SECONDS, lambda: self.house.control.refer(call_id, target_uri))
-            async with asyncio.timeout(TRANSFER_SECONDS):
-                await self._over.wait()
-        except (ControlError, TimeoutError) as error:
-            self._ending = before
-            cause = str(error) or f"the caller was still here after {TRANSFER_SECONDS:.0f} s"
-            raise TransferFailed(f"no transfer to {target_uri}: {cause}") from error
 
     async def hand_over(self, tools_seconds: float) -> None:
         """Let another supervisor have the call, so that neither the caller nor the model notices.

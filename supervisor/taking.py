@@ -91,14 +91,20 @@ async def reject(house: House, call_id: str, status_code: int) -> None:
     await _tell("reject", call_id, lambda: house.control.reject(call_id, status_code))
 
 
-async def hang_up(house: House, call_id: str) -> None:
+async def hang_up(house: House, notice: CallNotice) -> None:
     """End a call; that it is gone already is success."""
-    await _tell("hangup", call_id, lambda: house.control.hangup(call_id))
+    known = await _tell("hangup", notice.call_id, lambda: house.control.hangup(notice.call_id))
+    if not known and (key := notice.client_secret):
+        # A browser's own call may be unknown to the project's key, and go on all the same (reference 3.2).
+        await _tell("hangup", notice.call_id, lambda: house.control.hangup(notice.call_id, bearer=key))
 
 
-async def _tell(operation: Operation, call_id: str, request: Callable[[], Awaitable[None]]) -> None:
+async def _tell(operation: Operation, call_id: str, request: Callable[[], Awaitable[None]]) -> bool:
+    """Ask OpenAI to end a call, again if need be; whether it knew the call."""
     try:
         await insist(operation, CONTROL_SECONDS, request)
     except ControlError as error:
         if verdict(operation, error.status) is not Verdict.OVER:
             log.error("control_failed", operation=operation, call_id=call_id, error=str(error))
+        return False
+    return True

@@ -72,7 +72,7 @@ class TestReception:
         assert rehearsal.end_reason == "transferred"
 
     async def test_a_transfer_without_effect_ends_in_a_message(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("supervisor.holder.TRANSFER_SECONDS", 0.5)
+        monkeypatch.setattr("supervisor.line.TRANSFER_SECONDS", 0.5)
         message = {"message": "Call me back.", "name": "Jan"}
         rehearsal = await rehearse(
             reception.day,

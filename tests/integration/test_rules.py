@@ -269,7 +269,7 @@ class TestTransfer:
             assert entries(call, "rest", "refer") == []
 
     async def test_a_transfer_without_effect_is_told_to_the_agent(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("supervisor.holder.TRANSFER_SECONDS", 0.5)
+        monkeypatch.setattr("supervisor.line.TRANSFER_SECONDS", 0.5)
         answering, problems = self.transferring("tel:+31201112233")
         async with rig(answering, transfer_targets="tel:*", options={"refer": "no_effect"}) as rigged:
             call = await rigged.ring(

@@ -1,0 +1,122 @@
+"""What a held call can be made to do: the line behind a `Call`, for agents and rules."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from function.notice import CallNotice
+from supervisor import taking
+from supervisor.actions import Action
+from supervisor.call import TransferFailed
+from supervisor.conversation import ASK_PREFIX, Conversation
+from supervisor.errors import ControlError
+from supervisor.house import House
+from supervisor.insist import insist
+from supervisor.records import EndReason, Recording
+from supervisor.transfers import refusal
+
+SPEECH_SECONDS = 12.0  # how long a hang-up waits for what is being said
+REFER_SECONDS = 5.0
+TRANSFER_SECONDS = 10.0  # a transfer that has not taken the caller away by then has failed (reference 2.1)
+
+
+@dataclass(eq=False, slots=True)
+class HeldLine:
+    """The line of one call, while this process holds it. What it does passes through its holder's one writer."""
+
+    house: House
+    notice: CallNotice
+    conversation: Conversation
+    recording: Recording
+    perform: Callable[[Sequence[Action]], Awaitable[None]]
+    write: Callable[[Mapping[str, Any]], Awaitable[None]]
+    ending: EndReason | None = None
+    """Why the call is about to end, when we know before its socket closes."""
+    spoken: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever the model has nothing more to say."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    _answers: dict[str, asyncio.Future[str | None]] = field(default_factory=dict)
+    _asked: int = 0
+
+    def told(self, key: str, text: str | None) -> None:
+        """The model has answered what `ask` asked."""
+        if (answer := self._answers.get(key)) and not answer.done():
+            answer.set_result(text)
+
+    async def send(self, event: Mapping[str, Any]) -> None:
+        """See `Line`."""
+        await self.write(event)
+
+    async def respond(self, response: Mapping[str, Any]) -> None:
+        """See `Line`."""
+        await self.perform(self.conversation.respond(response))
+
+    async def fill(self, text: str) -> None:
+        """See `rules.RuledLine`."""
+        if not self.conversation.speaking and not self.conversation.caller_speaking:
+            await self.respond({"instructions": f"Say exactly this, and nothing else: {text}", "tool_choice": "none"})
+
+    async def interrupt(self) -> None:
+        """See `Line`."""
+        await self.perform(self.conversation.interrupt())
+
+    async def approved(self, request_id: str, *, approve: bool) -> None:
+        """See `rules.RuledLine`."""
+        await self.perform(self.conversation.approved(request_id, approve=approve))
+
+    async def ask(self, instructions: str, timeout_seconds: float) -> str:
+        """See `Line`."""
+        self._asked += 1
+        key = f"{ASK_PREFIX}{self._asked}"
+        answer = self._answers[key] = asyncio.get_running_loop().create_future()
+        try:
+            await self.perform(self.conversation.ask(key, instructions))
+            async with asyncio.timeout(timeout_seconds):
+                return await answer or ""
+        finally:
+            del self._answers[key]
+
+    async def update(self, session: Mapping[str, Any]) -> None:
+        """See `Line`."""
+        self.recording.record.session.update(session)
+        self.recording.changed()
+        await self.send({"type": "session.update", "session": {**session, "type": "realtime"}})
+
+    async def hang_up(self, *, after_speech: bool) -> None:
+        """End the call. Terminal: later requests change nothing."""
+        await self.end(EndReason.AGENT_HUNG_UP, goodbye=None, after_speech=after_speech)
+
+    async def end(self, reason: EndReason, *, goodbye: str | None, after_speech: bool = True) -> None:
+        """Hang up for a reason, after a last response and what is being said; only the first request counts."""
+        if self.ending is not None:
+            return
+        self.ending = reason
+        if goodbye:
+            await self.respond({"instructions": goodbye, "tool_choice": "none"})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SPEECH_SECONDS if after_speech else 0):
+                while self.conversation.speaking:
+                    self.spoken.clear()
+                    await self.spoken.wait()
+        await taking.hang_up(self.house, self.notice)
+
+    async def transfer(self, target_uri: str) -> None:
+        """Refer the call, and see whether that takes the caller away; a 200 from OpenAI alone says nothing."""
+        if problem := refusal(target_uri, self.house.transfer_targets):
+            raise TransferFailed(f"no transfer to {target_uri}: {problem}")
+        if self.notice.transport != "sip":
+            raise TransferFailed("only SIP calls can be transferred")
+        before, self.ending = self.ending, EndReason.TRANSFERRED
+        call_id = self.notice.call_id
+        try:
+            await insist("refer", REFER_SECONDS, lambda: self.house.control.refer(call_id, target_uri))
+            async with asyncio.timeout(TRANSFER_SECONDS):
+                await self.over.wait()
+        except (ControlError, TimeoutError) as error:
+            self.ending = before
+            cause = str(error) or f"the caller was still here after {TRANSFER_SECONDS:.0f} s"
+            raise TransferFailed(f"no transfer to {target_uri}: {cause}") from error
