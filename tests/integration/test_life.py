@@ -1,11 +1,16 @@
 """One call's life in one process: lost sockets, refusals, duplicates, ends."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from google.api_core.exceptions import DeadlineExceeded
+from google.pubsub_v1.types import PubsubMessage
 
-from emulator.rig import entries, greetings, outputs, rig
+from emulator.pubsub_setup import clients
+from emulator.rig import Rig, entries, greetings, outputs, rig
+from function.notice import CallNotice
 from supervisor import Agent, Call
 from supervisor.records import EndReason
 
@@ -25,6 +30,18 @@ def agent() -> Agent:
 
 
 NOTE: dict[str, Any] = {"tool": "note", "arguments": {"text": "a"}}
+
+
+async def dead_letter(rigged: Rig) -> PubsubMessage:
+    """Wait for a dead letter."""
+    async with clients(rigged.pubsub) as (_, subscriber), asyncio.timeout(30):
+        while True:
+            with suppress(DeadlineExceeded):
+                answer = await subscriber.pull(
+                    subscription="projects/shop/subscriptions/dead", max_messages=1, timeout=5, retry=None
+                )
+                if answer.received_messages:
+                    return answer.received_messages[0].message
 
 
 @pytest.mark.parametrize("close_code", [None, 1000, 1001, 1008, 1011, 1012, 1013, 4000])
@@ -173,6 +190,9 @@ async def test_a_call_whose_handling_fails_again_and_again_is_refused_and_become
         assert record.end_reason is EndReason.FAILED
         assert "TypeError" in (record.last_error or "")
         assert call.end_reason == "rejected"
+        dead = await dead_letter(rigged)
+        assert CallNotice.parse(dead.data).call_id == call.call_id
+        assert dead.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "50"
 
 
 async def test_hang_up_is_asked_once_and_tried_until_it_succeeds() -> None:

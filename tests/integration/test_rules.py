@@ -136,6 +136,33 @@ class TestTools:
             assert first == "done"
             assert "may not be used again" in second
 
+    async def test_a_tool_that_does_not_exist_and_arguments_that_are_no_json_are_answered(self) -> None:
+        answering = agent()
+
+        @answering.tool()
+        async def look(order_id: str) -> str:
+            raise AssertionError(f"never called: {order_id}")
+
+        script: list[dict[str, Any]] = [
+            {"caller": "Hm."},
+            {"tools": [{"tool": "nope"}, {"tool": "look", "arguments": '{"order_id": '}]},
+            {"model": "Sorry."},
+            {"hang_up": True},
+        ]
+        async with rig(answering) as rigged:
+            call = await rigged.ring(script)
+            assert (await rigged.ended(call)).end_reason is EndReason.CALLER_HUNG_UP
+            unknown, cut = [sent[0] for sent in outputs(call).values()]
+            assert "There is no tool named nope" in unknown
+            assert "Invalid JSON" in cut
+
+    async def test_a_model_that_keeps_failing_leaves_the_caller_with_the_fallback(self) -> None:
+        fail = {"fail": {"code": "insufficient_quota"}}
+        async with rig(agent(fallback="tel:+31201112233"), transfer_targets="tel:+3120*") as rigged:
+            call = await rigged.ring([{"caller": "Hm."}, fail, {"model": "Sorry."}, STAY])
+            record = await rigged.ended(call)
+            assert record.end_reason is EndReason.TRANSFERRED
+
     async def test_hosted_tools_are_denied_unless_the_agent_approves(self) -> None:
         mcp = {"server_label": "shop", "name": "refund", "arguments": {}, "output": "ok", "approval": True}
         session = {**SESSION, "tools": [{"type": "mcp", "server_label": "shop", "server_url": "https://mcp.test/"}]}
