@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Literal
 
 from emulator.openai import Entry
@@ -85,12 +86,17 @@ def orphaned_seconds(log: Sequence[Entry], disturbances: Sequence[Disturbance]) 
     return longest
 
 
-def gaps_of(log: Sequence[Entry], disturbances: Sequence[Disturbance], attempts: Mapping[int, int]) -> Iterator[Gap]:
+def gaps_of(
+    log: Sequence[Entry],
+    disturbances: Sequence[Disturbance],
+    attempts: Mapping[int, int],
+    left_at: Mapping[int, float] = MappingProxyType({}),
+) -> Iterator[Gap]:
     """The gaps between owners that are different processes.
 
-    A crash's begins with the kill or the freeze. A hand-over's begins with the last frame of the one that was told to
-    stop, or with its SIGTERM if it wrote nothing since: from outside, nothing later shows that it had the call still,
-    so that what is measured is never less than the truth. Any other begins with the loss of the socket. Where a second
+    A crash's begins with the kill or the freeze. A hand-over's begins when the one that was told to stop had written
+    down that it leaves (until then it serves the call, and lets its tools finish), or with its last frame, or, where
+    neither is known, with its SIGTERM. Any other begins with the loss of the socket. Where a second
     fault struck while the call was between two owners, the gap counts apart: its notice was leased to a process that
     could not attach, or the next owner was hindered.
 
@@ -98,11 +104,15 @@ def gaps_of(log: Sequence[Entry], disturbances: Sequence[Disturbance], attempts:
         log: the call's.
         disturbances: what was done to which process.
         attempts: the delivery attempt that each process claimed the call in, by process id.
+        left_at: when the last owner had left, in Unix seconds, by the id of the process that read so in the record.
     """
     for last, following in pairwise(holds_of(log)):
         if last.who == following.who:
             continue
         change, since = _lost_by(last, following, log, disturbances)
+        if change == "handover":
+            to_monotonic = log[0].monotonic_seconds - log[0].unix_seconds
+            since = max(since, min(left_at.get(following.pid, 0.0) + to_monotonic, following.since))
         leased_in_vain = attempts.get(following.pid, 0) - attempts.get(last.pid, 0) > 1
         if leased_in_vain or _was_hindered(following, since, log, disturbances):
             change = "double_fault"
