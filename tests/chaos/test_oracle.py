@@ -301,6 +301,10 @@ def test_a_hand_over_is_timed_from_the_last_sign_that_the_owner_had_the_call() -
     busy = held_by_a().writes(4, A, 1).attach(4.1, B, 2).detach(4.2, A, 1).end()
     (gap,) = judged(busy, restart).gaps
     assert gap.ms == pytest.approx(100)
+    finishing = held_by_a().attach(7, B, 2).detach(7.2, A, 1).end()
+    left = {11: claimed(1), 22: [{**claimed(2)[0], "handed_over_at": finishing.entries[0].unix_seconds + 6.8}]}
+    (gap,) = judged(finishing, restart, said=left).gaps
+    assert gap.ms == pytest.approx((7 - finishing.entries[0].monotonic_seconds - 6.8) * 1000)
 
 
 def test_a_socket_that_its_own_process_replaces_is_no_change_of_owner() -> None:
