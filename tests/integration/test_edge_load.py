@@ -58,7 +58,7 @@ async def test_while_pubsub_hangs_nothing_piles_up_and_when_it_is_back_calls_go_
     port = free_port()
     settings = {
         "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{port}",
-        "PUBLISH_TIMEOUT_SECONDS": "1",
+        "PUBLISH_TIMEOUT_SECONDS": "3",  # so that a wave arrives within it, however busy the machine is
         "THREADS": str(THREADS),
     }
     async with running_edge(tmp_path, settings) as edge:
