@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 KEPT_SEGMENTS = 200  # of the transcript, for guards and tools; the store has all
 GUARD_SECONDS = 5.0
-RETRY_SECONDS = (0.5, 2.0)  # before a failed response is asked for again
+RETRY_SECONDS = 0.5  # before a failed response is asked for again
 GUARD_EVERY_CHARACTERS = 40
 
 
@@ -153,7 +153,7 @@ class Rules:
         """Ask for a failed response again; when that does not help, apologise, and leave the caller in better hands."""
         log.warning("response_failed", code=code, again=again)
         if again:
-            await asyncio.sleep(RETRY_SECONDS[0])
+            await asyncio.sleep(RETRY_SECONDS)
             await self.line.respond({})
             return
         if self._over_limit:
