@@ -47,7 +47,8 @@ ASK_PREFIX = "ask_"  # of the keys that `Conversation.ask` is given
 _NOT_THERE = "item_retrieve_invalid_item_id"
 
 _RESTORED = "restored"  # the turn of the tool calls that an earlier owner left
-_SIGNS_OF_LIFE = {"response.created", "response.output_audio_transcript.delta", "input_audio_buffer.speech_started"}
+_WORDS = {"response.output_audio_transcript.delta", "response.output_text.delta"}
+_SIGNS_OF_LIFE = {"response.created", "input_audio_buffer.speech_started", *_WORDS}
 
 UNKNOWN_RESPONSE = "unknown"
 """Stands for a response that is active but that we never saw begin."""
@@ -133,6 +134,12 @@ class Conversation:
     _asked: dict[str, str] = field(default_factory=dict)
     """Tool call ids by the event ids of what we sent about their outputs, for errors that name our event."""
     _events_sent: int = 0
+
+    def reads(self, type_: str) -> bool:
+        """Whether an event of this type may change anything now; what it does not read need not be fed to it."""
+        if type_ in _WORDS:
+            return self.watch_every > 0 or not self.alive
+        return type_ in self._HANDLERS
 
     def receive(self, event: Event) -> list[Action]:
         """Take one server event; returns what to do now. Unknown events and fields change nothing.

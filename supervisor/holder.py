@@ -297,6 +297,7 @@ class Holder:
         log.info("attached", again=record.attached_at is not None)
         record.attached_at = record.attached_at or time.time()
         self._recording.changed()
+        sideband.skim(self._reads)
         try:
             await self._configure(sideband)
             await self._perform(self.conversation.attached())
@@ -380,6 +381,9 @@ class Holder:
         if not self.conversation.alive:
             log.info("silence_broken")
             await self._perform(self.conversation.break_silence())
+
+    def _reads(self, type_: str) -> bool:
+        return self.conversation.reads(type_) or type_ in self._call.handlers or type_ == "session.updated"
 
     async def _receive(self, sideband: Sideband) -> Event:
         event = await sideband.receive()
