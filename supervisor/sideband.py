@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Response
+from websockets.protocol import Event
 
 from supervisor.errors import AttachError, SidebandClosed
 
@@ -37,7 +37,7 @@ class _Skimming(ClientConnection):
 
     reads: Reads = staticmethod(lambda _type: True)
 
-    def process_event(self, event: Frame | Response) -> None:
+    def process_event(self, event: Event) -> None:
         """Take a frame from the wire, unless nobody reads it."""
         if isinstance(event, Frame) and event.opcode is Opcode.TEXT and event.fin:
             named = _TYPE.match(event.data)
@@ -121,8 +121,10 @@ async def attach(websocket_base_url: str, call_id: str, *, bearer: str, user_age
         raise AttachError(call_id, error.response.status_code, detail) from error
     except (InvalidHandshake, OSError, TimeoutError) as error:
         raise AttachError(call_id, None, str(error) or type(error).__name__) from error
-    assert isinstance(socket, _Skimming)
-    return Sideband(socket)
+    for message in (socket.request, socket.response):
+        if message:
+            message.headers.clear()  # 3 kB for as long as the call lives, and the key is among them
+    return Sideband(cast("_Skimming", socket))
 
 
 def _closed(closed: ConnectionClosed) -> SidebandClosed:

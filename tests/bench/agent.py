@@ -1,6 +1,6 @@
 """The agent that is measured: one tool that does nothing, and a clock that tells how old an event is when it gets there.
 
-    BENCH_AGES=PATH     where the ages are written, in milliseconds, one a line
+BENCH_AGES=PATH     where the ages are written, in milliseconds, one a line
 """
 
 from __future__ import annotations
