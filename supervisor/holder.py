@@ -44,6 +44,7 @@ CONFIGURE_SECONDS = 5.0
 SILENCE_SECONDS = 4.0  # after an attach that may have missed something, before the model is asked to go on
 STABLE_SECONDS = 30.0  # a socket that lasted this long is not counted with the losses before it
 MOST_LOSSES = 8  # sockets lost one after the other, before another supervisor may try
+PING_SECONDS = 20.0  # between signs of life; a connection that gives none in that time is dead
 SETTLE_SECONDS = 5.0  # what running tools get when the call is over
 FLUSH_SECONDS = 1.0
 OVERLAP_SECONDS = 0.7  # how long a handed-over call is still listened to, unless its next owner is there sooner
@@ -84,6 +85,7 @@ class Holder:
     _disputed: bool = field(default=False, init=False)
     _uncertain: bool = field(default=False, init=False)
     """Whether something may have been said or asked while nobody was attached."""
+    _ping_at: float = field(default=0.0, init=False)
     _next_owner_attached: asyncio.Event | None = field(default=None, init=False)
 
     async def hold(self) -> None:
@@ -294,6 +296,7 @@ class Holder:
         record = self._recording.record
         sideband = self._sideband or await self._reattach()
         self._sideband = sideband
+        self._ping_at = time.time() + random.uniform(0, PING_SECONDS)  # noqa: S311 - so that not all ping at once
         log.info("attached", again=record.attached_at is not None)
         record.attached_at = record.attached_at or time.time()
         self._recording.changed()
@@ -441,6 +444,9 @@ class Holder:
         """Do what is due; called about once a second with the Unix time."""
         if not self._running or self.claim.lost:
             return
+        if self._sideband and now >= self._ping_at:
+            self._ping_at = now + PING_SECONDS
+            self._spawn(self._sideband.ping(), "ping")
         record = self._recording.record
         record.items = self.conversation.items
         self._rules.tick(now, busy=self.conversation.busy, caller_heard=self.conversation.caller_heard)

@@ -32,7 +32,7 @@ from supervisor.records import EndReason, Recording, Segment
 
 log = structlog.get_logger()
 
-KEPT_SEGMENTS = 20  # of the transcript, for guards and tools; the store has all
+KEPT_SEGMENTS = 10  # of the transcript, for guards and tools; the store has all
 GUARD_SECONDS = 5.0
 RETRY_SECONDS = 0.5  # before a failed response is asked for again
 GUARD_EVERY_CHARACTERS = 40

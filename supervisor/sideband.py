@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -51,6 +52,7 @@ class Sideband:
 
     def __init__(self, socket: _Skimming) -> None:
         self._socket = socket
+        self._pong: asyncio.Future[float] | None = None
 
     def skim(self, reads: Reads) -> None:
         """From now on, leave out events of which `reads` says that nobody reads them."""
@@ -89,6 +91,15 @@ class Sideband:
             self.abort()
             raise SidebandClosed(1006, f"a frame could not be written in {WRITE_SECONDS:.0f} s") from error
 
+    async def ping(self) -> None:
+        """Ask for a sign of life; when the last such question is still open, the connection is dropped as dead."""
+        if self._pong and not self._pong.done():
+            self.abort()
+            return
+        with suppress(ConnectionClosed):  # which the reader sees
+            async with asyncio.timeout(WRITE_SECONDS):
+                self._pong = asyncio.ensure_future(await self._socket.ping())
+
     async def close(self) -> None:
         """Detach. This does not hang up."""
         await self._socket.close()
@@ -111,6 +122,7 @@ async def attach(websocket_base_url: str, call_id: str, *, bearer: str, user_age
             additional_headers={"Authorization": f"Bearer {bearer}"},
             user_agent_header=user_agent,
             create_connection=_Skimming,
+            ping_interval=None,  # one wheel pings for all calls: see `ping`
             compression=None,  # deflate costs 45 kB a call
             max_size=LARGEST_FRAME_BYTES,
             open_timeout=OPEN_SECONDS,

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import docstring_parser
@@ -48,8 +49,8 @@ class Tool:
 
     def definition(self) -> dict[str, Any]:
         """The tool as OpenAI's session lists it (reference 5, `tools`)."""
-        schema = self.arguments.model_json_schema()
-        return {"type": "function", "name": self.name, "description": self.description, "parameters": _plain(schema)}
+        parameters = _parameters(self.arguments)
+        return {"type": "function", "name": self.name, "description": self.description, "parameters": parameters}
 
     async def run(self, call: Call, arguments: str) -> str:
         """Run the tool on the model's arguments and return the output for the model, as text or JSON.
@@ -185,6 +186,12 @@ def _call_type() -> dict[str, Any]:
     from supervisor.call import Call  # noqa: PLC0415 - tools and calls name each other; only the type is needed here
 
     return {"Call": Call}
+
+
+@cache
+def _parameters(arguments: type[BaseModel]) -> dict[str, Any]:
+    """The schema of a tool's arguments; every attach sends it, and to make it takes a millisecond."""
+    return _plain(arguments.model_json_schema())
 
 
 def _plain(schema: dict[str, Any]) -> dict[str, Any]:

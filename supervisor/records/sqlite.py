@@ -60,6 +60,7 @@ class SqliteStore:
             db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             db.execute("pragma journal_mode=wal")
             db.execute("pragma synchronous=normal")
+            db.execute("pragma cache_size=-256")
             (version,) = db.execute("pragma user_version").fetchone()
             if version not in (0, SCHEMA_VERSION):
                 raise StartupError(f"RECORDS=sqlite:{path}: the file is of version {version}, this is {SCHEMA_VERSION}")

@@ -167,6 +167,8 @@ class Server:
             ended = set()
             for call, turns in playing[step % slots :: slots]:
                 try:
+                    if call.transport.is_closing():
+                        return web.json_response({"error": "a client has closed its sideband"}, status=409)
                     if (piece := next(turns)) is not None:
                         call.transport.write(piece)
                         frames += 1
