@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -99,6 +100,8 @@ class Callers:
     random: Random
     lives_seconds: list[float] = field(default_factory=list)
     """How long each call lasted that has ended."""
+    rang_seconds: list[float] = field(default_factory=list)
+    """How long each call rang until a supervisor was attached."""
     faults: Counter[str] = field(default_factory=Counter)
     told: list[str] = field(default_factory=list)
     """The first faults, each with its call."""
@@ -136,6 +139,8 @@ class Callers:
             await asyncio.sleep(POLL_SECONDS)  # another process writes the record
 
     def _judge(self, call: Call, record: CallRecord | None, steps: Script) -> None:
+        attached = (entry for entry in call.log if entry.kind == "attach")
+        self.rang_seconds += [entry.unix_seconds - call.placed_at for entry in islice(attached, 1)]
         if greetings(call) != 1:
             self._blame("not_greeted_once", call)
         if not tools_answered(call):

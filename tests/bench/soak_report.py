@@ -108,6 +108,7 @@ class Soak:
         return [
             *(Check(claim, not faults[fault], f"{faults[fault]} of {calls} not") for fault, claim in SERVED.items()),
             Check("each call was ended once", len(ends) == calls and set(ends.values()) == {1}, f"{ends.total()} ends"),
+            Check("no lease was lost", not self.after.lost_leases, f"{self.after.lost_leases} lost"),
             Check("no process logged an error", not errors, f"{len(errors)} did" if errors else ""),
             *(Check(f"{name} are back", last <= first, f"{first} -> {last}") for name, (first, last) in held.items()),
             self._growth(),
@@ -135,11 +136,12 @@ def show(console: Console, soak: Soak) -> None:
         row = (of(soak.before), steady, most, of(soak.after))
         table.add_row(f"{name} ({unit})" if unit else name, *(f"{value:.{1 if unit else 0}f}" for value in row))
     supervisor, around = soak.cpu_shares
-    lives = soak.callers.lives_seconds
+    lives, rang = soak.callers.lives_seconds, soak.callers.rang_seconds
     shortest, *_, longest = quantiles(lives, n=20)
     console.print(table)
     console.print(
         f"{len(lives)} calls, most of them of {shortest:.0f} to {longest:.0f} s; "
+        f"they rang for {median(rang):.2f} s (median), {max(rang):.1f} s at most; "
         f"of a core, the supervisor took {supervisor:.0%}, the stand-ins {around:.0%}"
     )
     for fault in [*soak.callers.told, *soak.said.errors]:
@@ -150,6 +152,7 @@ def show(console: Console, soak: Soak) -> None:
 def as_json(soak: Soak) -> dict[str, Any]:
     """The line for machines."""
     supervisor, around = soak.cpu_shares
+    rang = soak.callers.rang_seconds
     return {
         "passed": soak.passed,
         "minutes": soak.minutes,
@@ -157,13 +160,15 @@ def as_json(soak: Soak) -> dict[str, Any]:
         "calls_ended": len(soak.callers.lives_seconds),
         "memory_kb_per_1000_calls": round(soak.kb_per_1000_calls, 1),
         **{
-            "_".join(f"{name} {unit.lower()}".split()): {
+            "_".join(f"{name} {unit}".lower().split()): {
                 "before": round(of(soak.before), 1),
                 "most": round(max(of(sample.vitals) for sample in soak.samples), 1),
                 "after": round(of(soak.after), 1),
             }
             for name, (unit, of) in SERIES.items()
         },
+        "rang_seconds": {"median": round(median(rang), 3), "most": round(max(rang), 3)},
+        "lost_leases": soak.after.lost_leases,
         "cpu_supervisor": round(supervisor, 3),
         "cpu_stand_ins": round(around, 3),
         **{fault: soak.callers.faults[fault] for fault in SERVED},

@@ -33,6 +33,7 @@ def soaked(*, kb_per_call: float = 0.0, calls: int = 2 * JUDGED_CALLS + 100, **c
     ]
     callers = Callers(system=None, store=None, random=Random(1))  # type: ignore[arg-type]  # noqa: S311 - places no call
     callers.lives_seconds = [40.0] * calls
+    callers.rang_seconds = [0.1] * calls
     ended = Said(ends=Counter(f"rtc_{number}" for number in range(calls)))
     whole = Soak(300, 10.0, 1, before=IDLE, after=IDLE, samples=samples, callers=callers, said=ended)
     return replace(whole, **changed)
@@ -82,6 +83,11 @@ def test_calls_that_were_ended_twice_or_never_are_found() -> None:
     twice.said.ends["rtc_0"] += 1
     del never.said.ends["rtc_0"]
     assert failed(twice) == failed(never) == {"each call was ended once"}
+
+
+def test_a_lease_that_was_lost_is_found() -> None:
+    """Its caller rings until the lease has run out, and is served all the same."""
+    assert failed(soaked(after=replace(IDLE, lost_leases=1))) == {"no lease was lost"}
 
 
 def test_an_error_in_a_log_is_found() -> None:

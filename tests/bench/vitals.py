@@ -26,6 +26,8 @@ class Vitals:
     """The same, with shared pages counted by their share."""
     cpu_seconds: float
     """Processor time since its start."""
+    lost_leases: int = 0
+    """How many leases it has lost since its start, or not renewed in time."""
 
     @property
     def idle(self) -> bool:
@@ -72,6 +74,7 @@ async def look(process: Process, metrics_url: str, http: aiohttp.ClientSession) 
         rss_kb=found["process_resident_memory_bytes"] / 1024,
         pss_kb=memory["Pss"],
         cpu_seconds=found["process_cpu_seconds_total"],
+        lost_leases=int(found.get("sideband_lost_leases_total", 0)),  # not there before the first
     )
 
 
