@@ -53,8 +53,8 @@ RECORDS ?=
 chaos: $(READY)  ## Kill, stop, freeze and cut off supervisors under many calls (CALLS, SECONDS, SUPERVISORS, SEED, PUBSUB, RECORDS, BREAK)
 	@$(BIN)/python -m tests.chaos --calls $(CALLS) --seconds $(SECONDS) --supervisors $(SUPERVISORS) --seed $(SEED) --pubsub $(PUBSUB) --records "$(RECORDS)" --break "$(BREAK)"
 
-bench-cold: $(READY)  ## Measure the function's cold start
-	@PYTHONPATH=. $(BIN)/python tests/bench/cold_start.py
+bench-cold: $(READY)  ## Measure cold starts of function and supervisor, beside hello worlds
+	@$(BIN)/python -m tests.bench.cold_start
 
 MINUTES ?= 30
 PLOT := $(BIN)/uv run --quiet --no-project --python $(BIN)/python --with matplotlib==3.11.2 python tests/bench/plot.py

@@ -17,6 +17,7 @@ from supervisor.records import Segment
 running_tool_call: ContextVar[str] = ContextVar("running_tool_call")
 """The id of the tool call that runs in this task."""
 
+MOST_KEYS = 64
 EventHandler = Callable[[Event], Awaitable[None] | None]
 
 
@@ -53,7 +54,14 @@ class Line(Protocol):
 class Keys:
     """The keys that a caller has pressed and nobody has collected yet."""
 
-    pressed: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(maxsize=64))
+    _pressed: asyncio.Queue[str] | None = None
+
+    @property
+    def pressed(self) -> asyncio.Queue[str]:
+        """They, in their order; most calls never need it, so that it is made when they do."""
+        if self._pressed is None:
+            self._pressed = asyncio.Queue(maxsize=MOST_KEYS)
+        return self._pressed
 
     def press(self, key: str) -> None:
         """Take a key; when nobody collects them, the oldest goes."""
@@ -69,7 +77,7 @@ class Call:
     Attributes:
         notice: how we heard of it; everything in it but `context` is untrusted.
         state: the agent's own JSON; it survives crashes and deploys. Change it in tools and handlers as you like.
-        transcript: what was said in this process's time with the call, newest last.
+        transcript: the last 20 pieces of what was said in this process's time with the call, newest last.
         cost_usd: what the call has cost at OpenAI so far, by `supervisor.prices`.
     """
 

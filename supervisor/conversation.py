@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -47,7 +48,8 @@ ASK_PREFIX = "ask_"  # of the keys that `Conversation.ask` is given
 _NOT_THERE = "item_retrieve_invalid_item_id"
 
 _RESTORED = "restored"  # the turn of the tool calls that an earlier owner left
-_SIGNS_OF_LIFE = {"response.created", "response.output_audio_transcript.delta", "input_audio_buffer.speech_started"}
+_WORDS = {"response.output_audio_transcript.delta", "response.output_text.delta"}
+_SIGNS_OF_LIFE = {"response.created", "input_audio_buffer.speech_started", *_WORDS}
 
 UNKNOWN_RESPONSE = "unknown"
 """Stands for a response that is active but that we never saw begin."""
@@ -57,6 +59,8 @@ OUTPUT_TRIES = 3
 
 MOST_TOOL_ROUNDS = 8
 """How often the model may call tools before it must speak, unless the caller says something."""
+MOST_ORDERS = 32
+"""Of how many items without a transcript the place is remembered."""
 MOST_FAILURES = 2
 """How many failed responses in a row are asked for again."""
 _FATAL = {"insufficient_quota", "invalid_api_key", "account_deactivated", "billing_hard_limit_reached"}
@@ -133,6 +137,12 @@ class Conversation:
     _asked: dict[str, str] = field(default_factory=dict)
     """Tool call ids by the event ids of what we sent about their outputs, for errors that name our event."""
     _events_sent: int = 0
+
+    def reads(self, type_: str) -> bool:
+        """Whether an event of this type may change anything now; what it does not read need not be fed to it."""
+        if type_ in _WORDS:
+            return self.watch_every > 0 or not self.alive
+        return type_ in self._HANDLERS
 
     def receive(self, event: Event) -> list[Action]:
         """Take one server event; returns what to do now. Unknown events and fields change nothing.
@@ -268,6 +278,7 @@ class Conversation:
             yield from self._collect(item, response_id)
         self.active_response = None
         self._saying.clear()
+        self._forget(but={item.get("call_id") for item in output})
         if response.get("status") == "failed":
             yield from self._failed((response.get("status_details") or {}).get("error") or {})
         else:
@@ -287,6 +298,8 @@ class Conversation:
         if (item_id := item.get("id")) and item_id not in self._order:
             self.items += 1
             self._order[item_id] = self.items
+            if len(self._order) > MOST_ORDERS:
+                del self._order[next(iter(self._order))]
         yield from self._on_item(event)
 
     def _on_item(self, event: Event) -> Iterator[Action]:
@@ -361,8 +374,7 @@ class Conversation:
             if self._in_flight is not None and not self._only_if_silent:
                 self._wanted = self._wanted or self._in_flight.get("response", {})
             self._in_flight = None
-        elif tool_call_id := self._asked.pop(cause, None):
-            call = self.tool_calls[tool_call_id]
+        elif (tool_call_id := self._asked.pop(cause, None)) and (call := self.tool_calls.get(tool_call_id)):
             if not call.confirmed and call.tries < OUTPUT_TRIES:
                 if code != _NOT_THERE:
                     yield self._retrieve(tool_call_id)
@@ -377,13 +389,20 @@ class Conversation:
     def _said(self, event: Event, role: Literal["caller", "agent"]) -> Iterator[Action]:
         item_id = event.get("item_id") or ""
         if text := event.get("transcript") or event.get("text"):
-            yield Said(item_id, role, text, self._order.get(item_id, self.items))
+            yield Said(item_id, role, text, self._order.pop(item_id, self.items))
 
     def _failed(self, error: Event) -> Iterator[Action]:
         """A response failed (reference 3.7): ask again, a few times, unless that can't help."""
         self._failures += 1
         code = error.get("code") or error.get("type") or "unknown"
         yield Failed(code, again=self._failures <= MOST_FAILURES and code not in _FATAL)
+
+    def _forget(self, *, but: AbstractSet[str | None]) -> None:
+        """A response is done: of earlier tool calls that OpenAI has the output of, nothing comes any more."""
+        done = {id_ for id_, call in self.tool_calls.items() if call.confirmed and id_ not in but}
+        if done:
+            self.tool_calls = {id_: call for id_, call in self.tool_calls.items() if id_ not in done}
+            self._asked = {event_id: id_ for event_id, id_ in self._asked.items() if id_ not in done}
 
     def _collect(self, item: Event, response_id: str) -> Iterator[Action]:
         """Take a function call that the model completed, once, however many events show it."""

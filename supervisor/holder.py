@@ -35,7 +35,7 @@ from supervisor.records import EndReason, Recording
 from supervisor.rules import Rules
 from supervisor.sideband import Sideband
 from supervisor.telemetry import begin_call, traced
-from supervisor.toolrunner import ToolRunner, left_behind
+from supervisor.toolrunner import ToolRunner
 
 log = structlog.get_logger()
 
@@ -84,7 +84,7 @@ class Holder:
     _disputed: bool = field(default=False, init=False)
     _uncertain: bool = field(default=False, init=False)
     """Whether something may have been said or asked while nobody was attached."""
-    _next_owner_attached: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _next_owner_attached: asyncio.Event | None = field(default=None, init=False)
 
     async def hold(self) -> None:
         """Hold the call until it is over, handed over, or lost with its claim.
@@ -270,7 +270,7 @@ class Holder:
         async with asyncio.TaskGroup() as self._tasks:
             self._running = True
             try:
-                await self._perform(self.conversation.restore(left_behind(self._recording.record.journal)))
+                await self._perform(self.conversation.restore(self._tools.left_behind()))
                 while losses < MOST_LOSSES:
                     started = time.monotonic()
                     await self._stay_attached()
@@ -281,12 +281,12 @@ class Holder:
                 outcome = raised  # raised again outside, since a task group would wrap it
             self._recording.record.transcript_cut = isinstance(outcome, CallOver) and self.conversation.busy
             if isinstance(outcome, CallOver) and self._line.ending is EndReason.TRANSFERRED:
-                self._line.over.set()
+                self._line.is_over()
             await self._tools.finish(SETTLE_SECONDS)
             for task in self._handling:
                 task.cancel()
             self._running = False
-            self._line.over.set()
+            self._line.is_over()
         raise outcome
 
     async def _stay_attached(self) -> None:
@@ -297,6 +297,7 @@ class Holder:
         log.info("attached", again=record.attached_at is not None)
         record.attached_at = record.attached_at or time.time()
         self._recording.changed()
+        sideband.skim(self._reads)
         try:
             await self._configure(sideband)
             await self._perform(self.conversation.attached())
@@ -355,7 +356,6 @@ class Holder:
         self._recording.changed()
         durable = await self._recording.flush(FLUSH_SECONDS)
         if durable or self.claim.delivery_attempt <= 1:
-            self._line.spoken.clear()
             await self._perform(self.conversation.respond({"instructions": greeting}))
             log.info("greeted")
             if self._agent.greeting_uninterruptible:
@@ -370,7 +370,7 @@ class Holder:
     async def _listen_again(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(SPEECH_SECONDS):
-                await self._line.spoken.wait()
+                await self._line.silence()
         await self.send({"type": "session.update", "session": self._agent.update_body(self._recording.record.session)})
 
     async def _break_silence(self) -> None:
@@ -381,6 +381,9 @@ class Holder:
             log.info("silence_broken")
             await self._perform(self.conversation.break_silence())
 
+    def _reads(self, type_: str) -> bool:
+        return self.conversation.reads(type_) or type_ in self._call.handlers or type_ == "session.updated"
+
     async def _receive(self, sideband: Sideband) -> Event:
         event = await sideband.receive()
         try:
@@ -389,13 +392,13 @@ class Holder:
             log.exception("event_left_out")
             return event
         if not self.conversation.speaking:
-            self._line.spoken.set()
+            self._line.fell_silent()
         if actions:
             await self._perform(actions)
         if handlers := self._call.handlers.get(event.get("type", "")):
             for handler in handlers:
                 self._spawn(self._handle(handler, event), "handler")
-        if self.claim.lost and event.get("type") == "session.updated":
+        if self._next_owner_attached and self.claim.lost and event.get("type") == "session.updated":
             self._next_owner_attached.set()
         return event
 
@@ -416,7 +419,7 @@ class Holder:
                         self._line.told(key, text)
                     case _:
                         if isinstance(action, Heard):
-                            self._line.spoken.set()
+                            self._line.fell_silent()
                         self._rules.take(action)
 
     async def send(self, event: Mapping[str, Any]) -> None:
@@ -488,6 +491,7 @@ class Holder:
             self._tools.draining = True
             await self._tools.finish(tools_seconds)
             await self._leave(busy=self.conversation.busy)
+        self._next_owner_attached = asyncio.Event()
         await self.house.claims.release([self.claim])
         log.info("handed_over", message_id=self.claim.message_id)
         if self._running:

@@ -36,11 +36,26 @@ class HeldLine:
     write: Callable[[Mapping[str, Any]], Awaitable[None]]
     ending: EndReason | None = None
     """Why the call is about to end, when we know before its socket closes."""
-    spoken: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set whenever the model has nothing more to say."""
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    _silence: asyncio.Event | None = None
+    _over: asyncio.Event | None = None
     _answers: dict[str, asyncio.Future[str | None]] = field(default_factory=dict)
     _asked: int = 0
+
+    async def silence(self) -> None:
+        """Wait until the model has nothing more to say, by an event that comes after this."""
+        self._silence = self._silence or asyncio.Event()
+        self._silence.clear()
+        await self._silence.wait()
+
+    def fell_silent(self) -> None:
+        """The model has nothing more to say."""
+        if self._silence:
+            self._silence.set()
+
+    def is_over(self) -> None:
+        """The caller is gone, or we are."""
+        if self._over:
+            self._over.set()
 
     def told(self, key: str, text: str | None) -> None:
         """The model has answered what `ask` asked."""
@@ -100,8 +115,7 @@ class HeldLine:
         with suppress(TimeoutError):
             async with asyncio.timeout(SPEECH_SECONDS if after_speech else 0):
                 while self.conversation.speaking:
-                    self.spoken.clear()
-                    await self.spoken.wait()
+                    await self.silence()
         await taking.hang_up(self.house, self.notice)
 
     async def transfer(self, target_uri: str) -> None:
@@ -112,10 +126,11 @@ class HeldLine:
             raise TransferFailed("only SIP calls can be transferred")
         before, self.ending = self.ending, EndReason.TRANSFERRED
         call_id = self.notice.call_id
+        self._over = asyncio.Event()
         try:
             await insist("refer", REFER_SECONDS, lambda: self.house.control.refer(call_id, target_uri))
             async with asyncio.timeout(TRANSFER_SECONDS):
-                await self.over.wait()
+                await self._over.wait()
         except (ControlError, TimeoutError) as error:
             self.ending = before
             cause = str(error) or f"the caller was still here after {TRANSFER_SECONDS:.0f} s"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -33,7 +32,7 @@ from supervisor.records import EndReason, Recording, Segment
 
 log = structlog.get_logger()
 
-KEPT_SEGMENTS = 200  # of the transcript, for guards and tools; the store has all
+KEPT_SEGMENTS = 20  # of the transcript, for guards and tools; the store has all
 GUARD_SECONDS = 5.0
 RETRY_SECONDS = 0.5  # before a failed response is asked for again
 GUARD_EVERY_CHARACTERS = 40
@@ -60,7 +59,7 @@ class Rules:
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
     """Runs something beside the reader, for as long as the call lives."""
     meter: Meter = field(init=False)
-    _kept: deque[Segment] = field(default_factory=lambda: deque(maxlen=KEPT_SEGMENTS))
+    _kept: list[Segment] = field(default_factory=list)
     _tripped: set[str] = field(default_factory=set)
     _over_limit: bool = False
 
@@ -118,6 +117,7 @@ class Rules:
     def _said(self, said: Said) -> None:
         segment = Segment(item_id=said.item_id, role=said.role, text=said.text, at=time.time(), order=said.order)
         self._kept.append(segment)
+        del self._kept[:-KEPT_SEGMENTS]
         self.recording.said(segment)
         self.meter.word(segment.at, caller=said.role == "caller")
         guards = self.agent.guard.inputs if said.role == "caller" else self.agent.guard.outputs

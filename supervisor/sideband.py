@@ -1,15 +1,22 @@
-"""The sideband: the control socket that is attached to a call (OpenAI reference 3)."""
+"""The sideband: the control socket that is attached to a call (OpenAI reference 3).
+
+Most of what comes is read by nobody: two frames in three are single words of what the model is saying. Such a frame is
+dropped as soon as its bytes are there; it is not parsed, and wakes nobody.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 from urllib.parse import quote
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event
 
 from supervisor.errors import AttachError, SidebandClosed
 
@@ -18,12 +25,36 @@ WRITE_SECONDS = 5.0
 CLOSE_SECONDS = 2.0  # OpenAI often drops the connection without a close frame (reference 3.6)
 LARGEST_FRAME_BYTES = 16 * 1024 * 1024  # conversation.item.retrieved holds audio
 
+_TYPE = re.compile(rb'\{(?:"event_id":"[^"\\]*",)?"type":"([a-z_.]+)"')
+"""An event's type, where it stands at the front; a frame that is written in any other way is simply read."""
+
+Reads = Callable[[str], bool]
+"""Whether anybody reads events of a type now."""
+
+
+class _Skimming(ClientConnection):
+    """A connection that drops frames which nobody reads."""
+
+    reads: Reads = staticmethod(lambda _type: True)
+
+    def process_event(self, event: Event) -> None:
+        """Take a frame from the wire, unless nobody reads it."""
+        if isinstance(event, Frame) and event.opcode is Opcode.TEXT and event.fin:
+            named = _TYPE.match(event.data)
+            if named and not self.reads(named[1].decode()):
+                return
+        super().process_event(event)
+
 
 class Sideband:
     """One attached socket: decoded JSON in and out."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: _Skimming) -> None:
         self._socket = socket
+
+    def skim(self, reads: Reads) -> None:
+        """From now on, leave out events of which `reads` says that nobody reads them."""
+        self._socket.reads = reads
 
     async def receive(self) -> Mapping[str, Any]:
         """Wait for the next server event; frames that are not JSON objects are left out.
@@ -79,6 +110,7 @@ async def attach(websocket_base_url: str, call_id: str, *, bearer: str, user_age
             url,
             additional_headers={"Authorization": f"Bearer {bearer}"},
             user_agent_header=user_agent,
+            create_connection=_Skimming,
             compression=None,  # deflate costs 45 kB a call
             max_size=LARGEST_FRAME_BYTES,
             open_timeout=OPEN_SECONDS,
@@ -89,7 +121,10 @@ async def attach(websocket_base_url: str, call_id: str, *, bearer: str, user_age
         raise AttachError(call_id, error.response.status_code, detail) from error
     except (InvalidHandshake, OSError, TimeoutError) as error:
         raise AttachError(call_id, None, str(error) or type(error).__name__) from error
-    return Sideband(socket)
+    for message in (socket.request, socket.response):
+        if message:
+            message.headers.clear()  # 3 kB for as long as the call lives, and the key is among them
+    return Sideband(cast("_Skimming", socket))
 
 
 def _closed(closed: ConnectionClosed) -> SidebandClosed:

@@ -27,6 +27,7 @@ from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetr
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import ProxyTracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from requests import Session
 from structlog.contextvars import bind_contextvars
@@ -115,12 +116,18 @@ def _session(endpoint: str) -> Session:
 def begin_call(notice: CallNotice) -> None:
     """Have all that this task logs, counts and traces from here on belong to this call."""
     traceparent = notice.traceparent or _made_traceparent(notice.call_id)
-    context.attach(_propagator.extract({"traceparent": traceparent}))  # the task ends with the call: nothing to detach
     bind_contextvars(call_id=notice.call_id, trace_id=traceparent.split("-")[1])
     rang = notice.created_at or notice.received_at
     heard_at.set(rang)
+    if not _somebody_traces():
+        return
+    context.attach(_propagator.extract({"traceparent": traceparent}))  # the task ends with the call: nothing to detach
     if rang is not None:
         _tracer.start_span("wait for a supervisor", start_time=int(rang * 1e9)).end()
+
+
+def _somebody_traces() -> bool:
+    return not isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
 
 
 def _made_traceparent(call_id: str) -> str:
@@ -134,6 +141,8 @@ def traced(name: str) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Await
     def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         @wraps(function)
         async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            if not _somebody_traces():
+                return await function(*args, **kwargs)
             with _tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
                 try:
                     return await function(*args, **kwargs)

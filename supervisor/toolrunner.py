@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -44,6 +45,16 @@ class ToolRunner:
     draining: bool = False
     """Whether new tool calls are only written down, for the next owner to run."""
     _running: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _runs: Counter[str] = field(default_factory=Counter, init=False)
+    """How often each tool was called, by this and by earlier owners."""
+
+    def left_behind(self) -> dict[str, ToolCall]:
+        """What earlier owners left, to be taken over before anything starts here."""
+        journal = self.recording.record.journal
+        calls = left_behind(journal)
+        self._runs.update(entry.name for entry in journal.values() if entry.outcome is not None)
+        self.recording.kept(list(journal.values()))
+        return calls
 
     def start(self, action: RunTool, group: asyncio.TaskGroup) -> None:
         """Run a tool in a task of the group; while draining, only write it down."""
@@ -82,12 +93,15 @@ class ToolRunner:
         output = await self._outcome(entry)
         if output is None:
             return
-        entry.outcome, entry.finished_at = output, time.time()
+        ran = entry.finished_at is not None
+        entry.outcome, entry.finished_at = output, entry.finished_at or time.time()
         self.recording.journal(entry)
         self.recording.changed()  # the agent's state may have changed
         # Should the store be down, the output goes all the same: a second one has the same id, and OpenAI refuses it.
         await self.recording.flush(JOURNAL_SECONDS)
         await self.answer(entry.tool_call_id, output)
+        if ran:  # told last, since a line costs as much as the tool's way through here
+            log.info("tool_finished", tool=entry.name, ms=round((entry.finished_at - (entry.started_at or 0)) * 1000))
 
     @traced("tool")
     async def _outcome(self, entry: JournalEntry) -> str | None:
@@ -98,21 +112,19 @@ class ToolRunner:
         rename_span(f"tool {tool.name}")
         entry.started_at = time.time()
         self.recording.journal(entry)
-        durable = await self.recording.flush(JOURNAL_SECONDS)
+        durable = tool.idempotent or await self.recording.flush(JOURNAL_SECONDS)
         if not self.claim.may_write():
             return None
-        if not durable and not tool.idempotent:
+        if not durable:
             log.error("tool_not_run", tool=tool.name, reason="its journal entry could not be written")
             return UNAVAILABLE
-        if tool.max_calls and self._calls_of(tool.name) > tool.max_calls:
+        self._runs[tool.name] += 1
+        if tool.max_calls and self._runs[tool.name] > tool.max_calls:
             log.warning("tool_overused", tool=tool.name, max_calls=tool.max_calls)
             return error_output("This tool may not be used again in this call.")
         output = await self._run_filled(tool, entry.arguments)
-        log.info("tool_finished", tool=tool.name, ms=round((time.time() - entry.started_at) * 1000))
+        entry.finished_at = time.time()
         return output
-
-    def _calls_of(self, name: str) -> int:
-        return sum(entry.name == name for entry in self.recording.record.journal.values())
 
     async def _run_filled(self, tool: Tool, arguments: str) -> str:
         """Run a tool; when it takes longer than its filler allows, say the filler meanwhile."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 
 
 class EndReason(StrEnum):
@@ -41,7 +42,8 @@ class EndReason(StrEnum):
     """Handling it failed again and again; the notice is among the dead letters, and `last_error` says more."""
 
 
-class JournalEntry(BaseModel):
+@dataclass(slots=True)
+class JournalEntry:
     """One tool call: what was asked, whether it started, what came of it, and whether OpenAI has the output."""
 
     tool_call_id: str
@@ -57,7 +59,8 @@ class JournalEntry(BaseModel):
     """Whether OpenAI has shown the output in the conversation."""
 
 
-class Segment(BaseModel):
+@dataclass(slots=True)
+class Segment:
     """One thing that was said."""
 
     item_id: str
@@ -66,6 +69,11 @@ class Segment(BaseModel):
     at: float
     order: int = 0
     """Its item's place in the conversation: transcriptions come late, and in any order."""
+
+
+ENTRY = TypeAdapter(JournalEntry)
+"""A journal entry's way into JSON and back."""
+SEGMENT = TypeAdapter(Segment)
 
 
 class CallRecord(BaseModel):
@@ -135,7 +143,7 @@ class CallRecord(BaseModel):
 
     def with_parts(self, journal: Iterable[str], transcript: Iterable[str] = ()) -> CallRecord:
         """Fill in the journal and the transcript, from the JSON of their parts in order; gives the record itself."""
-        entries = map(JournalEntry.model_validate_json, journal)
+        entries = map(ENTRY.validate_json, journal)
         self.journal = {entry.tool_call_id: entry for entry in entries}
-        self.transcript = [Segment.model_validate_json(segment) for segment in transcript]
+        self.transcript = [SEGMENT.validate_json(segment) for segment in transcript]
         return self

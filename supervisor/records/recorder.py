@@ -94,6 +94,12 @@ class Recording:
         self.entries, self.segments = {}, []
         return taken
 
+    def kept(self, entries: Iterable[JournalEntry]) -> None:
+        """These are in the store; of a tool call that OpenAI has the output of, nothing need be known here any more."""
+        for entry in entries:
+            if entry.confirmed and entry.tool_call_id not in self.entries:
+                self.record.journal.pop(entry.tool_call_id, None)
+
     def done(self, upto: int, *, stale: bool) -> None:
         """Everything up to this change is in the store, or never will be."""
         self._written = upto
@@ -231,6 +237,7 @@ class Recorder:
     def _settle(self, taken: Taken, fate: Fate) -> None:
         """Do what follows from the fate of a change."""
         if fate is Fate.KEPT:
+            taken.recording.kept(taken.entries.values())
             taken.recording.done(taken.upto, stale=False)
             return
         taken.put_back()

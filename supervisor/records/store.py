@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any, Protocol, TypeVar
 
 from supervisor.errors import SidebandError, StartupError
-from supervisor.records.record import CallRecord, JournalEntry, Segment
+from supervisor.records.record import ENTRY, SEGMENT, CallRecord, JournalEntry, Segment
 
 T = TypeVar("T")
 
@@ -44,8 +44,8 @@ class Change:
             call_id=record.call_id,
             epoch=record.epoch,
             head=record.head(),
-            journal={entry.tool_call_id: entry.model_dump_json() for entry in journal},
-            segments={segment.item_id: segment.model_dump_json() for segment in segments},
+            journal={entry.tool_call_id: ENTRY.dump_json(entry).decode() for entry in journal},
+            segments={segment.item_id: SEGMENT.dump_json(segment).decode() for segment in segments},
         )
 
     @property

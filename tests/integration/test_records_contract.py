@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor.records import CallRecord, Change, EndReason, Fate, JournalEntry, Segment, Store, StoreError, open_store
+from supervisor.records.record import ENTRY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,7 +60,7 @@ def store(place: Place) -> Store:
 
 
 def entry(tool_call_id: str, **more: str | float | bool) -> JournalEntry:
-    return JournalEntry.model_validate({"tool_call_id": tool_call_id, "name": "pay", "arguments": "{}", **more})
+    return ENTRY.validate_python({"tool_call_id": tool_call_id, "name": "pay", "arguments": "{}", **more})
 
 
 def segment(item_id: str, text: str = "Hello") -> Segment:

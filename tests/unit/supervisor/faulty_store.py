@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from enum import Enum
 
-from supervisor.records import CallRecord, Change, Fate, JournalEntry, Segment, StoreError
+from supervisor.records import CallRecord, Change, Fate, StoreError
+from supervisor.records.record import ENTRY, SEGMENT
 
 
 class Mode(Enum):
@@ -87,10 +88,10 @@ class FaultyStore:
         if change.call_id in self.refused:
             return Fate.REFUSED
         journal, transcript = record.journal, record.transcript
-        journal |= {key: JournalEntry.model_validate_json(entry) for key, entry in change.journal.items()}
+        journal |= {key: ENTRY.validate_json(entry) for key, entry in change.journal.items()}
         places = {segment.item_id: place for place, segment in enumerate(transcript)}
         for item_id, text in change.segments.items():
-            segment = Segment.model_validate_json(text)
+            segment = SEGMENT.validate_json(text)
             if item_id in places:
                 transcript[places[item_id]] = segment
             else:

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from supervisor.records import EndReason, JournalEntry, Recorder, Recording, Segment, StoreError
 from supervisor.records import recorder as under_test
+from supervisor.records.record import ENTRY
 from supervisor.records.store import together
 from tests.unit.supervisor.faulty_store import FaultyStore, Mode
 
@@ -50,7 +51,7 @@ async def claim(recorder: Recorder, call_id: str = "call", message_id: str = "me
 
 
 def entry(tool_call_id: str, **more: str) -> JournalEntry:
-    return JournalEntry.model_validate({"tool_call_id": tool_call_id, "name": "pay", "arguments": "{}", **more})
+    return ENTRY.validate_python({"tool_call_id": tool_call_id, "name": "pay", "arguments": "{}", **more})
 
 
 def said(item_id: str, at: float = 0.0) -> Segment:

@@ -1,0 +1,29 @@
+"""The `openai` package's realtime connection, as its documentation shows it."""
+
+from __future__ import annotations
+
+import sys
+
+import uvloop
+from openai import AsyncOpenAI
+from waiting import attach_as_told
+
+
+async def hold(client: AsyncOpenAI, call_id: str) -> None:
+    """Hold one call for as long as it lasts."""
+    async with client.realtime.connect(call_id=call_id) as connection:
+        await connection.session.update(session={"type": "realtime", "instructions": "You answer the phone."})
+        async for event in connection:
+            if event.type == "response.function_call_arguments.done":
+                item = {"type": "function_call_output", "call_id": event.call_id, "output": '{"status":"ready"}'}
+                await connection.conversation.item.create(item=item)
+                await connection.response.create()
+
+
+async def main() -> None:
+    """One client for all calls."""
+    client = AsyncOpenAI(api_key="sk-bench", base_url=sys.argv[1])
+    await attach_as_told(lambda call_id: hold(client, call_id))
+
+
+uvloop.run(main())
