@@ -209,7 +209,7 @@ async def run(pubsub: Literal["embedded", "google"] = "embedded", *, console: Co
             checks.append(Check("everything within the time that it may take", holds=False, detail=str(error)))
         finally:
             follower.cancel()
-    _summarise(console, checks)
+    summarise(console, checks)
     return all(check.holds for check in checks)
 
 
@@ -220,8 +220,8 @@ async def _serve_three(system: System) -> list[Check]:
     tools = sum(len(_outputs(call)) for call in calls)
     return [
         Check("three calls: webhook delivered, accepted once, attached", all(_taken_once(call) for call in calls)),
-        Check("each greeted once", all(_greetings(call) == 1 for call in calls)),
-        Check("every tool call answered once", all(_tools_answered(call) for call in calls), f"{tools} tool calls"),
+        Check("each greeted once", all(greetings(call) == 1 for call in calls)),
+        Check("every tool call answered once", all(tools_answered(call) for call in calls), f"{tools} tool calls"),
         Check("the first hung up by the agent, the others by the caller", _ends(calls) == ENDS),
     ]
 
@@ -243,9 +243,9 @@ async def _kill_a_holder(system: System, timeline: Timeline) -> list[Check]:
         Check(f"taken over within {TAKEOVER_SECONDS} s", gap_seconds <= TAKEOVER_SECONDS, f"{gap_seconds:.1f} s"),
         Check("by another supervisor", second.who != first.who),
         Check("nothing written by the dead one afterwards", not late),
-        Check("not accepted and not greeted again", _taken_once(call) and _greetings(call) == 1),
+        Check("not accepted and not greeted again", _taken_once(call) and greetings(call) == 1),
         Check(
-            "its tool calls before and after answered once", _tools_answered(call), f"{len(_outputs(call))} tool calls"
+            "its tool calls before and after answered once", tools_answered(call), f"{len(_outputs(call))} tool calls"
         ),
     ]
 
@@ -264,7 +264,8 @@ def _taken_once(call: Call) -> bool:
     return accepts.count(HTTPStatus.OK) == 1 and HTTPStatus.OK in delivered and call.attaches > 0
 
 
-def _greetings(call: Call) -> int:
+def greetings(call: Call) -> int:
+    """How often the model was asked to greet the caller."""
     created = (e for e in call.log if e.kind == "frame_in" and e.type == "response.create")
     return sum("instructions" in e.payload.get("response", {}) for e in created)
 
@@ -274,7 +275,8 @@ def _outputs(call: Call) -> list[str]:
     return [item["call_id"] for item in items if item["type"] == "function_call_output"]
 
 
-def _tools_answered(call: Call) -> bool:
+def tools_answered(call: Call) -> bool:
+    """Whether the model called tools, and each call of one was answered once."""
     return sorted(_outputs(call)) == sorted(_asked(call)) and bool(_asked(call))
 
 
@@ -283,7 +285,8 @@ def _asked(call: Call) -> set[str]:
     return {payload["call_id"] for payload in asked if payload["name"] != "hang_up"}
 
 
-def _summarise(console: Console, checks: list[Check]) -> None:
+def summarise(console: Console, checks: list[Check]) -> None:
+    """Show which checks hold."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for check in checks:
         table.add_row("[green]yes[/]" if check.holds else "[bold red]NO[/]", check.claim, f"[dim]{check.detail}[/]")

@@ -10,6 +10,7 @@ locals {
     "Hand-overs, lost leases, re-attaches"     = [for metric in ["handovers", "lost_leases", "reattaches"] : "sum(increase(sideband_${metric}_total{${local._ours}}[5m]))"]
     "Tool time, p95 by tool (s)"               = ["histogram_quantile(0.95, sum by (le, tool) (rate(sideband_tool_seconds_bucket{${local._ours}}[5m])))"]
     "Tool errors per minute, by tool and kind" = ["sum by (tool, error) (rate(sideband_tool_errors_total{${local._ours}}[5m])) * 60"]
+    "Leases held, and tasks"                   = ["sum(sideband_leases{${local._ours}})", "sum(sideband_tasks{${local._ours}})"]
     "Cost per hour (USD)"                      = ["sum(rate(sideband_cost_usd_total{${local._ours}}[15m])) * 3600"]
     "Webhooks per minute, by answer"           = ["sum by (response_code_class) (rate(run_googleapis_com:request_count{monitored_resource=\"cloud_run_revision\",service_name=\"${local.function_name}\"}[5m])) * 60"]
   }

@@ -98,11 +98,12 @@ class Claims:
             )
             for received in response.received_messages
         ]
-        self._held.update(claims)
         await self._extend(claims)
         for claim in [claim for claim in claims if not claim.may_write()]:
             self._fence(claim, "it could not be confirmed")
-        return [claim for claim in claims if not claim.lost]
+        confirmed = [claim for claim in claims if not claim.lost]
+        self._held.update(confirmed)  # not sooner, or a renewal that is under way would find them late
+        return confirmed
 
     async def renew_forever(self) -> None:
         """Extend every lease each third of its length; fence claims that are lost or can't be extended in time."""

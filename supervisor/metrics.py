@@ -6,6 +6,7 @@ tests, as is an alert or a chart on a metric that is not made here. All names be
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
@@ -32,6 +33,8 @@ class State:
 
     calls: int
     max_calls: int
+    leases: int
+    """Claims held: one for each call, and those whose call is about to begin."""
     ready: bool
     """Whether it claims calls: Pub/Sub has answered, and it is not stopping."""
 
@@ -136,8 +139,8 @@ class Metrics:
 
 
 def observe(state: Callable[[], State]) -> None:
-    """Have the calls in hand, and the room for them, read whenever the process's metrics are."""
-    meter = get_meter("sideband")
+    """Have what this process holds read whenever its metrics are, also by the thread that exports them."""
+    meter, loop = get_meter("sideband"), asyncio.get_running_loop()
 
     def gauge(name: str, description: str, read: Callable[[State], int]) -> None:
         def values(_options: CallbackOptions) -> Iterable[Observation]:
@@ -147,3 +150,5 @@ def observe(state: Callable[[], State]) -> None:
 
     gauge("sideband_calls", "Calls in hand.", lambda now: now.calls)
     gauge("sideband_calls_max", "Calls that this process may hold.", lambda now: now.max_calls)
+    gauge("sideband_leases", "Pub/Sub leases held; one for each call.", lambda now: now.leases)
+    gauge("sideband_tasks", "Tasks of the event loop; a few for each call.", lambda _: len(asyncio.all_tasks(loop)))

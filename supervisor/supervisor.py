@@ -71,7 +71,9 @@ class Supervisor:
 
     def state(self) -> State:
         """How it stands, for those who ask from outside."""
-        return State(len(self._holders), self._max_calls, self._ready)
+        return State(
+            calls=len(self._holders), max_calls=self._max_calls, leases=len(self._house.claims), ready=self._ready
+        )
 
     async def run(self, stop: asyncio.Event, handover_seconds: float) -> None:
         """Claim, hold and renew until `stop` is set, then hand over."""

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 from google.api_core.exceptions import NotFound
@@ -86,6 +87,37 @@ async def test_renewal_keeps_a_claim_for_longer_than_a_lease(pubsub: Pubsub) -> 
     async with renewing(mine):
         assert await pubsub.pull(seconds=LEASE_SECONDS + 3) == []
         assert claim.may_write()
+
+
+async def test_race_of_a_renewal_with_the_confirmation_of_a_new_claim(
+    pubsub: Pubsub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim that comes while the others are renewed is not late; it would ring for a whole lease."""
+    await pubsub.create_calls()
+    await pubsub.publish(b"a")
+    mine = claims_on(pubsub)
+    await pulled(mine, 1)
+    modify, requests = pubsub.subscriber.modify_ack_deadline, asyncio.Queue[asyncio.Event]()
+
+    async def held_back(**request: Any) -> None:
+        go_on = asyncio.Event()
+        requests.put_nowait(go_on)
+        await go_on.wait()
+        await modify(**request)
+
+    monkeypatch.setattr(pubsub.subscriber, "modify_ack_deadline", held_back)
+    renewal = asyncio.create_task(mine.renew())
+    renewing_others = await requests.get()
+    await pubsub.publish(b"b")
+    pulling = asyncio.create_task(pulled(mine, 1))
+    confirming = await requests.get()
+    renewing_others.set()
+    assert await renewal
+    confirming.set()
+    async with asyncio.timeout(LEASE_SECONDS / 2):
+        (claim,) = await pulling
+    assert claim.may_write()
+    assert len(mine) == 2
 
 
 async def test_a_released_claim_goes_to_another_at_once(pubsub: Pubsub) -> None:

@@ -145,8 +145,11 @@ async def test_a_hand_over_is_seen_on_both_sides() -> None:
         first = await system.start_supervisor("A")
         await system.stand_in.place_call([{"caller": "Hello?"}, STAY])
         await first.logged("greeted")
-        assert (await samples(first))["sideband_calls"] == 1
         second = await system.start_supervisor("B")
+        holding, idle = await samples(first), await samples(second)
+        assert (holding["sideband_calls"], holding["sideband_leases"]) == (1, 1)
+        assert (idle["sideband_calls"], idle["sideband_leases"]) == (0, 0)
+        assert holding["sideband_tasks"] > idle["sideband_tasks"] > 0
         await first.stop()
         assert await second.logged("attached")
         assert (await first.logged("handed_over"))["severity"] == "INFO"
@@ -164,7 +167,7 @@ async def test_a_supervisor_that_may_not_claim_is_alive_and_not_ready() -> None:
         await process.logged("pull_failed")
         assert (await ask(process, "/livez"))[0] == 200
         status, state = await ask(process, "/readyz")
-        assert (status, json.loads(state)) == (503, {"calls": 0, "max_calls": 200, "ready": False})
+        assert (status, json.loads(state)) == (503, {"calls": 0, "max_calls": 200, "leases": 0, "ready": False})
 
 
 async def test_a_health_port_that_is_taken_is_told_in_one_line() -> None:
