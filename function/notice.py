@@ -20,7 +20,13 @@ class CallNotice(BaseModel):
     and ignored, so that a newer function can talk to an older supervisor during a deploy.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(
+        extra="allow",
+        frozen=True,
+        populate_by_name=True,
+        serialize_by_alias=True,
+        cache_strings="keys",  # pydantic would keep values too, callers' numbers among them, when the call is long over
+    )
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
     call_id: str = Field(min_length=1, max_length=256)

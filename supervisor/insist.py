@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TypeVar
@@ -12,6 +15,7 @@ from supervisor.errors import AttachError, ControlError, Verdict, Where, verdict
 
 T = TypeVar("T")
 
+FIRST_PAUSE_SECONDS = 0.1
 NOT_YET = {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}  # not there yet, or the last owner is still attached
 
 
@@ -21,10 +25,18 @@ async def insist(where: Where, within_seconds: float, request: Callable[[], Awai
     Raises:
         AttachError, ControlError: it failed for good, or for the last time that there was time for.
     """
+    started = time.monotonic()
+    try:
+        return await request()  # most succeed at once; what tenacity needs for one would stay for as long as its call
+    except (AttachError, ControlError) as error:
+        seconds_left = within_seconds - (time.monotonic() - started)
+        if seconds_left <= 0 or not _may_help(where, error):
+            raise
+    await asyncio.sleep(random.uniform(0, FIRST_PAUSE_SECONDS))  # noqa: S311 - jitter, not a secret
     async for attempt in AsyncRetrying(
         retry=retry_if_exception(lambda error: _may_help(where, error)),
         wait=_pause_seconds,
-        stop=stop_after_delay(within_seconds),
+        stop=stop_after_delay(seconds_left),
         reraise=True,
     ):
         with attempt:
