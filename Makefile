@@ -8,7 +8,7 @@ READY := .venv/.ready
 SOURCES := function supervisor emulator examples infra tests docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test chaos infra-test fmt lint types docs bench-cold soak lock clean
+.PHONY: help setup demo dev test chaos infra-test fmt lint types docs bench bench-cold soak lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,7 +57,12 @@ bench-cold: $(READY)  ## Measure cold starts of function and supervisor, beside 
 	@$(BIN)/python -m tests.bench.cold_start
 
 MINUTES ?= 30
+PARTS ?=
 PLOT := $(BIN)/uv run --quiet --no-project --python $(BIN)/python --with matplotlib==3.11.2 python tests/bench/plot.py
+bench: $(READY)  ## Measure against a bare loop and what people would use instead, and write docs/performance.md (PARTS)
+	@$(BIN)/python -m tests.bench $(PARTS)
+	@test ! -f build/bench/plot.json || $(PLOT) build/bench/plot.json docs/performance.png
+
 soak: $(READY)  ## Let 300 calls come, talk and go for MINUTES (SEED); what the supervisor holds must be given back
 	@$(BIN)/python -m tests.bench.soak --minutes $(MINUTES) --seed $(SEED); status=$$?; \
 	test ! -f build/soak.json || $(PLOT) build/soak.json build/soak.png; exit $$status

@@ -112,6 +112,8 @@ class ToolRunner:
         rename_span(f"tool {tool.name}")
         entry.started_at = time.time()
         self.recording.journal(entry)
+        if tool.idempotent:  # it need not wait, since it may run again
+            self.recording.hurry()
         durable = tool.idempotent or await self.recording.flush(JOURNAL_SECONDS)
         if not self.claim.may_write():
             return None

@@ -66,6 +66,10 @@ class Recording:
         self.segments.append(segment)
         self.changed()
 
+    def hurry(self) -> None:
+        """Have what is queued written at once."""
+        self._recorder.hurry()
+
     async def flush(self, within_seconds: float) -> bool:
         """Have everything written; False when that is not certain in time. What is not written stays queued."""
         if self._written < self.changes and not self.stale:

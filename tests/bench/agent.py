@@ -1,4 +1,4 @@
-"""The agent that is measured: one tool that does nothing, and a clock that tells how old an event is when it gets there.
+"""The agent that is measured: a tool that does nothing, and a clock that tells how old events are on arrival.
 
 BENCH_AGES=PATH     where the ages are written, in milliseconds, one a line
 """

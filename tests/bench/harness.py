@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 from google.pubsub_v1 import PublisherAsyncClient
@@ -31,6 +32,7 @@ PROJECT, TOPIC, SUBSCRIPTION = "bench", "calls", "calls-supervisor"
 START_SECONDS = 120.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.02
+SETTLE_SECONDS = 0.3  # between a supervisor's word that it claims calls, and its first pull's arrival
 CPUCLOCK_SCHED = 2  # of a whole process, in nanoseconds (Linux, include/linux/posix-timers.h)
 
 
@@ -58,6 +60,11 @@ class Server:
         """Play turns in all attached calls; returns how many frames that were."""
         played = await self.ask("play", turns=turns, frames_per_second=frames_per_second, stamps=stamps)
         return int(played["frames"])
+
+    async def tools(self, calls: int, rounds: int, *, pause_ms: float = 10.0) -> list[float]:
+        """Call tools in so many calls at once; returns how long each output took, in milliseconds, sorted."""
+        measured = await self.ask("tools", calls=calls, rounds=rounds, pause_ms=pause_ms)
+        return sorted(measured["ms"])
 
     async def configured(self, calls: int, by: Side, *, times: int = 1) -> dict[str, list[float]]:
         """Wait until so many calls were configured so often; returns when each was."""
@@ -117,8 +124,9 @@ class Side:
 
 
 @asynccontextmanager
-async def client(name: str, python: str, script: str, server: Server) -> AsyncIterator[Side]:
+async def client(python: str, script: str, server: Server) -> AsyncIterator[Side]:
     """Run a client of `clients/` with the Python of its environment."""
+    await server.ask("forget")
     child = await _start(python, str(ROOT / "tests/bench/clients" / script), server.url, core=0)
     try:
         yield Side(child, server)
@@ -129,9 +137,19 @@ async def client(name: str, python: str, script: str, server: Server) -> AsyncIt
 class Supervisor(Side):
     """Ours: a real supervisor, to which calls come by way of Pub/Sub."""
 
-    def __init__(self, child: asyncio.subprocess.Process, server: Server, exchange: Exchange) -> None:
+    def __init__(self, child: asyncio.subprocess.Process, server: Server, exchange: Exchange, log: Path) -> None:
         super().__init__(child, server)
         self._exchange = exchange
+        self.log = log
+        self.ages = exchange.folder / "ages"
+        """Where the agent writes how old events were when they got to it, in milliseconds."""
+
+    async def ready(self) -> None:
+        """Wait until it claims calls."""
+        async with asyncio.timeout(START_SECONDS):
+            while '"started"' not in self.log.read_text():
+                await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(SETTLE_SECONDS)
 
     async def ring(self, more: int) -> None:
         """Publish notices."""
@@ -166,6 +184,7 @@ async def exchange() -> AsyncIterator[Exchange]:
 @asynccontextmanager
 async def supervisor(server: Server, at: Exchange, *, core: int = 0, **settings: str) -> AsyncIterator[Supervisor]:
     """Run a supervisor as it is deployed: leases, records with journal, limits, logs, metrics; see `settings`."""
+    await server.ask("forget")
     told = {
         "PUBSUB_EMULATOR_HOST": at.host_port,
         "GOOGLE_CLOUD_PROJECT": PROJECT,
@@ -176,13 +195,14 @@ async def supervisor(server: Server, at: Exchange, *, core: int = 0, **settings:
         "RECORDS": f"sqlite:{at.folder}/records.sqlite",
         "MAX_CALLS": "2000",
         "HEALTH_ADDRESS": "127.0.0.1:0",
-        "BENCH_AGES": f"{at.folder}/ages",
+        "BENCH_AGES": str(at.folder / "ages"),
         **settings,
     }
-    with (at.folder / "supervisor.log").open("ab") as log:
-        child = await _start(sys.executable, "-m", "supervisor", core=core, stdout=log, **told)
+    log = at.folder / f"supervisor-{uuid4().hex}.log"
+    with log.open("wb") as stdout:
+        child = await _start(sys.executable, "-m", "supervisor", core=core, stdout=stdout, **told)
     try:
-        yield Supervisor(child, server, at)
+        yield Supervisor(child, server, at, log)
     finally:
         await _stop(child)
 

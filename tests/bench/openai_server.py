@@ -5,10 +5,10 @@
 Its frames come from a tape, ready as bytes. What to play is asked for over HTTP, one request at a time:
 
     GET  /bench/calls          {"attached", "configured", "accepted"}: the call ids of each, with Unix times
-    POST /bench/play           {"turns", "frames_per_second", "stamps"}: turns in all attached calls, with the time of sending
-                               in an event before each if `stamps`; answers {"frames", "seconds"}
-    POST /bench/tools          {"rounds", "pause_ms"}: tool calls in all of them at once; answers {"ms": [...]}, from just
-                               before the tool call is written to the arrival of its output
+    POST /bench/play           {"turns", "frames_per_second", "stamps"}: turns in all attached calls, each begun with an
+                               event that says when it was sent if `stamps`; answers {"frames", "seconds"}
+    POST /bench/tools          {"calls", "rounds", "pause_ms"}: tool calls in so many of them at once; answers
+                               {"ms": [...]}, from just before the call is written to the arrival of its output
     POST /bench/forget         what was attached, configured and accepted so far
 """
 
@@ -184,7 +184,7 @@ class Server:
         wish = await request.json()
         ms: list[float] = []
         for _ in range(wish["rounds"]):
-            calls = list(self.calls.values())
+            calls = list(self.calls.values())[: wish["calls"]]
             for call in calls:
                 call.live = False  # to answer takes time, and would delay the outputs of others
             numbers = [self.number() for _ in calls]

@@ -1,4 +1,4 @@
-"""What a call's sideband carries, recorded once from the stand-in for OpenAI and cut into pieces to play again and again.
+"""What a call's sideband carries, recorded once from the stand-in for OpenAI, in pieces to play again and again.
 
 Three turns are recorded: in two the model answers in about 40 words, each of which is a frame; in the third it calls a
 tool first. All that a played piece does not take from the tape are its ids: the end of each is replaced by another of

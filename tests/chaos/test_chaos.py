@@ -18,6 +18,15 @@ SLOW_TOOL: list[dict[str, Any]] = [
     {"hang_up": "now"},
 ]
 
+ASKED_AGAIN: list[dict[str, Any]] = [
+    *SLOW_TOOL[:2],
+    {"pause_ms": 20_000},
+    {"caller": "And again, please."},
+    {"tool": "look", "arguments": {"ms": 500}},
+    {"pause_ms": 3_000},
+    {"hang_up": "now"},
+]
+
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -39,8 +48,8 @@ async def test_no_call_is_lost_whatever_is_done_to_supervisors(tmp_path: Path) -
 
 
 async def test_without_fencing_the_oracle_sees_two_writers(tmp_path: Path) -> None:
-    """A holder that was frozen for longer than its lease wakes, and writes on."""
-    calls = [PlacedCall(0.2 * number, SLOW_TOOL) for number in range(8)]
+    """A holder that was frozen for longer than its lease wakes, and goes on as if the call were still its own."""
+    calls = [PlacedCall(0.2 * number, ASKED_AGAIN) for number in range(8)]
     plan = Plan(calls, [Fault(3.5, "freeze", 0, LEASE_SECONDS + 4)])
     judgement = judge(await run(plan, folder=tmp_path, supervisors=2, broken="fencing"))
     assert judgement.counters["two_writers"] > 0
