@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import uvloop
 
@@ -15,15 +18,23 @@ from supervisor.settings import Settings, load
 from supervisor.supervisor import supervise
 from supervisor.telemetry import Telemetry
 
+SPARE_THREADS = 32  # plain tools run in threads: one for each call, and some for those that hang
+
 
 async def _run(settings: Settings) -> None:
     answering = agent.load(settings.sideband_agent)
+    tools = ThreadPoolExecutor(settings.max_calls + SPARE_THREADS, thread_name_prefix="tool")  # made as they are needed
+    asyncio.get_running_loop().set_default_executor(tools)
     gc.freeze()  # code and settings stay: to search them for garbage again and again would make every call wait
     gc.collect()  # from here on what calls leave behind counts, and not in proportion to that
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await supervise(settings, answering, stop)
+    try:
+        await supervise(settings, answering, stop)
+    finally:
+        tools.shutdown(wait=False, cancel_futures=True)
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))  # one that nobody waits in
 
 
 def main() -> int:
@@ -37,6 +48,9 @@ def main() -> int:
         sys.stderr.write(f"supervisor: {error}\n")
         return 2
     telemetry.shut_down()
+    if any(thread.name.startswith(("tool", "incoming rule")) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        os._exit(0)  # a function that hangs in its thread would keep the process from ending
     return 0
 
 

@@ -77,7 +77,7 @@ class Call:
     Attributes:
         notice: how we heard of it; everything in it but `context` is untrusted.
         state: the agent's own JSON; it survives crashes and deploys. Change it in tools and handlers as you like.
-        transcript: the last 20 pieces of what was said in this process's time with the call, newest last.
+        transcript: the last 10 pieces of what was said in this process's time with the call, newest last.
         cost_usd: what the call has cost at OpenAI so far, by `supervisor.prices`.
     """
 

@@ -29,6 +29,7 @@ log = structlog.get_logger()
 FENCE_MARGIN_SECONDS = 1.0  # writing stops this long before the lease can have run out
 PULL_SECONDS = 6.0  # how long one pull may wait at the server; short, since a stopping process lets its pull end
 REQUEST_SECONDS = 2.0  # every other request: two tries fit between a renewal that was due and the fence of a 10 s lease
+RELEASE_AGAIN_SECONDS = 0.1  # a caller waits
 RETRY_SECONDS = 0.5  # between a renewal that failed and the next
 ERROR_BYTES = 4 * 1024 * 1024  # as on Google's own channels: an error that names many lost leases is long
 BATCH = 1000  # ack ids in one request; the service allows 512 kB, an ack id is about 200 bytes
@@ -174,12 +175,22 @@ class Claims:
         return True
 
     async def release(self, claims: Sequence[Claim], *, after_seconds: int = 0) -> None:
-        """Give claims back, so that another supervisor can have them: at once (a nack), or after a back-off."""
+        """Give claims back, so that another supervisor can have them: at once (a nack), or after a back-off.
+
+        Tried again until Pub/Sub has confirmed it, or the leases have run out.
+        """
         self._held.difference_update(claims)
         ours = [claim for claim in claims if not claim.lost]
         for claim in ours:
             claim.lost = True  # from here on another may own it
-        await asyncio.gather(*(self._modify(batch, after_seconds) for batch in _batches(ours)))
+        await asyncio.gather(*(self._give_back(batch, after_seconds) for batch in _batches(ours)))
+
+    async def _give_back(self, claims: Sequence[Claim], after_seconds: int) -> None:
+        until = max(claim.write_until for claim in claims) + FENCE_MARGIN_SECONDS
+        while True:
+            if await self._modify(claims, after_seconds) or time.monotonic() > until:
+                return
+            await asyncio.sleep(RELEASE_AGAIN_SECONDS)
 
 
 def _batches(claims: Sequence[Claim]) -> list[Sequence[Claim]]:

@@ -16,7 +16,7 @@ The rules it keeps, with their source in OpenAI's protocol:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -59,6 +59,8 @@ OUTPUT_TRIES = 3
 
 MOST_TOOL_ROUNDS = 8
 """How often the model may call tools before it must speak, unless the caller says something."""
+MOST_UNANSWERED = 3
+"""How often in a row a response is asked for of which nothing is heard."""
 MOST_ORDERS = 32
 """Of how many items without a transcript the place is remembered."""
 MOST_FAILURES = 2
@@ -79,6 +81,9 @@ class ToolCall:
     maybe_sent: bool = False
     """Whether the output was written to a sideband, by us or by an earlier owner of the call."""
     tries: int = 0
+    """How often the output was sent, by us."""
+    asked: int = 0
+    """How often OpenAI was asked whether it has it, since the last attach."""
 
 
 @dataclass(slots=True)
@@ -137,6 +142,25 @@ class Conversation:
     _asked: dict[str, str] = field(default_factory=dict)
     """Tool call ids by the event ids of what we sent about their outputs, for errors that name our event."""
     _events_sent: int = 0
+    _begun_since: bool = False
+    """Whether any response has begun since the last one was asked for."""
+    _unanswered: int = 0
+
+    @property
+    def waiting_for(self) -> str | None:
+        """The event id of the `response.create` that OpenAI has neither begun nor refused."""
+        return self._in_flight["event_id"] if self._in_flight else None
+
+    def unanswered(self) -> list[Action]:
+        """Nothing came of what `waiting_for` names: an error need not name its event, and an echo may be missing.
+
+        Where a response has begun since, that one has to do. Else it is asked for again, a few times.
+        """
+        lost, self._in_flight = self._in_flight, None
+        self._unanswered += 1
+        if lost and not self._begun_since and self._unanswered < MOST_UNANSWERED and self._wanted is None:
+            self._wanted, self._only_if_silent = lost.get("response", {}), True
+        return list(self._ask_if_free())
 
     def reads(self, type_: str) -> bool:
         """Whether an event of this type may change anything now; what it does not read need not be fed to it."""
@@ -222,11 +246,16 @@ class Conversation:
 
     def restore(self, tool_calls: Mapping[str, ToolCall]) -> list[Action]:
         """Take over what an earlier owner left: run what has no output; the rest is settled by the next attach."""
-        self.tool_calls = dict(tool_calls)
-        unsettled = {id_ for id_, call in tool_calls.items() if not call.confirmed}
-        if unsettled:
-            self._turns[_RESTORED] = _Turn(open_calls=unsettled, complete=True)
-        return [RunTool(id_, call.name, call.arguments) for id_, call in tool_calls.items() if call.output is None]
+        new = {id_: call for id_, call in tool_calls.items() if id_ not in self.tool_calls}
+        self.tool_calls |= new
+        if unsettled := {id_ for id_, call in new.items() if not call.confirmed}:
+            self._turns.setdefault(_RESTORED, _Turn(complete=True)).open_calls |= unsettled
+        return [RunTool(id_, call.name, call.arguments) for id_, call in new.items() if call.output is None]
+
+    def learned(self, tool_calls: Mapping[str, ToolCall]) -> list[Action]:
+        """The same, where it came to light only after the attach, since the record was out of reach before."""
+        new = [id_ for id_ in tool_calls if id_ not in self.tool_calls]
+        return [*self.restore(tool_calls), *self._settle(new)]
 
     def attached(self) -> list[Action]:
         """A new sideband is there: ask whether each output that was not confirmed has arrived.
@@ -240,18 +269,25 @@ class Conversation:
         if self._in_flight is not None:
             self._wanted, self._in_flight = self._in_flight.get("response", {}), None
             self._only_if_silent = True  # it may have arrived, and be spoken now
-        actions: list[Action] = []
-        for tool_call_id, call in self.tool_calls.items():
-            if call.output is None or call.confirmed:
-                continue
-            if call.maybe_sent:
-                actions.append(self._retrieve(tool_call_id))
-            else:
-                actions += [self._send_output(tool_call_id, call), *self._close(tool_call_id, news=True)]
+        actions = self._settle(self.tool_calls)
         for turn in list(self._turns.values()):
             turn.complete = True
             actions += self._continue(turn)
         return actions + list(self._ask_if_free())
+
+    def _settle(self, tool_call_ids: Iterable[str]) -> list[Action]:
+        """Ask about each output that may have been sent and was not confirmed; send those that were not sent."""
+        actions: list[Action] = []
+        for tool_call_id in list(tool_call_ids):
+            call = self.tool_calls[tool_call_id]
+            if call.output is None or call.confirmed:
+                continue
+            if call.maybe_sent:
+                call.asked = 0
+                actions.append(self._retrieve(tool_call_id, call))
+            else:
+                actions += [self._send_output(tool_call_id, call), *self._close(tool_call_id, news=True)]
+        return actions
 
     # What each kind of event does.
 
@@ -261,8 +297,10 @@ class Conversation:
         if _ASK in metadata:
             return
         self.active_response = response.get("id") or UNKNOWN_RESPONSE
+        self._begun_since = True
         if self._is_in_flight(metadata.get(_MARK)):
             self._in_flight = None
+            self._unanswered = 0
         yield from ()
 
     def _on_response_done(self, event: Event) -> Iterator[Action]:
@@ -375,14 +413,16 @@ class Conversation:
                 self._wanted = self._wanted or self._in_flight.get("response", {})
             self._in_flight = None
         elif (tool_call_id := self._asked.pop(cause, None)) and (call := self.tool_calls.get(tool_call_id)):
-            if not call.confirmed and call.tries < OUTPUT_TRIES:
-                if code != _NOT_THERE:
-                    yield self._retrieve(tool_call_id)
-                else:
-                    yield self._send_output(tool_call_id, call)
-                    yield from self._close(tool_call_id, news=True)
+            if call.confirmed:
+                return
+            if code != _NOT_THERE and call.asked < OUTPUT_TRIES:
+                yield self._retrieve(tool_call_id, call)
+            elif call.tries < OUTPUT_TRIES:  # a second one has the same id, and would be refused
+                yield self._send_output(tool_call_id, call)
+                yield from self._close(tool_call_id, news=True)
         elif self._is_in_flight(cause):
             self._in_flight = None
+            yield from self._ask_if_free()
 
     # Parts of the above.
 
@@ -440,7 +480,7 @@ class Conversation:
             return
         event = self._event("response.create")
         event["response"] = {**self._wanted, "metadata": {**self._wanted.get("metadata", {}), _MARK: event["event_id"]}}
-        self._wanted, self._in_flight = None, event
+        self._wanted, self._in_flight, self._begun_since = None, event, False
         yield Send(event)
 
     def _is_in_flight(self, event_id: str | None) -> bool:
@@ -455,7 +495,8 @@ class Conversation:
         self._asked[event["event_id"]] = tool_call_id
         return Send(event)
 
-    def _retrieve(self, tool_call_id: str) -> Send:
+    def _retrieve(self, tool_call_id: str, call: ToolCall) -> Send:
+        call.asked += 1
         event = self._event("conversation.item.retrieve")
         event["item_id"] = output_item_id(tool_call_id)
         self._asked[event["event_id"]] = tool_call_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import structlog
@@ -15,6 +16,7 @@ from supervisor.incoming import BUSY, UNAVAILABLE, Accept, Incoming, Reject
 log = structlog.get_logger()
 
 RULE_SECONDS = 2.0
+_threads = ThreadPoolExecutor(16, thread_name_prefix="incoming rule")  # so that hanging tools turn no callers away
 
 
 @dataclass(slots=True)
@@ -39,7 +41,10 @@ class Seats:
 
     def leave(self, name: str, caller: str | None) -> None:
         """Give a seat back."""
-        self.taken.subtract(self._places(name, caller))
+        for place in self._places(name, caller):
+            self.taken[place] -= 1
+            if self.taken[place] <= 0:
+                del self.taken[place]  # or every caller there ever was would be remembered
 
     def _places(self, name: str, caller: str | None) -> list[tuple[str, str]]:
         return [(name, ""), (name, caller)] if caller else [(name, "")]
@@ -55,7 +60,7 @@ async def decide(agent: Agent, incoming: Incoming) -> Accept | Reject:
             if inspect.iscoroutinefunction(rule):
                 decision = await rule(incoming)
             else:
-                decision = await asyncio.to_thread(rule, incoming)
+                decision = await asyncio.get_running_loop().run_in_executor(_threads, rule, incoming)
     except TimeoutError:
         log.error("incoming_rule_timed_out", timeout_seconds=RULE_SECONDS)
         return Reject(UNAVAILABLE)

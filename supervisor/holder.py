@@ -44,6 +44,7 @@ CONFIGURE_SECONDS = 5.0
 SILENCE_SECONDS = 4.0  # after an attach that may have missed something, before the model is asked to go on
 STABLE_SECONDS = 30.0  # a socket that lasted this long is not counted with the losses before it
 MOST_LOSSES = 8  # sockets lost one after the other, before another supervisor may try
+UNANSWERED_SECONDS = 5.0  # a response that was asked for begins, or is refused, long before
 PING_SECONDS = 20.0  # between signs of life; a connection that gives none in that time is dead
 SETTLE_SECONDS = 5.0  # what running tools get when the call is over
 FLUSH_SECONDS = 1.0
@@ -85,6 +86,9 @@ class Holder:
     _disputed: bool = field(default=False, init=False)
     _uncertain: bool = field(default=False, init=False)
     """Whether something may have been said or asked while nobody was attached."""
+    _left_at: float | None = field(default=None, init=False)
+    """When the last owner stopped to listen, until we are attached."""
+    _waited_for: tuple[str | None, float] = field(default=(None, 0.0), init=False)
     _ping_at: float = field(default=0.0, init=False)
     _next_owner_attached: asyncio.Event | None = field(default=None, init=False)
 
@@ -130,7 +134,7 @@ class Holder:
             if recording.record.message_id != self.claim.message_id or recording.record.end_reason:
                 await self._drop()
                 return
-            recording.on_stale = self._dispute
+            recording.on_stale, recording.on_adopted = self._dispute, self._learn
             await self._own()
         finally:
             recording.on_stale = _nothing
@@ -189,14 +193,16 @@ class Holder:
         log.info("claimed", delivery_attempt=claim.delivery_attempt, epoch=record.epoch, handed_over_at=left_at)
         handed_over = record.handed_over_at is not None
         if record.epoch > 1:
-            gap_seconds = now - (record.handed_over_at or 0)
-            self._uncertain = not handed_over or record.busy or gap_seconds > OVERLAP_SECONDS
+            self._left_at = record.handed_over_at
+            self._uncertain = not handed_over or record.busy
         failed = record.epoch > 1 and not handed_over and now - (record.claimed_at or now) < SHORT_HOLD_SECONDS
         record.failures = record.failures + 1 if failed else 0
         record.claimed_at, record.handed_over_at = now, None
         record.heard_at = record.heard_at or self._notice.received_at
         record.transport, record.delivery_attempt = self._notice.transport, self.claim.delivery_attempt
-        self._line = HeldLine(self.house, self._notice, self.conversation, self._recording, self._perform, self.send)
+        self._line = HeldLine(
+            self.house, self._notice, self.conversation, self._recording, self._perform, self.send, self._spawn
+        )
         self._call = Call(self._notice, self._line, record.state)
         record.caller, record.dialled = self._call.caller, self._call.dialled
         self._recording.changed()
@@ -207,8 +213,14 @@ class Holder:
         )
         self.conversation.items, self.conversation.watch_every = record.items, self._rules.watch_every
         self._begun = True
-        taken_before = record.accepted_at is not None
+        taken_before = record.accepted_at is not None or not self._first_owner
         return self.house.seats.take(name, self._agent, record.caller, force=taken_before)
+
+    def _learn(self) -> None:
+        """The record was out of reach, and now tells of tool calls that earlier owners left open."""
+        if self._running:
+            left = self._tools.left_behind(known=self.conversation.tool_calls)
+            self._spawn(self._perform(self.conversation.learned(left)), "learn what was left")
 
     @property
     def _first_owner(self) -> bool:
@@ -228,12 +240,17 @@ class Holder:
             raise CallOver(EndReason.FAILED)
         if record.accepted_at is None and self._notice.transport == "sip":
             await self._decide(incoming, seated=seated)
+        elif not seated:
+            log.info("hung_up_busy")
+            await taking.hang_up(self.house, self._notice)
+            raise CallOver(EndReason.REJECTED)
         accepted = self._notice.transport != "sip" or await taking.accept(
             self.house, record, self._agent.accept_body(record.session), first_owner=self._first_owner
         )
         if not accepted and self._recording.provisional and self.claim.delivery_attempt <= 1:
             raise HandOver("somebody has accepted it, and the record that would say who is out of reach")
         self._recording.changed()
+        self._recording.hurry()  # so that no later owner decides about it again
         if record.attached_at is None:
             self._sideband = await taking.open_sideband(self.house, self._notice, "attach", accepted=accepted)
             if self._sideband is None:
@@ -245,9 +262,11 @@ class Holder:
         record = self._recording.record
         decision = await decide(self._agent, incoming) if seated else Reject(BUSY)
         if isinstance(decision, Reject):
-            log.info("rejected", status_code=decision.status_code)
-            await taking.reject(self.house, self._notice.call_id, decision.status_code)
-            raise CallOver(EndReason.REJECTED)
+            if await taking.reject(self.house, self._notice.call_id, decision.status_code):
+                log.info("rejected", status_code=decision.status_code)
+                raise CallOver(EndReason.REJECTED)
+            log.warning("accepted_before", action="served, whatever the rule says now: somebody may be talking")
+            return
         record.session.update(decision.session)
         record.state.update(decision.state)
 
@@ -258,9 +277,8 @@ class Holder:
 
     async def _refuse(self) -> None:
         """Leave nobody ringing, and nobody talking to nobody."""
-        if self._notice.transport == "sip" and self._recording.record.accepted_at is None:
-            await taking.reject(self.house, self._notice.call_id, SERVICE_UNAVAILABLE)
-        else:
+        ringing = self._notice.transport == "sip" and self._recording.record.accepted_at is None
+        if not (ringing and await taking.reject(self.house, self._notice.call_id, SERVICE_UNAVAILABLE)):
             await taking.hang_up(self.house, self._notice)
 
     # Run.
@@ -268,28 +286,36 @@ class Holder:
     @traced("hold the call")
     async def _run(self) -> None:
         """Stay attached until the call is over; tools run beside."""
-        losses = 0
         async with asyncio.TaskGroup() as self._tasks:
             self._running = True
             try:
-                await self._perform(self.conversation.restore(self._tools.left_behind()))
-                while losses < MOST_LOSSES:
-                    started = time.monotonic()
-                    await self._stay_attached()
-                    losses = losses + 1 if time.monotonic() - started < STABLE_SECONDS else 1
-                    await asyncio.sleep(_backoff_seconds(losses))
-                outcome: CallOver | HandOver = HandOver(f"{losses} sockets were lost one after the other")
-            except (CallOver, HandOver) as raised:
-                outcome = raised  # raised again outside, since a task group would wrap it
-            self._recording.record.transcript_cut = isinstance(outcome, CallOver) and self.conversation.busy
-            if isinstance(outcome, CallOver) and self._line.ending is EndReason.TRANSFERRED:
+                outcome = await self._serve()
+            finally:
+                self._running = False  # from here on nothing more can be started
                 self._line.is_over()
-            await self._tools.finish(SETTLE_SECONDS)
-            for task in self._handling:
-                task.cancel()
-            self._running = False
-            self._line.is_over()
+                self._tools.abandon()
         raise outcome
+
+    async def _serve(self) -> CallOver | HandOver:
+        """Attach again and again; returns what came of the call, which a task group would wrap if it were raised."""
+        losses = 0
+        try:
+            await self._perform(self.conversation.restore(self._tools.left_behind()))
+            while losses < MOST_LOSSES:
+                started = time.monotonic()
+                await self._stay_attached()
+                losses = losses + 1 if time.monotonic() - started < STABLE_SECONDS else 1
+                await asyncio.sleep(_backoff_seconds(losses))
+            outcome: CallOver | HandOver = HandOver(f"{losses} sockets were lost one after the other")
+        except (CallOver, HandOver) as raised:
+            outcome = raised
+        self._recording.record.transcript_cut = isinstance(outcome, CallOver) and self.conversation.busy
+        if isinstance(outcome, CallOver) and self._line.transferring:
+            self._line.is_over()
+        await self._tools.finish(SETTLE_SECONDS)
+        for task in self._handling:
+            task.cancel()
+        return outcome
 
     async def _stay_attached(self) -> None:
         """Attach, configure, greet if nobody did, and follow the conversation until the socket is lost."""
@@ -299,6 +325,10 @@ class Holder:
         self._ping_at = time.time() + random.uniform(0, PING_SECONDS)  # noqa: S311 - so that not all ping at once
         log.info("attached", again=record.attached_at is not None)
         record.attached_at = record.attached_at or time.time()
+        record.accepted_at = (
+            record.accepted_at or record.attached_at
+        )  # by whomever: a browser's call, or a dead owner's
+        self._note_gap()
         self._recording.changed()
         sideband.skim(self._reads)
         try:
@@ -316,6 +346,12 @@ class Holder:
             self._sideband = None
             sideband.abort()
 
+    def _note_gap(self) -> None:
+        """After a change of owner: what was asked while nobody listened is lost (reference 3.4)."""
+        left_at, self._left_at = self._left_at, None
+        if left_at is not None and time.time() - left_at > OVERLAP_SECONDS:
+            self._uncertain = True
+
     async def _reattach(self) -> Sideband:
         """Attach again; that OpenAI no longer knows the call means that it is over."""
         if not self.claim.may_write():
@@ -323,17 +359,17 @@ class Holder:
         try:
             sideband = await taking.open_sideband(self.house, self._notice, "reattach", accepted=True)
         except CallOver as over:
-            raise CallOver(self._line.ending or over.reason) from over
-        if self._line.ending not in (None, EndReason.SESSION_EXPIRED, EndReason.TRANSFERRED):
+            raise CallOver(self._line.why_over or over.reason) from over
+        if self._line.ending not in (None, EndReason.SESSION_EXPIRED):
             await taking.hang_up(self.house, self._notice)
         if sideband is None:
-            raise CallOver(self._line.ending or EndReason.CALLER_HUNG_UP)
+            raise CallOver(self._line.why_over or EndReason.CALLER_HUNG_UP)
         return sideband
 
     async def _configure(self, sideband: Sideband) -> None:
         """Send the session and wait for its echo, which alone proves a live call (reference 2.1, 3.4)."""
         session = self._agent.update_body(self._recording.record.session)
-        if self._guards_greeting:
+        if self._will_greet and self._agent.greeting_uninterruptible:
             session = _without_voice_detection(session)
         await self.send({"type": "session.update", "event_id": "sb_configure", "session": session})
         try:
@@ -341,7 +377,9 @@ class Holder:
                 while True:
                     event = await self._receive(sideband)
                     if event.get("type") == "session.updated":
-                        self._recording.record.expires_at = (event.get("session") or {}).get("expires_at")
+                        expires_at = (event.get("session") or {}).get("expires_at")
+                        if isinstance(expires_at, int | float):
+                            self._recording.record.expires_at = expires_at
                         return
                     error = event.get("error") or {}
                     if event.get("type") == "error" and error.get("event_id") == "sb_configure":
@@ -350,30 +388,36 @@ class Holder:
         except TimeoutError:
             log.warning("session_not_confirmed", within_seconds=CONFIGURE_SECONDS)
 
+    @property
+    def _will_greet(self) -> bool:
+        """Whether nobody has greeted yet, as far as the record or, while it is out of reach, Pub/Sub knows."""
+        nobody_knows = self._recording.provisional and self.claim.delivery_attempt > 1
+        return self._agent.greeting is not None and self._recording.record.greeted_at is None and not nobody_knows
+
     async def _greet(self) -> None:
         """Greet, once in the call's life: that it is done is written before, so that no later owner does it again."""
-        record, greeting = self._recording.record, self._agent.greeting
-        if greeting is None or record.greeted_at is not None:
+        if not self._will_greet:
             return
-        record.greeted_at = time.time()
+        record = self._recording.record
+        record.greeted_at = now = time.time()
         self._recording.changed()
         durable = await self._recording.flush(FLUSH_SECONDS)
-        if durable or self.claim.delivery_attempt <= 1:
-            await self._perform(self.conversation.respond({"instructions": greeting}))
+        greeted_by_us = record.greeted_at == now  # else the record was out of reach, and tells now who did
+        if greeted_by_us and (durable or self.claim.delivery_attempt <= 1):
+            await self._perform(self.conversation.respond({"instructions": self._agent.greeting}))
             log.info("greeted")
             if self._agent.greeting_uninterruptible:
                 self._spawn(self._listen_again(), "listen again after the greeting")
-
-    @property
-    def _guards_greeting(self) -> bool:
-        """Whether the caller's voice shall not be listened to yet."""
-        agent, record = self._agent, self._recording.record
-        return agent.greeting_uninterruptible and agent.greeting is not None and record.greeted_at is None
+        elif self._agent.greeting_uninterruptible:
+            await self._listen()
 
     async def _listen_again(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(SPEECH_SECONDS):
                 await self._line.silence()
+        await self._listen()
+
+    async def _listen(self) -> None:
         await self.send({"type": "session.update", "session": self._agent.update_body(self._recording.record.session)})
 
     async def _break_silence(self) -> None:
@@ -413,7 +457,7 @@ class Holder:
                     case Send(event):
                         await self.send(event)
                     case RunTool():
-                        self._tools.start(action, self._tasks)
+                        self._tools.start(action)
                     case Answered(tool_call_id):
                         self._tools.confirm(tool_call_id)
                     case Expired():
@@ -423,7 +467,13 @@ class Holder:
                     case _:
                         if isinstance(action, Heard):
                             self._line.fell_silent()
-                        self._rules.take(action)
+                        self._take_report(action)
+
+    def _take_report(self, action: Action) -> None:
+        try:
+            self._rules.take(action)
+        except (AttributeError, TypeError, ValueError):  # what OpenAI says is not of the documented kind
+            log.exception("report_left_out", kind=type(action).__name__)
 
     async def send(self, event: Mapping[str, Any]) -> None:
         """Write a client event, if the claim still allows it.
@@ -434,6 +484,8 @@ class Holder:
             return
         try:
             await self._sideband.send(event)
+        except TypeError as error:
+            log.error("event_not_json", type=event.get("type"), error=str(error), action="left out")
         except SidebandClosed as closed:
             log.info("not_written", type=event["type"], code=closed.code)  # the reader sees it too, and attaches again
 
@@ -447,6 +499,7 @@ class Holder:
         if self._sideband and now >= self._ping_at:
             self._ping_at = now + PING_SECONDS
             self._spawn(self._sideband.ping(), "ping")
+        self._mind_unanswered(now)
         record = self._recording.record
         record.items = self.conversation.items
         self._rules.tick(now, busy=self.conversation.busy, caller_heard=self.conversation.caller_heard)
@@ -456,14 +509,24 @@ class Holder:
             for handler in self._agent.expiring_handlers:
                 self._spawn(self._handle(handler, self._call), "on_expiring")
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Run something beside the reader, until the call is over."""
+    def _mind_unanswered(self, now: float) -> None:
+        """Don't wait for ever for a response of which nothing is heard."""
+        waiting_for = self.conversation.waiting_for
+        if waiting_for is None or waiting_for != self._waited_for[0]:
+            self._waited_for = (waiting_for, now)
+        elif now - self._waited_for[1] > UNANSWERED_SECONDS:
+            log.warning("response_unanswered", event_id=waiting_for)
+            self._spawn(self._perform(self.conversation.unanswered()), "ask again")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
+        """Run something beside the reader, until the call is over; None when it is over already."""
         if not self._running:
             work.close()
-            return
+            return None
         task = self._tasks.create_task(self._contained(work), name=name)
         self._handling.add(task)
         task.add_done_callback(self._handling.discard)
+        return task
 
     async def _contained(self, work: Coroutine[Any, Any, None]) -> None:
         """What goes wrong beside the reader must not end the call."""
@@ -471,6 +534,8 @@ class Holder:
             await work
         except (TransferFailed, TimeoutError) as error:
             log.warning("not_done", error=str(error) or "time-out")
+        except Exception:
+            log.exception("failed_beside", action="the call goes on")
 
     async def _handle(self, handler: Callable[..., Any], argument: Any) -> None:
         """Run a handler of the agent, bounded; what goes wrong in it stays in it."""
@@ -533,11 +598,15 @@ class Holder:
         """Write the end first and ack second: a crash in between costs one more claim, never the record."""
         if not self.claim.may_write():
             return  # whoever owns the call now will find the same
-        for handler in self._agent.end_handlers if self._begun else ():
-            await self._handle(handler, self._call)
+        record = self._recording.record
+        if self._begun and self._agent.end_handlers and not record.end_told:
+            record.end_told = True
+            self._recording.changed()
+            if await self._recording.flush(SETTLE_SECONDS) and self.claim.may_write():
+                for handler in self._agent.end_handlers:
+                    await self._handle(handler, self._call)
         if not self.claim.may_write():
             return
-        record = self._recording.record
         record.end_reason, record.ended_at = reason, time.time()
         self._recording.changed()
         if not await self._recording.flush(SETTLE_SECONDS):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,12 +34,20 @@ class HeldLine:
     recording: Recording
     perform: Callable[[Sequence[Action]], Awaitable[None]]
     write: Callable[[Mapping[str, Any]], Awaitable[None]]
+    spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None] | None]
+    """Runs something beside the reader, for as long as the call lives."""
     ending: EndReason | None = None
-    """Why the call is about to end, when we know before its socket closes."""
+    """Why we are ending the call, while we are; None again when that did not work."""
+    transferring: bool = False
     _silence: asyncio.Event | None = None
     _over: asyncio.Event | None = None
     _answers: dict[str, asyncio.Future[str | None]] = field(default_factory=dict)
     _asked: int = 0
+
+    @property
+    def why_over(self) -> EndReason | None:
+        """Why the call is over, if it now is, where we know better than that the caller is gone."""
+        return self.ending or (EndReason.TRANSFERRED if self.transferring else None)
 
     async def silence(self) -> None:
         """Wait until the model has nothing more to say, by an event that comes after this."""
@@ -106,17 +114,31 @@ class HeldLine:
         await self.end(EndReason.AGENT_HUNG_UP, goodbye=None, after_speech=after_speech)
 
     async def end(self, reason: EndReason, *, goodbye: str | None, after_speech: bool = True) -> None:
-        """Hang up for a reason, after a last response and what is being said; only the first request counts."""
-        if self.ending is not None:
-            return
-        self.ending = reason
-        if goodbye:
-            await self.respond({"instructions": goodbye, "tool_choice": "none"})
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SPEECH_SECONDS if after_speech else 0):
-                while self.conversation.speaking:
-                    await self.silence()
-        await taking.hang_up(self.house, self.notice)
+        """Hang up for a reason, after a last response and what is being said; one request at a time counts.
+
+        It goes on when whoever asked for it is cancelled, such as a tool that took too long.
+        """
+        if self.ending is None and not self.transferring:
+            self.ending = reason
+            if ending := self.spawn(self._end(goodbye, after_speech=after_speech), "end the call"):
+                await asyncio.wait([ending])
+
+    async def _end(self, goodbye: str | None, *, after_speech: bool) -> None:
+        ended = False
+        try:
+            if goodbye:
+                await self.respond({"instructions": goodbye, "tool_choice": "none"})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SPEECH_SECONDS if after_speech else 0):
+                    while self.conversation.speaking:
+                        await self.silence()
+            ended = await taking.hang_up(self.house, self.notice)
+        except asyncio.CancelledError:
+            ended = True  # the call is over, or no longer ours
+            raise
+        finally:
+            if not ended:
+                self.ending = None  # it may be asked for again
 
     async def transfer(self, target_uri: str) -> None:
         """Refer the call, and see whether that takes the caller away; a 200 from OpenAI alone says nothing."""
@@ -124,7 +146,9 @@ class HeldLine:
             raise TransferFailed(f"no transfer to {target_uri}: {problem}")
         if self.notice.transport != "sip":
             raise TransferFailed("only SIP calls can be transferred")
-        before, self.ending = self.ending, EndReason.TRANSFERRED
+        if self.ending or self.transferring:
+            raise TransferFailed("the call is being ended or transferred already")
+        self.transferring = True
         call_id = self.notice.call_id
         self._over = asyncio.Event()
         try:
@@ -132,6 +156,7 @@ class HeldLine:
             async with asyncio.timeout(TRANSFER_SECONDS):
                 await self._over.wait()
         except (ControlError, TimeoutError) as error:
-            self.ending = before
             cause = str(error) or f"the caller was still here after {TRANSFER_SECONDS:.0f} s"
             raise TransferFailed(f"no transfer to {target_uri}: {cause}") from error
+        finally:
+            self.transferring = self._over.is_set()

@@ -34,6 +34,7 @@ log = structlog.get_logger()
 
 KEPT_SEGMENTS = 10  # of the transcript, for guards and tools; the store has all
 GUARD_SECONDS = 5.0
+END_AGAIN_SECONDS = 15.0  # after a call should have ended, before its limits are looked at again
 RETRY_SECONDS = 0.5  # before a failed response is asked for again
 GUARD_EVERY_CHARACTERS = 40
 
@@ -56,7 +57,7 @@ class Rules:
     call: Call
     recording: Recording
     line: RuledLine
-    spawn: Callable[[Coroutine[Any, Any, None], str], None]
+    spawn: Callable[[Coroutine[Any, Any, None], str], object]
     """Runs something beside the reader, for as long as the call lives."""
     meter: Meter = field(init=False)
     _kept: list[Segment] = field(default_factory=list)
@@ -110,9 +111,15 @@ class Rules:
             self._over_limit = True
             log.info("limit_reached", reason=reason.value)
             goodbye = None if reason is EndReason.NO_CALLER else self.agent.limits.goodbye
-            self.spawn(self.line.end(reason, goodbye=goodbye), "end at a limit")
+            self.spawn(self._end(reason, goodbye), "end at a limit")
         elif self.meter.should_ask(self.agent.limits, now):
             self.spawn(self.line.respond({"instructions": self.agent.limits.silence_question}), "ask who is there")
+
+    async def _end(self, reason: EndReason, goodbye: str | None = None) -> None:
+        """End the call; when it is still here after some time, since that did not work, limits hold again."""
+        await self.line.end(reason, goodbye=goodbye)
+        await asyncio.sleep(END_AGAIN_SECONDS)
+        self._over_limit = False
 
     def _said(self, said: Said) -> None:
         segment = Segment(item_id=said.item_id, role=said.role, text=said.text, at=time.time(), order=said.order)
@@ -167,7 +174,7 @@ class Rules:
                 log.error("fallback_failed", error=str(failed))
             else:
                 return
-        await self.line.end(EndReason.MODEL_FAILED, goodbye=None)
+        await self._end(EndReason.MODEL_FAILED)
 
     def _model(self) -> str:
         return str(self.agent.session.get("model"))

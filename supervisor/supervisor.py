@@ -113,7 +113,10 @@ class Supervisor:
             await asyncio.sleep(1)
             now = time.time()
             for holder in self._holders:
-                holder.tick(now)
+                try:
+                    holder.tick(now)
+                except Exception:  # a bug in one call must not end the others
+                    log.exception("tick_failed", message_id=holder.claim.message_id)
 
     async def _claim(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         """Pull as many notices as there are free slots, and never more, until `stop` is set.

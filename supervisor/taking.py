@@ -86,25 +86,30 @@ async def _attach(house: House, notice: CallNotice) -> Sideband:
         return await attach(url, call_id, bearer=notice.client_secret, user_agent=agent)
 
 
-async def reject(house: House, call_id: str, status_code: int) -> None:
-    """Refuse a ringing call with a SIP status code; that it is gone already is success."""
-    await _tell("reject", call_id, lambda: house.control.reject(call_id, status_code))
+async def reject(house: House, call_id: str, status_code: int) -> bool:
+    """Refuse a ringing call with a SIP status code; that it is gone already is success.
+
+    Returns whether it is over. False means that it was decided before, so that somebody may be talking.
+    """
+    return await _tell("reject", call_id, lambda: house.control.reject(call_id, status_code)) is not Verdict.DECIDED
 
 
-async def hang_up(house: House, notice: CallNotice) -> None:
-    """End a call; that it is gone already is success."""
-    known = await _tell("hangup", notice.call_id, lambda: house.control.hangup(notice.call_id))
-    if not known and (key := notice.client_secret):
+async def hang_up(house: House, notice: CallNotice) -> bool:
+    """End a call; that it is gone already is success. Returns whether it is over, as far as OpenAI says."""
+    ended = await _tell("hangup", notice.call_id, lambda: house.control.hangup(notice.call_id))
+    if ended is not None and (key := notice.client_secret):
         # A browser's own call may be unknown to the project's key, and go on all the same (reference 3.2).
-        await _tell("hangup", notice.call_id, lambda: house.control.hangup(notice.call_id, bearer=key))
+        ended = await _tell("hangup", notice.call_id, lambda: house.control.hangup(notice.call_id, bearer=key))
+    return ended in {None, Verdict.OVER}
 
 
-async def _tell(operation: Operation, call_id: str, request: Callable[[], Awaitable[None]]) -> bool:
-    """Ask OpenAI to end a call, again if need be; whether it knew the call."""
+async def _tell(operation: Operation, call_id: str, request: Callable[[], Awaitable[None]]) -> Verdict | None:
+    """Ask OpenAI to end a call, again if need be; what follows from its refusal, or None when it did so."""
     try:
         await insist(operation, CONTROL_SECONDS, request)
     except ControlError as error:
-        if verdict(operation, error.status) is not Verdict.OVER:
+        said = verdict(operation, error.status)
+        if said not in {Verdict.OVER, Verdict.DECIDED}:
             log.error("control_failed", operation=operation, call_id=call_id, error=str(error))
-        return False
-    return True
+        return said
+    return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -24,6 +24,7 @@ from supervisor.tools import Tool, error_output
 
 log = structlog.get_logger()
 
+CANCEL_SECONDS = 1.0
 JOURNAL_SECONDS = 3.0  # how long a tool waits for the store before the model is told that it is unavailable
 
 UNAVAILABLE = error_output("The service is unavailable at the moment. Nothing was done.")
@@ -48,16 +49,20 @@ class ToolRunner:
     _runs: Counter[str] = field(default_factory=Counter, init=False)
     """How often each tool was called, by this and by earlier owners."""
 
-    def left_behind(self) -> dict[str, ToolCall]:
-        """What earlier owners left, to be taken over before anything starts here."""
-        journal = self.recording.record.journal
+    def left_behind(self, known: Container[str] = ()) -> dict[str, ToolCall]:
+        """What earlier owners left, without what is known of it already."""
+        journal = {id_: entry for id_, entry in self.recording.record.journal.items() if id_ not in known}
         calls = left_behind(journal)
         self._runs.update(entry.name for entry in journal.values() if entry.outcome is not None)
         self.recording.kept(list(journal.values()))
         return calls
 
-    def start(self, action: RunTool, group: asyncio.TaskGroup) -> None:
-        """Run a tool in a task of the group; while draining, only write it down."""
+    def start(self, action: RunTool) -> None:
+        """Run a tool; while draining, only write it down.
+
+        Its task is in no group, since a group waits for a tool that does not heed its cancellation, and the call's end
+        would never be written: see `finish` and `abandon`.
+        """
         entry = self.recording.record.journal.get(action.tool_call_id) or JournalEntry(
             tool_call_id=action.tool_call_id,
             name=action.name,
@@ -67,7 +72,7 @@ class ToolRunner:
         if self.draining:
             self.recording.journal(entry)
             return
-        task = group.create_task(self._run(entry), name=f"tool call {action.tool_call_id}")
+        task = asyncio.create_task(self._run(entry), name=f"tool call {action.tool_call_id}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -86,11 +91,23 @@ class ToolRunner:
             log.warning("tool_cancelled", task=task.get_name(), after_seconds=within_seconds)
             task.cancel()
         if late:
-            await asyncio.wait(late)
+            await asyncio.wait(late, timeout=CANCEL_SECONDS)
+        for task in late:
+            if not task.done():
+                log.error("tool_ignores_cancellation", task=task.get_name(), action="nobody waits for it any more")
+
+    def abandon(self) -> None:
+        """Cancel what still runs, and wait for nothing."""
+        for task in self._running:
+            task.cancel()
 
     async def _run(self, entry: JournalEntry) -> None:
         running_tool_call.set(entry.tool_call_id)
-        output = await self._outcome(entry)
+        try:
+            output = await self._outcome(entry)
+        except Exception:  # whatever it is, the model must not wait for ever
+            log.exception("tool_broke", tool=entry.name)
+            output = error_output("The tool failed. Its outcome is unknown.")
         if output is None:
             return
         ran = entry.finished_at is not None

@@ -209,7 +209,7 @@ def _plain(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _output(result: Any, tool: str) -> str:
     if isinstance(result, str):
-        return result
+        return result.encode(errors="replace").decode()  # half an emoji, cut by some back end, is not JSON
     try:
         return orjson.dumps(result, default=_jsonable).decode()
     except TypeError:

@@ -107,6 +107,8 @@ class CallRecord(BaseModel):
     expires_at: float | None = None
     """When OpenAI ends the session."""
     expiring_told: bool = False
+    end_told: bool = False
+    """Whether the agent's `on_end` handlers are called: written before, so that it happens once at most."""
     transcript_cut: bool = False
     """Whether the call ended in the middle of a word or an answer."""
     transcript_lost: int = 0

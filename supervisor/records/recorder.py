@@ -38,6 +38,8 @@ class Recording:
     _recorder: Recorder = field(repr=False)
     on_stale: Callable[[], None] = field(default=lambda: None, repr=False)
     """Called when another owner has raised the epoch, or the call has ended: nothing more of ours is kept."""
+    on_adopted: Callable[[], None] = field(default=lambda: None, repr=False)
+    """Called when the store has answered at last, and the record knows what earlier owners did."""
     stale: bool = False
     forgotten: bool = False
     changes: int = 0
@@ -82,7 +84,7 @@ class Recording:
 
     def forget(self) -> None:
         """This process is done with the call; what is not written yet still will be."""
-        self.on_stale = lambda: None
+        self.on_stale = self.on_adopted = lambda: None
         self.forgotten = True
 
     # For the recorder alone.
@@ -131,6 +133,7 @@ class Recording:
         self.record.tokens += stored.tokens
         self.record.cost_usd += stored.cost_usd
         self.record.transcript_lost += stored.transcript_lost
+        self.on_adopted()
         return True
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.actions import Action, Answered, Expired, RunTool, Said, Send, Used
-from supervisor.conversation import OUTPUT_TRIES, Conversation, output_item_id
+from supervisor.conversation import MOST_UNANSWERED, OUTPUT_TRIES, Conversation, ToolCall, output_item_id
 from supervisor.errors import EventError
 
 
@@ -251,3 +251,76 @@ class TestOtherEvents:
         with suppress(EventError):
             conversation.receive(event)
         assert sent(conversation.attached()) == []
+
+
+class TestNothingComesBack:
+    """What is asked of OpenAI may be refused in an error that does not say so, or not at all."""
+
+    def test_a_response_of_which_nothing_is_heard_is_asked_for_again_a_few_times(self) -> None:
+        conversation = Conversation()
+        asked = [event_of(conversation.respond({"instructions": "Hello."}), "response.create")]
+        conversation.receive(error("server_error"))
+        while actions := conversation.unanswered():
+            asked.append(event_of(actions, "response.create"))
+            assert conversation.waiting_for == asked[-1]["event_id"]
+            assert len(asked) < 10
+        assert len(asked) == MOST_UNANSWERED
+        assert {create["response"]["instructions"] for create in asked} == {"Hello."}
+        assert not conversation.busy
+
+    def test_it_is_not_asked_for_again_when_another_response_has_begun_since(self) -> None:
+        conversation = Conversation()
+        conversation.respond()
+        conversation.receive(created("resp_of_voice_detection"))
+        conversation.receive(done("resp_of_voice_detection"))
+        assert conversation.unanswered() == []
+        assert sent(conversation.respond()) == ["response.create"]
+
+    def test_what_waits_is_asked_for_when_what_was_asked_for_is_refused(self) -> None:
+        conversation = Conversation()
+        first = event_of(conversation.respond({"instructions": "A"}), "response.create")
+        conversation.respond({"instructions": "B"})
+        actions = conversation.receive(error("unknown_parameter", first["event_id"]))
+        assert event_of(actions, "response.create")["response"]["instructions"] == "B"
+
+    def test_a_question_that_is_refused_in_any_other_way_is_put_a_few_times_and_then_answered_by_sending(self) -> None:
+        conversation = Conversation()
+        conversation.restore({"call_1": ToolCall("look", "{}", output="42", maybe_sent=True)})
+        actions, types = conversation.attached(), list[str]()
+        while sends := [action.event for action in actions if isinstance(action, Send)]:
+            types += [event["type"] for event in sends]
+            assert len(types) < 100
+            actions = conversation.receive(error("rate_limit_exceeded", sends[0]["event_id"]))
+        asked, told = types.count("conversation.item.retrieve"), types.count("conversation.item.create")
+        assert (asked, told) == (OUTPUT_TRIES, OUTPUT_TRIES)
+
+    def test_what_an_earlier_owner_left_may_come_to_light_late(self) -> None:
+        conversation = Conversation()
+        conversation.attached()
+        left = {
+            "ours": ToolCall("look", "{}"),
+            "unknown": ToolCall("pay", "{}", output="The outcome is unknown."),
+            "sent": ToolCall("look", "{}", output="42", maybe_sent=True),
+        }
+        conversation.receive(item_done(function_call("ours")))
+        actions = conversation.learned(left)
+        assert sent(actions) == ["conversation.item.create", "conversation.item.retrieve"]
+        assert [action for action in actions if isinstance(action, RunTool)] == []
+
+
+class TestForgetting:
+    """A call may last an hour: what is settled is not remembered."""
+
+    def test_a_tool_call_that_openai_has_the_output_of_is_forgotten_with_the_next_response(self) -> None:
+        conversation = Conversation()
+        for number in range(50):
+            tool_call_id = f"call_{number}"
+            conversation.receive(created("resp_1"))
+            conversation.receive(item_done(function_call(tool_call_id)))
+            output = event_of(conversation.tool_finished(tool_call_id, "42"), "conversation.item.create")["item"]
+            conversation.receive({"type": "conversation.item.added", "item": output})
+            again = conversation.receive(done("resp_1", function_call(tool_call_id)))
+            assert not [action for action in again if isinstance(action, RunTool)], "its own response shows it twice"
+            conversation.receive(created("resp_2", mark=conversation.waiting_for))
+            conversation.receive(done("resp_2"))
+        assert conversation.tool_calls == {}

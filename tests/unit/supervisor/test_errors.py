@@ -32,6 +32,7 @@ from supervisor.errors import Verdict, Where, verdict
         ("hangup", 400, Verdict.GIVE_UP),
         ("hangup", 500, Verdict.RETRY),
         ("reject", 404, Verdict.OVER),
+        ("reject", 409, Verdict.DECIDED),
         ("refer", 400, Verdict.GIVE_UP),
         ("refer", 302, Verdict.GIVE_UP),
     ],
