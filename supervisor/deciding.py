@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from supervisor.agent import Agent
-from supervisor.incoming import BUSY, UNAVAILABLE, Accept, Incoming, Reject
+from supervisor.incoming import UNAVAILABLE, Accept, Incoming, Reject
 
 log = structlog.get_logger()
 
@@ -68,6 +68,3 @@ async def decide(agent: Agent, incoming: Incoming) -> Accept | Reject:
         log.exception("incoming_rule_failed")
         return Reject(UNAVAILABLE)
     return decision or Accept()
-
-
-__all__ = ["BUSY", "Seats", "decide"]

@@ -7,10 +7,9 @@ this at once by way of the fence. What is said and done is decided in `conversat
 from __future__ import annotations
 
 import asyncio
-import inspect
 import random
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,14 +21,16 @@ from function.notice import CallNotice
 from supervisor import taking
 from supervisor.actions import Action, Answered, Event, Expired, Heard, RunTool, Send, Told
 from supervisor.agent import Agent
-from supervisor.call import Call, TransferFailed
+from supervisor.beside import Beside
+from supervisor.call import Call
 from supervisor.claims import Claim
 from supervisor.conversation import Conversation
-from supervisor.deciding import BUSY, decide
+from supervisor.deciding import decide
 from supervisor.errors import EventError, NoticeError, SidebandClosed
+from supervisor.greeting import FLUSH_SECONDS, Greeting
 from supervisor.house import House
-from supervisor.incoming import Incoming, Reject
-from supervisor.line import SPEECH_SECONDS, HeldLine
+from supervisor.incoming import BUSY, Incoming, Reject
+from supervisor.line import HeldLine
 from supervisor.outcome import CallOver, HandOver
 from supervisor.records import EndReason, Recording
 from supervisor.rules import Rules
@@ -47,10 +48,8 @@ MOST_LOSSES = 8  # sockets lost one after the other, before another supervisor m
 UNANSWERED_SECONDS = 5.0  # a response that was asked for begins, or is refused, long before
 PING_SECONDS = 20.0  # between signs of life; a connection that gives none in that time is dead
 SETTLE_SECONDS = 5.0  # what running tools get when the call is over
-FLUSH_SECONDS = 1.0
 OVERLAP_SECONDS = 0.7  # how long a handed-over call is still listened to, unless its next owner is there sooner
 EXPIRING_SECONDS = 120.0  # before OpenAI's limit, when the agent is told
-HANDLER_SECONDS = 20.0
 PASS_ON_SECONDS = 2
 SETTLE_AGAIN_SECONDS = 30  # when the store was down at the end of a call
 SHORT_HOLD_SECONDS = 60.0  # a hold that ended this soon without a hand-over has failed
@@ -74,15 +73,14 @@ class Holder:
     _line: HeldLine = field(init=False)
     _rules: Rules = field(init=False)
     _tools: ToolRunner = field(init=False)
-    _tasks: asyncio.TaskGroup = field(init=False)
+    _beside: Beside = field(init=False)
+    _greeting: Greeting = field(init=False)
     _fence: asyncio.Timeout = field(init=False)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _sideband: Sideband | None = field(default=None, init=False)
     _open: bool = field(default=False, init=False)
     """Whether the fence can still end the holding."""
     _begun: bool = field(default=False, init=False)
-    _running: bool = field(default=False, init=False)
-    _handling: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _disputed: bool = field(default=False, init=False)
     _uncertain: bool = field(default=False, init=False)
     """Whether something may have been said or asked while nobody was attached."""
@@ -200,14 +198,16 @@ class Holder:
         record.claimed_at, record.handed_over_at = now, None
         record.heard_at = record.heard_at or self._notice.received_at
         record.transport, record.delivery_attempt = self._notice.transport, self.claim.delivery_attempt
+        self._beside = Beside(self._recording.changed)
         self._line = HeldLine(
-            self.house, self._notice, self.conversation, self._recording, self._perform, self.send, self._spawn
+            self.house, self._notice, self.conversation, self._recording, self._perform, self.send, self._beside.spawn
         )
         self._call = Call(self._notice, self._line, record.state)
         record.caller, record.dialled = self._call.caller, self._call.dialled
         self._recording.changed()
         self._agent = self.house.router.agents[name]
-        self._rules = Rules(self._agent, self._call, self._recording, self._line, self._spawn)
+        self._greeting = Greeting(self._agent, self.claim, self._recording, self._line)
+        self._rules = Rules(self._agent, self._call, self._recording, self._line, self._beside.spawn)
         self._tools = ToolRunner(
             self._agent.tools, self._call, self.claim, self._recording, self._answer, self._line.fill
         )
@@ -216,11 +216,15 @@ class Holder:
         taken_before = record.accepted_at is not None or not self._first_owner
         return self.house.seats.take(name, self._agent, record.caller, force=taken_before)
 
+    @property
+    def _running(self) -> bool:
+        return self._begun and self._beside.running
+
     def _learn(self) -> None:
         """The record was out of reach, and now tells of tool calls that earlier owners left open."""
         if self._running:
             left = self._tools.left_behind(known=self.conversation.tool_calls)
-            self._spawn(self._perform(self.conversation.learned(left)), "learn what was left")
+            self._beside.spawn(self._perform(self.conversation.learned(left)), "learn what was left")
 
     @property
     def _first_owner(self) -> bool:
@@ -286,12 +290,12 @@ class Holder:
     @traced("hold the call")
     async def _run(self) -> None:
         """Stay attached until the call is over; tools run beside."""
-        async with asyncio.TaskGroup() as self._tasks:
-            self._running = True
+        async with asyncio.TaskGroup() as group:
+            self._beside.open(group)
             try:
                 outcome = await self._serve()
             finally:
-                self._running = False  # from here on nothing more can be started
+                self._beside.close()
                 self._line.is_over()
                 self._tools.abandon()
         raise outcome
@@ -313,8 +317,6 @@ class Holder:
         if isinstance(outcome, CallOver) and self._line.transferring:
             self._line.is_over()
         await self._tools.finish(SETTLE_SECONDS)
-        for task in self._handling:
-            task.cancel()
         return outcome
 
     async def _stay_attached(self) -> None:
@@ -334,9 +336,9 @@ class Holder:
         try:
             await self._configure(sideband)
             await self._perform(self.conversation.attached())
-            await self._greet()
+            await self._greeting.greet()
             if self._uncertain:
-                self._tasks.create_task(self._break_silence(), name="break the silence")
+                self._beside.spawn(self._break_silence(), "break the silence")
             while True:
                 await self._receive(sideband)
         except SidebandClosed as closed:
@@ -368,10 +370,7 @@ class Holder:
 
     async def _configure(self, sideband: Sideband) -> None:
         """Send the session and wait for its echo, which alone proves a live call (reference 2.1, 3.4)."""
-        session = self._agent.update_body(self._recording.record.session)
-        if self._will_greet and self._agent.greeting_uninterruptible:
-            session = _without_voice_detection(session)
-        await self.send({"type": "session.update", "event_id": "sb_configure", "session": session})
+        await self.send({"type": "session.update", "event_id": "sb_configure", "session": self._greeting.session()})
         try:
             async with asyncio.timeout(CONFIGURE_SECONDS):
                 while True:
@@ -387,38 +386,6 @@ class Holder:
                         return
         except TimeoutError:
             log.warning("session_not_confirmed", within_seconds=CONFIGURE_SECONDS)
-
-    @property
-    def _will_greet(self) -> bool:
-        """Whether nobody has greeted yet, as far as the record or, while it is out of reach, Pub/Sub knows."""
-        nobody_knows = self._recording.provisional and self.claim.delivery_attempt > 1
-        return self._agent.greeting is not None and self._recording.record.greeted_at is None and not nobody_knows
-
-    async def _greet(self) -> None:
-        """Greet, once in the call's life: that it is done is written before, so that no later owner does it again."""
-        if not self._will_greet:
-            return
-        record = self._recording.record
-        record.greeted_at = now = time.time()
-        self._recording.changed()
-        durable = await self._recording.flush(FLUSH_SECONDS)
-        greeted_by_us = record.greeted_at == now  # else the record was out of reach, and tells now who did
-        if greeted_by_us and (durable or self.claim.delivery_attempt <= 1):
-            await self._perform(self.conversation.respond({"instructions": self._agent.greeting}))
-            log.info("greeted")
-            if self._agent.greeting_uninterruptible:
-                self._spawn(self._listen_again(), "listen again after the greeting")
-        elif self._agent.greeting_uninterruptible:
-            await self._listen()
-
-    async def _listen_again(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SPEECH_SECONDS):
-                await self._line.silence()
-        await self._listen()
-
-    async def _listen(self) -> None:
-        await self.send({"type": "session.update", "session": self._agent.update_body(self._recording.record.session)})
 
     async def _break_silence(self) -> None:
         """What was asked while nobody was attached is not replayed (reference 3.4): if all is silent, ask to go on."""
@@ -442,9 +409,8 @@ class Holder:
             self._line.fell_silent()
         if actions:
             await self._perform(actions)
-        if handlers := self._call.handlers.get(event.get("type", "")):
-            for handler in handlers:
-                self._spawn(self._handle(handler, event), "handler")
+        for handler in self._call.handlers.get(event.get("type", ""), ()):
+            self._beside.spawn_handler(handler, event, "handler")
         if self._next_owner_attached and self.claim.lost and event.get("type") == "session.updated":
             self._next_owner_attached.set()
         return event
@@ -498,7 +464,7 @@ class Holder:
             return
         if self._sideband and now >= self._ping_at:
             self._ping_at = now + PING_SECONDS
-            self._spawn(self._sideband.ping(), "ping")
+            self._beside.spawn(self._sideband.ping(), "ping")
         self._mind_unanswered(now)
         record = self._recording.record
         record.items = self.conversation.items
@@ -507,7 +473,7 @@ class Holder:
             record.expiring_told = True
             self._recording.changed()
             for handler in self._agent.expiring_handlers:
-                self._spawn(self._handle(handler, self._call), "on_expiring")
+                self._beside.spawn_handler(handler, self._call, "on_expiring")
 
     def _mind_unanswered(self, now: float) -> None:
         """Don't wait for ever for a response of which nothing is heard."""
@@ -516,39 +482,7 @@ class Holder:
             self._waited_for = (waiting_for, now)
         elif now - self._waited_for[1] > UNANSWERED_SECONDS:
             log.warning("response_unanswered", event_id=waiting_for)
-            self._spawn(self._perform(self.conversation.unanswered()), "ask again")
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
-        """Run something beside the reader, until the call is over; None when it is over already."""
-        if not self._running:
-            work.close()
-            return None
-        task = self._tasks.create_task(self._contained(work), name=name)
-        self._handling.add(task)
-        task.add_done_callback(self._handling.discard)
-        return task
-
-    async def _contained(self, work: Coroutine[Any, Any, None]) -> None:
-        """What goes wrong beside the reader must not end the call."""
-        try:
-            await work
-        except (TransferFailed, TimeoutError) as error:
-            log.warning("not_done", error=str(error) or "time-out")
-        except Exception:
-            log.exception("failed_beside", action="the call goes on")
-
-    async def _handle(self, handler: Callable[..., Any], argument: Any) -> None:
-        """Run a handler of the agent, bounded; what goes wrong in it stays in it."""
-        try:
-            async with asyncio.timeout(HANDLER_SECONDS):
-                outcome = handler(argument)
-                if inspect.isawaitable(outcome):
-                    await outcome
-        except TimeoutError:
-            log.warning("handler_timed_out", handler=_name(handler), timeout_seconds=HANDLER_SECONDS)
-        except Exception:  # users' code may raise anything; the call goes on
-            log.exception("handler_failed", handler=_name(handler))
-        self._recording.changed()
+            self._beside.spawn(self._perform(self.conversation.unanswered()), "ask again")
 
     # End.
 
@@ -604,7 +538,7 @@ class Holder:
             self._recording.changed()
             if await self._recording.flush(SETTLE_SECONDS) and self.claim.may_write():
                 for handler in self._agent.end_handlers:
-                    await self._handle(handler, self._call)
+                    await self._beside.handle(handler, self._call)
         if not self.claim.may_write():
             return
         record.end_reason, record.ended_at = reason, time.time()
@@ -620,13 +554,6 @@ class Holder:
         log.info("ended", reason=reason.value, cost_usd=round(record.cost_usd, 6))
 
 
-def _without_voice_detection(session: dict[str, Any]) -> dict[str, Any]:
-    """The session with the caller's voice not listened to."""
-    audio = session.get("audio") or {}
-    silent_input = {**(audio.get("input") or {}), "turn_detection": None}
-    return {**session, "audio": {**audio, "input": silent_input}}
-
-
 def _nothing() -> None:
     """What a claim or a record calls when nobody holds the call any more."""
 
@@ -634,7 +561,3 @@ def _nothing() -> None:
 def _backoff_seconds(losses: int) -> float:
     """Full-jitter back-off: at most 0.1 s after the first loss, doubled with each further one, and at most 5 s."""
     return random.uniform(0, min(5.0, 0.05 * 2**losses))  # noqa: S311 - jitter, not a secret
-
-
-def _name(handler: Callable[..., Any]) -> str:
-    return getattr(handler, "__name__", "handler")
