@@ -13,13 +13,14 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.bench import changes, cold_start, function_requests, memory, own_path, peers, report
+from tests.bench import carried, changes, cold_start, function_requests, memory, own_path, peers, report
 from tests.bench.harness import ROOT
 from tests.bench.progress import say
 
 PARTS: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
     "peers": peers.measure,
     "memory": memory.measure,
+    "carried": carried.measure,
     "changes": changes.measure,
     "own_path": own_path.measure,
     "function_requests": function_requests.measure_requests,

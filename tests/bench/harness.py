@@ -56,9 +56,9 @@ class Server:
             times: dict[str, dict[str, list[float]]] = await answer.json()
             return times
 
-    async def play(self, turns: int, frames_per_second: float, *, stamps: bool = False) -> int:
+    async def play(self, turns: int, frames_per_second: float, *, apart: bool = False) -> int:
         """Play turns in all attached calls; returns how many frames that were."""
-        played = await self.ask("play", turns=turns, frames_per_second=frames_per_second, stamps=stamps)
+        played = await self.ask("play", turns=turns, frames_per_second=frames_per_second, apart=apart)
         return int(played["frames"])
 
     async def tools(self, calls: int, rounds: int, *, pause_ms: float = 10.0) -> list[float]:

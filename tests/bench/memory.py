@@ -1,18 +1,17 @@
 """What a call takes of memory, at its start and after 20 turns, and whether it stops growing: `... bench memory`.
 
 Memory is what the operating system would get back from the process, less what it had when 5 calls had talked for a
-while. The run with 1,000 calls at 15 events a second each is also the one that tells what a process can carry.
+while.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TypedDict
 
 from tests.bench.environments import PEERS
-from tests.bench.harness import Server, Side, Supervisor, openai_server
-from tests.bench.peers import quantile, side
+from tests.bench.harness import Server, Side, openai_server
+from tests.bench.peers import side
 from tests.bench.progress import say
 
 FIRST = 5
@@ -32,16 +31,6 @@ class Sample(TypedDict):
     after_20_turns_kb: float
 
 
-class Carried(TypedDict):
-    """1,000 calls at 15 events a second each, in one process."""
-
-    core_percent: float
-    event_to_handler_p50_ms: float
-    event_to_handler_p99_ms: float
-    renewals_failed: int
-    leases_lost: int
-
-
 class MemoryFigures(TypedDict):
     """All of it."""
 
@@ -49,28 +38,22 @@ class MemoryFigures(TypedDict):
     long_turns: list[float]
     long_kb: list[float]
     """Memory for each of 100 calls after so many turns."""
-    carried: Carried
 
 
 async def measure() -> MemoryFigures:
     """Measure each once: memory does not depend on what else the machine does."""
     samples = []
-    carried: Carried | None = None
     async with openai_server() as server:
         for calls in SIZES:
             for name in ("floor", "sideband"):
                 async with side(name, server) as one:
-                    sample = await _sample(name, one, server, calls, most=MOST_FRAMES_PER_SECOND)
-                    samples.append(sample)
-                    if isinstance(one, Supervisor) and calls == SIZES[-1]:
-                        carried = await _carry(one, server)
+                    samples.append(await _sample(name, one, server, calls, most=MOST_FRAMES_PER_SECOND))
         for name in PEERS:
             async with side(name, server) as one:
                 samples.append(await _sample(name, one, server, PEER_SIZE, most=PEER_FRAMES_PER_SECOND))
         async with side("sideband", server) as one:
             long_kb = await _long(one, server)
-    assert carried
-    return {"samples": samples, "long_turns": [float(n) for n in LONG_TURNS], "long_kb": long_kb, "carried": carried}
+    return {"samples": samples, "long_turns": [float(n) for n in LONG_TURNS], "long_kb": long_kb}
 
 
 async def _base(one: Side, server: Server) -> int:
@@ -90,23 +73,6 @@ async def _sample(name: str, one: Side, server: Server, calls: int, *, most: flo
     after_kb = (one.memory_kb - base) / (calls - FIRST)
     say(f"memory: {name}, {calls} calls: {attach_kb:.1f} kB, after 20 turns {after_kb:.1f} kB")
     return {"side": name, "calls": calls, "attach_kb": attach_kb, "after_20_turns_kb": after_kb}
-
-
-async def _carry(one: Supervisor, server: Server) -> Carried:
-    one.ages.write_text("")
-    spent, began = one.cpu_seconds, time.monotonic()
-    await server.play(6, 15.0, stamps=True)
-    percent = 100 * (one.cpu_seconds - spent) / (time.monotonic() - began)
-    ages = sorted(float(line) for line in one.ages.read_text().split())
-    log = one.log.read_text()
-    say(f"memory: 1,000 calls at 15 events/s take {percent:.0f} % of a core")
-    return {
-        "core_percent": percent,
-        "event_to_handler_p50_ms": quantile(ages, 0.5),
-        "event_to_handler_p99_ms": quantile(ages, 0.99),
-        "renewals_failed": log.count('"renewal_failed"'),
-        "leases_lost": log.count('"claim_lost"'),
-    }
 
 
 async def _long(one: Side, server: Server) -> list[float]:

@@ -5,8 +5,9 @@
 Its frames come from a tape, ready as bytes. What to play is asked for over HTTP, one request at a time:
 
     GET  /bench/calls          {"attached", "configured", "accepted"}: the call ids of each, with Unix times
-    POST /bench/play           {"turns", "frames_per_second", "stamps"}: turns in all attached calls, each begun with an
-                               event that says when it was sent if `stamps`; answers {"frames", "seconds"}
+    POST /bench/play           {"turns", "frames_per_second", "apart"}: turns in all attached calls; if `apart` they
+                               begin spread over a turn, as those of real calls do, and each turn begins with an
+                               event that says when it was sent; answers {"frames", "seconds"}
     POST /bench/tools          {"calls", "rounds", "pause_ms"}: tool calls in so many of them at once; answers
                                {"ms": [...]}, from just before the call is written to the arrival of its output
     POST /bench/forget         what was attached, configured and accepted so far
@@ -86,11 +87,17 @@ class Call:
         tag = b"%08x" % self.server.number()
         return [frame(orjson.dumps(event).replace(TAG, tag)) for event in with_metadata]
 
-    def turns(self, count: int, *, stamps: bool) -> Iterator[bytes | None]:
-        """The frames of some turns, one by one; None while the client's answer is awaited."""
+    def turns(self, count: int, *, later: float | None) -> Iterator[bytes | None]:
+        """The frames of some turns, one by one; None while the client's answer is awaited.
+
+        Args:
+            count: how many.
+            later: by which share of a turn the first begins later, with stamps; None for at once, without.
+        """
         tape, self.live = self.server.tape, False
+        yield from [None] * round((later or 0) * len(tape.turn))
         for turn in range(1, count + 1):
-            if stamps:
+            if later is not None:
                 yield frame(b'{"type":"bench.stamp","at_ns":%d}' % time.monotonic_ns())
             if turn % EVERY_THIRD:
                 yield from tape.turn.frames(self.server.number())
@@ -160,7 +167,9 @@ class Server:
         """Play turns at a pace, then say how many frames that were."""
         wish = await request.json()
         rate = float(wish["frames_per_second"])
-        playing = [(call, call.turns(wish["turns"], stamps=wish["stamps"])) for call in self.calls.values()]
+        calls = list(self.calls.values())
+        later = [at / len(calls) if wish["apart"] else None for at in range(len(calls))]
+        playing = [(call, call.turns(wish["turns"], later=share)) for call, share in zip(calls, later, strict=True)]
         slots = max(1, round(1 / rate / SLOT_SECONDS))
         started, frames, step = time.perf_counter(), 0, 0
         while playing:

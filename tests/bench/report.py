@@ -25,7 +25,8 @@ USD_PER_VCPU_SECOND = 0.000018
 WHY = {
     "tool_turn_1": "A tool's outcome is durable before its output is sent, so that a crash can't lose it: one SQLite"
     " transaction in a thread of its own, 0.2 ms. The floor keeps nothing.",
-    "tool_turn_500": "The same, in one transaction for all that wait; no output leaves before all of them are written.",
+    "tool_turn_500": "The same, in one transaction for all that wait; no output leaves before all of them are written."
+    " Half of the calls of the floor are answered before the other half was read.",
     "memory_attach": "The record, the claim, the rules and what runs beside the reader.",
     "memory_20_turns": "The last pieces of the transcript and the record's parts, which the floor does not keep; they"
     " are bounded.",
@@ -38,7 +39,11 @@ WHY = {
     "cold_start_function": "Settings, tokens and the routes for browsers are loaded too.",
     "cold_start_supervisor": "OpenAI's client and types take 0.55 s to import. They are needed before the first call:"
     " the session is checked against the types, and the client makes the REST calls.",
-    "peers": "See the table.",
+    "peers_cpu": "What is left is mostly the library's framing and the system's calls, which the floor pays as well: the"
+    " bare loop itself does not need five times less than the better of these two, on the uvloop that all have here.",
+    "peers": "The `openai` client keeps nothing of a call but its socket, and so takes less memory at the attach. On all"
+    " other rows we are ahead of all three.",
+    "growth": "Less than 10 kB a call over an hour, most of which comes in the first of it.",
 }
 
 
@@ -84,7 +89,7 @@ def _ratios(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _targets(figures: dict[str, Any]) -> list[Target]:
-    ratios, carried = _ratios(figures), figures["memory"]["carried"]
+    ratios, carried = _ratios(figures), figures["carried"]
     long_kb = figures["memory"]["long_kb"]
     cpu = min(ratios["peers"][name]["cpu_us_per_event"] for name in ("openai", "openai-agents"))
     worst = min(value for name in PEERS for value in ratios["peers"][name].values())
@@ -92,7 +97,7 @@ def _targets(figures: dict[str, Any]) -> list[Target]:
         Target("cpu_per_event", "CPU per event ÷ floor", ratios["cpu_per_event"], 1.5),
         Target("memory_attach", "Memory at attach ÷ floor (1,000 calls)", ratios["memory_attach"], 1.5),
         Target("memory_20_turns", "Memory after 20 turns ÷ floor (1,000 calls)", ratios["memory_20_turns"], 1.5),
-        Target("memory_20_turns", "Memory at turn 200 ÷ at turn 20", round(long_kb[-1] / long_kb[0], 2), 1.1),
+        Target("growth", "Memory at turn 200 ÷ at turn 20", round(long_kb[-1] / long_kb[0], 2), 1.1),
         Target("tool_turn_1", "Tool turn p50, one call ÷ floor", ratios["tool_turn_1"], 1.3),
         Target("tool_turn_500", "Tool turn p50, 500 at once ÷ floor", ratios["tool_turn_500"], 2.0),
         Target("accept_extra_ms", "Webhook to accept, beyond a publish and a pull (ms)", ratios["accept_extra_ms"], 5),
@@ -104,7 +109,9 @@ def _targets(figures: dict[str, Any]) -> list[Target]:
             "event_to_handler", "Their event to handler, p99 (ms)", round(carried["event_to_handler_p99_ms"], 1), 10
         ),
         Target("core_percent", "Their renewals that failed", carried["renewals_failed"] + carried["leases_lost"], 0),
-        Target("peers", "Five times our CPU per event ÷ the better of openai and openai-agents", round(5 / cpu, 2), 1),
+        Target(
+            "peers_cpu", "Five times our CPU per event ÷ the better of openai and openai-agents", round(5 / cpu, 2), 1
+        ),
         Target("peers", "Ours ÷ any peer, the worst row of the table", round(1 / worst, 2), 1),
     ]
 
@@ -209,7 +216,7 @@ def _own(figures: dict[str, Any]) -> str:
 
 
 def _worker(figures: dict[str, Any]) -> str:
-    carried, large = figures["memory"]["carried"], _by_size(figures)[1000]["sideband"]
+    carried, large = figures["carried"], _by_size(figures)[1000]["sideband"]
     core_a_call = carried["core_percent"] / 100 / 1000
     calls = int(BUSY_CORE / core_a_call / 100) * 100
     megabytes = calls * large["after_20_turns_kb"] / 1024
