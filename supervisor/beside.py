@@ -17,7 +17,7 @@ log = structlog.get_logger()
 HANDLER_SECONDS = 20.0
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Beside:
     """Tasks of one call, from when its group is `open` until it is `closed`."""
 

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 FLUSH_SECONDS = 1.0
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Greeting:
     """The greeting of one call, as its present owner sees it."""
 

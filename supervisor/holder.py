@@ -59,7 +59,7 @@ SERVICE_UNAVAILABLE = 503
 NOT_FOUND = 404
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Holder:
     """Keeps one call for as long as this process has its claim."""
 

@@ -24,7 +24,7 @@ REFER_SECONDS = 5.0
 TRANSFER_SECONDS = 10.0  # a transfer that has not taken the caller away by then has failed (reference 2.1)
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class HeldLine:
     """The line of one call, while this process holds it. What it does passes through its holder's one writer."""
 

@@ -49,7 +49,7 @@ class RuledLine(Line, Protocol):
         """Answer an approval request."""
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Rules:
     """What is watched in one call. `take` gets what the conversation reports, `tick` the time."""
 

@@ -31,7 +31,7 @@ UNAVAILABLE = error_output("The service is unavailable at the moment. Nothing wa
 UNKNOWN = error_output("The outcome is unknown: it may or may not have been done. Do not try again without checking.")
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class ToolRunner:
     """Runs the tools of one call, beside the reader of its sideband."""
 

@@ -39,9 +39,9 @@ WHY = {
     "cold_start_function": "Settings, tokens and the routes for browsers are loaded too.",
     "cold_start_supervisor": "OpenAI's client and types take 0.55 s to import. They are needed before the first call:"
     " the session is checked against the types, and the client makes the REST calls.",
-    "peers_cpu": "What is left is mostly the library's framing and the system's calls, which the floor pays as well: the"
-    " bare loop itself does not need five times less than the better of these two, on the uvloop that all have here.",
-    "peers": "The `openai` client keeps nothing of a call but its socket, and so takes less memory at the attach. On all"
+    "peers_cpu": "What is left is mostly the library's framing and the system's calls, which the floor pays as well:"
+    " the bare loop itself is not five times ahead of the better of these two, on the uvloop that all have here.",
+    "peers": "The `openai` client keeps nothing of a call but its socket, and takes less memory at the attach. On all"
     " other rows we are ahead of all three.",
     "growth": "Less than 10 kB a call over an hour, most of which comes in the first of it.",
 }
