@@ -12,8 +12,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Literal, TypeVar
+
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from supervisor.errors import StartupError
 from supervisor.records.record import CallRecord
@@ -22,6 +24,7 @@ from supervisor.records.store import KEPT_DAYS, Change, Fate, StoreError
 T = TypeVar("T")
 
 SCHEMA_VERSION = 1
+OPEN_SECONDS = 10.0
 BUSY_SECONDS = 2.0  # how long a transaction waits for those of other processes
 _SCHEMA = """
 create table if not exists calls (call_id text primary key, epoch integer not null, head text, expires_at real);
@@ -57,14 +60,7 @@ class SqliteStore:
         """
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            db.execute("pragma journal_mode=wal")
-            db.execute("pragma synchronous=normal")
-            db.execute("pragma cache_size=-256")
-            (version,) = db.execute("pragma user_version").fetchone()
-            if version not in (0, SCHEMA_VERSION):
-                raise StartupError(f"RECORDS=sqlite:{path}: the file is of version {version}, this is {SCHEMA_VERSION}")
-            db.executescript(f"begin immediate; {_SCHEMA} {_PRUNE} pragma user_version={SCHEMA_VERSION}; commit;")
+            db = _connect(path)
         except (OSError, sqlite3.Error) as error:
             raise StartupError(f"RECORDS=sqlite:{path}: {error}") from error
         return cls(db, ThreadPoolExecutor(1, thread_name_prefix="records"))
@@ -155,6 +151,31 @@ class SqliteStore:
         return CallRecord.of_head(head[0]).with_parts(
             [entry for (entry,) in journal], [segment for (segment,) in transcript] if whole else []
         )
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+
+
+# Who finds another process in the middle of making the file is told so at once, whatever the time-out.
+@retry(retry=retry_if_exception(_is_busy), wait=wait_random(0, 0.1), stop=stop_after_delay(OPEN_SECONDS), reraise=True)
+def _connect(path: str) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    with ExitStack() as undo:
+        undo.callback(db.close)
+        _prepare(db, path)
+        undo.pop_all()
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: str) -> None:
+    db.execute("pragma journal_mode=wal")
+    db.execute("pragma synchronous=normal")
+    db.execute("pragma cache_size=-256")  # kB; what is written is seldom read again
+    (version,) = db.execute("pragma user_version").fetchone()
+    if version not in (0, SCHEMA_VERSION):
+        raise StartupError(f"RECORDS=sqlite:{path}: the file is of version {version}, this is {SCHEMA_VERSION}")
+    db.executescript(f"begin immediate; {_SCHEMA} {_PRUNE} pragma user_version={SCHEMA_VERSION}; commit;")
 
 
 def _expires_at() -> float:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,9 +20,9 @@ from supervisor.records.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 PAGES = 40
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -112,3 +116,21 @@ async def test_records_are_forgotten_after_their_time(path: Path, store: SqliteS
         ("new",),
         ("new",),
     ]
+
+
+OPENS = """
+import sys, time
+from supervisor.records.sqlite import SqliteStore
+time.sleep(max(0, float(sys.argv[2]) - time.time()))
+for number in range(100):
+    SqliteStore.open(f"{sys.argv[1]}/{number}.sqlite")
+"""
+
+
+def test_race_of_processes_that_open_a_new_file(tmp_path: Path) -> None:
+    """Supervisors that start together make the file together, a hundred times."""
+    together = str(time.time() + 1.5)
+    command = (sys.executable, "-c", OPENS, str(tmp_path), together)
+    processes = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert not any(process.returncode for process in processes), "".join(errors)
