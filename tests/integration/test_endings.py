@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -22,6 +23,19 @@ SESSION: dict[str, Any] = {"model": "gpt-realtime-2.1"}
 
 def agent(**settings: Any) -> Agent:
     return Agent(session=SESSION, **settings)
+
+
+def stubborn(release: asyncio.Event) -> Callable[[], Awaitable[str]]:
+    async def stubborn() -> str:
+        """Never end, whoever cancels it."""
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+        return "at last"
+
+    return stubborn
 
 
 async def test_a_hang_up_goes_on_when_the_tool_that_asked_for_it_takes_too_long() -> None:
@@ -216,16 +230,7 @@ async def test_race_of_a_tool_call_with_a_slow_attach_is_noticed_by_the_next_own
 
 async def test_a_tool_that_ignores_its_cancellation_does_not_keep_its_call_from_the_next_owner() -> None:
     answering, release = agent(greeting="Greet."), asyncio.Event()
-
-    @answering.tool(timeout=120)
-    async def stubborn() -> str:
-        """Never end."""
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
-        return "at last"
+    answering.tool(timeout=120)(stubborn(release))
 
     async with rig(answering, handover_seconds=4) as rigged:
         call = await rigged.ring(
@@ -245,16 +250,7 @@ async def test_a_call_ends_in_its_record_though_a_tool_ignores_its_cancellation(
 ) -> None:
     monkeypatch.setattr("supervisor.holder.SETTLE_SECONDS", 0.2)
     answering, release = agent(greeting="Greet."), asyncio.Event()
-
-    @answering.tool(timeout=120)
-    async def stubborn() -> str:
-        """Never end."""
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
-        return "at last"
+    answering.tool(timeout=120)(stubborn(release))
 
     async with rig(answering) as rigged:
         call = await rigged.ring(
