@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
+from pydantic_core import to_json
 
 
 class EndReason(StrEnum):
@@ -134,9 +135,13 @@ class CallRecord(BaseModel):
         """All but the journal and the transcript, as JSON.
 
         Raises:
-            ValueError: the agent has put something into its state that JSON does not know.
+            ValueError: the agent has put something into its state that JSON does not know; see `not_json`.
         """
         return self.model_dump_json(exclude={"journal", "transcript"})
+
+    def not_json(self) -> frozenset[str]:
+        """The keys of what in the agent's state is not JSON."""
+        return frozenset(key for key, value in self.state.items() if not _is_json({key: value}))
 
     @classmethod
     def of_head(cls, head: str) -> CallRecord:
@@ -149,3 +154,11 @@ class CallRecord(BaseModel):
         self.journal = {entry.tool_call_id: entry for entry in entries}
         self.transcript = [SEGMENT.validate_json(segment) for segment in transcript]
         return self
+
+
+def _is_json(value: object) -> bool:
+    try:
+        to_json(value)
+    except ValueError:
+        return False
+    return True

@@ -48,6 +48,8 @@ class Recording:
     """Of the journal, what is not in the store."""
     segments: list[Segment] = field(default_factory=list)
     """Of the transcript, what is not in the store."""
+    _left_out: frozenset[str] = frozenset()
+    """Keys of the agent's state that are not JSON, and were named in the log."""
     _written: int = 0
     _waiting: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
 
@@ -93,12 +95,23 @@ class Recording:
         """What is to be written now.
 
         Raises:
-            ValueError: it is not JSON.
+            ValueError: it is not JSON, such as half an emoji in what was said.
         """
-        change = Change.of(self.record, self.entries.values(), self.segments)
+        try:
+            change = Change.of(self.record, self.entries.values(), self.segments)
+        except ValueError:
+            change = Change.of(self._mended(), self.entries.values(), self.segments)
         taken = Taken(self, change, self.entries, self.segments, self.changes)
         self.entries, self.segments = {}, []
         return taken
+
+    def _mended(self) -> CallRecord:
+        """The record without what is not JSON in its state, which is a mistake of the agent's."""
+        record, wrong = self.record, self.record.not_json()
+        if wrong - self._left_out:
+            log.error("state_not_json", call_id=record.call_id, keys=sorted(wrong), action="lost with this process")
+        self._left_out = wrong
+        return record.model_copy(update={"state": {key: record.state[key] for key in record.state if key not in wrong}})
 
     def kept(self, entries: Iterable[JournalEntry]) -> None:
         """These are in the store; of a tool call that OpenAI has the output of, nothing need be known here any more."""
@@ -285,7 +298,7 @@ class Recorder:
 
 
 def _take(batch: Iterable[Recording]) -> Iterator[Taken]:
-    """Take what is to be written. What is not JSON, by a mistake of the agent's, is left out and holds up no other."""
+    """Take what is to be written. What is not JSON is left out and holds up no other."""
     for recording in batch:
         if not (recording.stale or recording.provisional):
             try:

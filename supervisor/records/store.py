@@ -38,7 +38,7 @@ class Change:
         """A change of a record's head, and of these parts.
 
         Raises:
-            ValueError: the agent has put something into its state that JSON does not know.
+            ValueError: a part is not JSON.
         """
         return cls(
             call_id=record.call_id,

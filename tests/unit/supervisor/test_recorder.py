@@ -450,20 +450,33 @@ async def test_a_record_that_is_refused_holds_up_no_other_and_goes_with_its_next
     assert list(store.look("large").journal) == ["t1", "t2"]
 
 
-async def test_a_state_that_is_not_json_holds_up_no_other(store: FaultyStore, recorder: Recorder) -> None:
-    """It is a mistake of the agent's, and must not end the process with all its calls."""
+async def test_what_is_not_json_in_a_state_is_named_once_and_holds_up_nothing_else(
+    store: FaultyStore, recorder: Recorder
+) -> None:
+    """It is a mistake of the agent's, and must end neither its call nor the process with all its calls."""
     wrong, right = await claim(recorder, "wrong"), await claim(recorder, "right")
-    wrong.record.state["lock"] = object()
+    loop: dict[str, object] = {}
+    loop["itself"] = loop
+    mistakes: dict[str, object] = {"lock": object(), "loop": loop, "half an emoji": "\ud83d"}
+    wrong.record.state.update({"name": "Ada", **mistakes})
     with capture_logs() as logs:
         async with running(recorder):
             for recording in (wrong, right):
                 recording.journal(entry("t1"))
             assert await right.flush(SOON)
-            assert not await wrong.flush(NOT_YET)
-            del wrong.record.state["lock"]
+            assert await wrong.flush(SOON)
+            assert store.look("wrong").state == {"name": "Ada"}
+            assert set(wrong.record.state) == {"name", *mistakes}, "the agent still has it"
             wrong.changed()
             assert await wrong.flush(SOON)
-    assert [(line["event"], line["call_id"]) for line in logs] == [("record_not_json", "wrong")]
+            for key in mistakes:
+                wrong.record.state[key] = "mended"
+            wrong.changed()
+            assert await wrong.flush(SOON)
+            assert store.look("wrong").state["lock"] == "mended"
+    assert [(line["event"], line["call_id"], line["keys"]) for line in logs] == [
+        ("state_not_json", "wrong", sorted(mistakes))
+    ]
     assert list(store.look("wrong").journal) == ["t1"]
 
 
