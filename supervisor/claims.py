@@ -57,6 +57,8 @@ class Claim:
     lost: bool = False
     on_lost: Callable[[], None] = field(default=lambda: None)
     """Called once, when the claim is fenced."""
+    call_id: str = ""
+    """For the log; its holder reads it from the notice."""
 
     def may_write(self) -> bool:
         """Whether no other process can own the call yet."""
@@ -75,7 +77,7 @@ class Claims:
     def __len__(self) -> int:
         return len(self._held)
 
-    async def pull(self, max_messages: int) -> list[Claim]:
+    async def pull(self, max_messages: int, *, within_seconds: float = PULL_SECONDS) -> list[Claim]:
         """Wait for notices and lease them; an empty list when none came in time.
 
         A claim is returned only after its lease was confirmed by a first renewal: a message may have lain in our
@@ -86,7 +88,7 @@ class Claims:
         """
         try:
             response = await self._client.pull(
-                subscription=self._subscription, max_messages=max_messages, retry=None, timeout=PULL_SECONDS
+                subscription=self._subscription, max_messages=max_messages, retry=None, timeout=within_seconds
             )
         except google_errors.DeadlineExceeded:
             return []
@@ -157,7 +159,7 @@ class Claims:
         self._held.discard(claim)
         if not claim.lost:
             claim.lost = True
-            log.warning("claim_lost", message_id=claim.message_id, reason=reason)
+            log.warning("claim_lost", call_id=claim.call_id, message_id=claim.message_id, reason=reason)
             claim.on_lost()
 
     async def ack(self, claim: Claim) -> bool:
@@ -170,7 +172,9 @@ class Claims:
                     subscription=self._subscription, ack_ids=[claim.ack_id], retry=None, timeout=REQUEST_SECONDS
                 )
         except (google_errors.GoogleAPICallError, TimeoutError) as error:
-            log.warning("ack_failed", message_id=claim.message_id, error=str(error) or "time-out")
+            log.warning(
+                "ack_failed", call_id=claim.call_id, message_id=claim.message_id, error=str(error) or "time-out"
+            )
             return False
         return True
 

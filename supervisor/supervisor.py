@@ -13,7 +13,7 @@ from structlog.contextvars import bind_contextvars
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from supervisor import health
-from supervisor.claims import Claims, subscriber
+from supervisor.claims import PULL_SECONDS, Claims, subscriber
 from supervisor.control import Control
 from supervisor.errors import NoticeError
 from supervisor.holder import Holder
@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 TOOLS_SHARE = 0.5  # of the time to hand over, for tools that run
 RECORDS_SECONDS = 1.0  # for what the records still lack at the end
+FIRST_PULL_SECONDS = 2.0  # short, since `ready` waits for it
 FAILED_NOTICE_SECONDS = 1  # before a notice that could not be handled comes again
 
 
@@ -116,7 +117,7 @@ class Supervisor:
                 try:
                     holder.tick(now)
                 except Exception:  # a bug in one call must not end the others
-                    log.exception("tick_failed", message_id=holder.claim.message_id)
+                    log.exception("tick_failed", call_id=holder.claim.call_id)
 
     async def _claim(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         """Pull as many notices as there are free slots, and never more, until `stop` is set.
@@ -132,7 +133,9 @@ class Supervisor:
                 continue
             async for attempt in _until_pubsub_answers():
                 with attempt:
-                    claims = await self._house.claims.pull(free)
+                    claims = await self._house.claims.pull(
+                        free, within_seconds=PULL_SECONDS if self._ready else FIRST_PULL_SECONDS
+                    )
             if stop.is_set():
                 await self._house.claims.release(claims)
                 return
