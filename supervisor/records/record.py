@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 
@@ -77,7 +77,8 @@ ENTRY = TypeAdapter(JournalEntry)
 SEGMENT = TypeAdapter(Segment)
 
 
-class CallRecord(BaseModel):
+@dataclass(slots=True, repr=False)
+class CallRecord:
     """One call. Times are Unix seconds.
 
     A store keeps the journal and the transcript apart from the rest, the head, so that a change costs what it changes.
@@ -118,17 +119,17 @@ class CallRecord(BaseModel):
     """The name of the agent that answers, in its router."""
     caller: str | None = None
     dialled: str | None = None
-    session: dict[str, Any] = Field(default_factory=dict)
+    session: dict[str, Any] = field(default_factory=dict)
     """What differs from the agent's session in this call."""
     items: int = 0
     """How many items the conversation has had."""
     tokens: int = 0
     cost_usd: float = 0.0
-    state: dict[str, Any] = Field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
     """The agent's own JSON."""
-    journal: dict[str, JournalEntry] = Field(default_factory=dict)
+    journal: dict[str, JournalEntry] = field(default_factory=dict)
     """By tool call id, in the order in which they were asked."""
-    transcript: list[Segment] = Field(default_factory=list)
+    transcript: list[Segment] = field(default_factory=list)
     """While a call is held, only what is new; a store reads it whole."""
 
     def head(self) -> str:
@@ -137,7 +138,7 @@ class CallRecord(BaseModel):
         Raises:
             ValueError: the agent has put something into its state that JSON does not know; see `not_json`.
         """
-        return self.model_dump_json(exclude={"journal", "transcript"})
+        return _RECORD.dump_json(self, exclude={"journal", "transcript"}).decode()
 
     def not_json(self) -> frozenset[str]:
         """The keys of what in the agent's state is not JSON."""
@@ -146,7 +147,7 @@ class CallRecord(BaseModel):
     @classmethod
     def of_head(cls, head: str) -> CallRecord:
         """A record without its journal and its transcript, from JSON."""
-        return cls.model_validate(json.loads(head))  # faster parsers have limits for depth, and for large numbers
+        return _RECORD.validate_python(json.loads(head))  # faster parsers have limits for depth, and for large numbers
 
     def with_parts(self, journal: Iterable[str], transcript: Iterable[str] = ()) -> CallRecord:
         """Fill in the journal and the transcript, from the JSON of their parts in order; gives the record itself."""
@@ -154,6 +155,9 @@ class CallRecord(BaseModel):
         self.journal = {entry.tool_call_id: entry for entry in entries}
         self.transcript = [SEGMENT.validate_json(segment) for segment in transcript]
         return self
+
+
+_RECORD = TypeAdapter(CallRecord)
 
 
 def _is_json(value: object) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import structlog
@@ -111,7 +111,7 @@ class Recording:
         if wrong - self._left_out:
             log.error("state_not_json", call_id=record.call_id, keys=sorted(wrong), action="lost with this process")
         self._left_out = wrong
-        return record.model_copy(update={"state": {key: record.state[key] for key in record.state if key not in wrong}})
+        return replace(record, state={key: record.state[key] for key in record.state if key not in wrong})
 
     def kept(self, entries: Iterable[JournalEntry]) -> None:
         """These are in the store; of a tool call that OpenAI has the output of, nothing need be known here any more."""

@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import sys
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,7 +88,7 @@ async def test_the_next_claim_raises_the_epoch_and_gives_what_the_last_owner_lef
     started = entry("t1", started_at=1.0)
     assert await store.write([Change.of(first, [started], [segment("i1")])]) == [Fate.KEPT]
     second = await place.open().claim("call", "message")
-    assert second == first.model_copy(update={"epoch": 2, "journal": {"t1": started}})
+    assert second == replace(first, epoch=2, journal={"t1": started})
 
 
 async def test_a_record_that_another_message_owns_is_given_as_it_is(store: Store) -> None:
@@ -239,7 +239,7 @@ async def test_whatever_json_knows_comes_back_as_it_was(place: Place, store: Sto
     said, done = segment("i1", "día ☎ nul\0"), entry("t1", outcome='{"a": "nul\0"}')
     assert await store.write([Change.of(record, [done], [said])]) == [Fate.KEPT]
     found = await read(place.open(), "call")
-    assert found == record.model_copy(update={"journal": {"t1": done}, "transcript": [said]})
+    assert found == replace(record, journal={"t1": done}, transcript=[said])
 
 
 async def test_state_of_any_depth_that_is_kept_can_be_claimed(place: Place, store: Store) -> None:

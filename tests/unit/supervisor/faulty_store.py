@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
 from enum import Enum
 
 from supervisor.records import CallRecord, Change, Fate, StoreError
@@ -44,7 +46,7 @@ class FaultyStore:
         if record.message_id == message_id and not record.end_reason:
             record.epoch += 1
         self._end()
-        return record.model_copy(update={"transcript": []}, deep=True)
+        return replace(deepcopy(record), transcript=[])
 
     async def write(self, changes: Sequence[Change]) -> list[Fate]:
         self.batches.append([change.call_id for change in changes])
@@ -63,7 +65,7 @@ class FaultyStore:
 
     def look(self, call_id: str) -> CallRecord:
         """What it has, whether it answers or not."""
-        return self._records[call_id].model_copy(deep=True)
+        return deepcopy(self._records[call_id])
 
     async def _answer(self) -> None:
         self.under_way += 1
