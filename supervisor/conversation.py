@@ -335,9 +335,10 @@ class Conversation:
         item = event.get("item") or {}
         if (item_id := item.get("id")) and item_id not in self._order:
             self.items += 1
-            self._order[item_id] = self.items
-            if len(self._order) > MOST_ORDERS:
-                del self._order[next(iter(self._order))]
+            if item.get("type") == "message":  # nothing else is ever said
+                self._order[item_id] = self.items
+                if len(self._order) > MOST_ORDERS:
+                    del self._order[next(iter(self._order))]
         yield from self._on_item(event)
 
     def _on_item(self, event: Event) -> Iterator[Action]:
