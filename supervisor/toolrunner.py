@@ -117,7 +117,8 @@ class ToolRunner:
         # Should the store be down, the output goes all the same: a second one has the same id, and OpenAI refuses it.
         await self.recording.flush(JOURNAL_SECONDS)
         await self.answer(entry.tool_call_id, output)
-        if ran:  # told last, since a line costs as much as the tool's way through here
+        if ran:
+            await asyncio.sleep(0)  # a line costs as much as an answer: where many calls' tools finish, all answer first
             log.info("tool_finished", tool=entry.name, ms=round((entry.finished_at - (entry.started_at or 0)) * 1000))
 
     @traced("tool")
