@@ -1,29 +1,19 @@
 """The conversation of one call, without I/O: server events in, actions out.
 
-It owns what must never be decided in two places: the one active response and the one pending `response.create`, and the
-tool calls, collected from several kinds of event, told apart by tool call id, and answered all together. It holds no
-socket and reads no clock, so that every order of events can be tested.
-
-The rules it keeps, with their source in OpenAI's protocol:
-
-- One response at a time writes to the conversation. A `response.create` waits for `response.done`; where voice activity
-  detection was faster, the error `conversation_already_has_active_response` means "wait and ask again".
-- A tool call runs only when its item is `completed`: a response that was cut leaves partial JSON behind.
-- The outputs of all tool calls of one response go out before the one `response.create` that continues.
-- An output's item id is derived from its tool call's id, so that whoever owns the call next can ask whether it arrived.
+It owns what must never be decided in two places: `floor` keeps the one active response and the one pending
+`response.create`, `toolcalls` the tool calls and their outputs. Here each kind of event is taken apart and goes to one,
+to the other, or becomes a report: of the transcript, the bill, keys, and what the caller hears. Nothing here holds a
+socket or reads a clock, so that every order of events can be tested.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from supervisor.actions import (
     Action,
-    Answered,
     Approve,
     Event,
     Expired,
@@ -32,7 +22,6 @@ from supervisor.actions import (
     Idle,
     NotTranscribed,
     Pressed,
-    RunTool,
     Said,
     Saying,
     Send,
@@ -41,26 +30,15 @@ from supervisor.actions import (
     Used,
 )
 from supervisor.errors import EventError
+from supervisor.floor import UNKNOWN_RESPONSE, Floor
+from supervisor.toolcalls import ToolCall, ToolCalls, output_item_id
 
-_MARK = "sideband"  # in the metadata of our responses, which OpenAI echoes
 _ASK = "sideband_ask"  # in the metadata of responses beside the conversation
 ASK_PREFIX = "ask_"  # of the keys that `Conversation.ask` is given
-_NOT_THERE = "item_retrieve_invalid_item_id"
 
-_RESTORED = "restored"  # the turn of the tool calls that an earlier owner left
 _WORDS = {"response.output_audio_transcript.delta", "response.output_text.delta"}
 _SIGNS_OF_LIFE = {"response.created", "input_audio_buffer.speech_started", *_WORDS}
 
-UNKNOWN_RESPONSE = "unknown"
-"""Stands for a response that is active but that we never saw begin."""
-
-OUTPUT_TRIES = 3
-"""How often an output is sent when OpenAI neither shows nor keeps it."""
-
-MOST_TOOL_ROUNDS = 8
-"""How often the model may call tools before it must speak, unless the caller says something."""
-MOST_UNANSWERED = 3
-"""How often in a row a response is asked for of which nothing is heard."""
 MOST_ORDERS = 32
 """Of how many items without a transcript the place is remembered."""
 MOST_FAILURES = 2
@@ -69,52 +47,9 @@ _FATAL = {"insufficient_quota", "invalid_api_key", "account_deactivated", "billi
 
 
 @dataclass(slots=True)
-class ToolCall:
-    """One function call that the model completed."""
-
-    name: str
-    arguments: str
-    output: str | None = None
-    """What to tell the model; None while the tool runs."""
-    confirmed: bool = False
-    """Whether OpenAI has shown us the output in the conversation."""
-    maybe_sent: bool = False
-    """Whether the output was written to a sideband, by us or by an earlier owner of the call."""
-    tries: int = 0
-    """How often the output was sent, by us."""
-    asked: int = 0
-    """How often OpenAI was asked whether it has it, since the last attach."""
-
-
-@dataclass(slots=True)
-class _Turn:
-    """The tool calls of one response; when it is complete and none is open, the model is asked to go on."""
-
-    open_calls: set[str] = field(default_factory=set)
-    complete: bool = False
-    news: bool = False
-    """Whether the model was told anything that it may not have answered yet."""
-
-
-def output_item_id(tool_call_id: str) -> str:
-    """The id of the item that answers a tool call: derived, and at most 32 characters, which is OpenAI's limit.
-
-    Examples:
-        >>> output_item_id("call_1") == output_item_id("call_1")
-        True
-        >>> len(output_item_id("call_1"))
-        32
-    """
-    return "out_" + hashlib.sha256(tool_call_id.encode()).hexdigest()[:28]
-
-
-@dataclass(slots=True)
 class Conversation:
     """What is known of one call's conversation. Feed it every event; do what it returns, in order."""
 
-    tool_calls: dict[str, ToolCall] = field(default_factory=dict)
-    active_response: str | None = None
-    """Id of the response that is being spoken, or `UNKNOWN_RESPONSE` when only its existence is known."""
     caller_speaking: bool = False
     caller_heard: bool = False
     """Whether the caller has made any sound since we hold the call."""
@@ -129,38 +64,13 @@ class Conversation:
     _order: dict[str, int] = field(default_factory=dict)
     _saying: dict[str, list[str]] = field(default_factory=dict)
     _reported: int = 0
-    _rounds: int = 0
     _failures: int = 0
     _approvals: set[str] = field(default_factory=set)
-    _wanted: dict[str, Any] | None = None
-    """The pending `response.create`; at most one waits."""
-    _in_flight: dict[str, Any] | None = None
-    """The `response.create` event that OpenAI has neither begun nor refused."""
-    _only_if_silent: bool = False
-    """Whether what is wanted or in flight is needless when another response is active."""
-    _turns: dict[str, _Turn] = field(default_factory=dict)
-    _asked: dict[str, str] = field(default_factory=dict)
-    """Tool call ids by the event ids of what we sent about their outputs, for errors that name our event."""
-    _events_sent: int = 0
-    _begun_since: bool = False
-    """Whether any response has begun since the last one was asked for."""
-    _unanswered: int = 0
+    _floor: Floor = field(default_factory=Floor)
+    _tool_calls: ToolCalls = field(init=False)
 
-    @property
-    def waiting_for(self) -> str | None:
-        """The event id of the `response.create` that OpenAI has neither begun nor refused."""
-        return self._in_flight["event_id"] if self._in_flight else None
-
-    def unanswered(self) -> list[Action]:
-        """Nothing came of what `waiting_for` names: an error need not name its event, and an echo may be missing.
-
-        Where a response has begun since, that one has to do. Else it is asked for again, a few times.
-        """
-        lost, self._in_flight = self._in_flight, None
-        self._unanswered += 1
-        if lost and not self._begun_since and self._unanswered < MOST_UNANSWERED and self._wanted is None:
-            self._wanted, self._only_if_silent = lost.get("response", {}), True
-        return list(self._ask_if_free())
+    def __post_init__(self) -> None:
+        self._tool_calls = ToolCalls(self._floor)
 
     def reads(self, type_: str) -> bool:
         """Whether an event of this type may change anything now; what it does not read need not be fed to it."""
@@ -187,18 +97,23 @@ class Conversation:
         Args:
             response: OpenAI's `response.create.response` (reference 4.4), such as instructions for this one response.
         """
-        if response or self._wanted is None:
-            self._wanted = dict(response or {})
-        self._only_if_silent = False
-        return list(self._ask_if_free())
+        return self._floor.respond(response)
 
     def break_silence(self) -> list[Action]:
         """Ask the model to go on, unless something is being said, done or asked for already."""
-        if self.busy:
-            return []
-        actions = self.respond()
-        self._only_if_silent = True
-        return actions
+        return [] if self.busy else self._floor.respond(only_if_silent=True)
+
+    @property
+    def waiting_for(self) -> str | None:
+        """The event id of the `response.create` that OpenAI has neither begun nor refused."""
+        return self._floor.waiting_for
+
+    def unanswered(self) -> list[Action]:
+        """Nothing came of what `waiting_for` names: an error need not name its event, and an echo may be missing.
+
+        Where a response has begun since, that one has to do. Else it is asked for again, a few times.
+        """
+        return self._floor.unanswered()
 
     def ask(self, key: str, instructions: str) -> list[Action]:
         """Ask the model something beside the conversation, unheard by the caller (reference 4.4); see `Told`."""
@@ -209,16 +124,16 @@ class Conversation:
     def interrupt(self) -> list[Action]:
         """Stop what is being said: cancel first, then throw away what has not been played (reference 4.1)."""
         actions: list[Action] = []
-        if self.active_response is not None:
-            actions.append(Send(self._event("response.cancel")))
-        if self.active_response is not None or self.playing:
-            actions.append(Send(self._event("output_audio_buffer.clear")))
-        self._wanted = None
+        if self._floor.active is not None:
+            actions.append(Send(self._floor.event("response.cancel")))
+        if self._floor.active is not None or self.playing:
+            actions.append(Send(self._floor.event("output_audio_buffer.clear")))
+        self._floor.withdraw()
         return actions
 
     def approved(self, request_id: str, *, approve: bool, reason: str | None = None) -> list[Action]:
         """Answer an approval request of a hosted MCP tool (reference 6.6)."""
-        event = self._event("conversation.item.create")
+        event = self._floor.event("conversation.item.create")
         item = {"type": "mcp_approval_response", "approval_request_id": request_id, "approve": approve}
         event["item"] = {"id": output_item_id(request_id), **item, **({"reason": reason} if reason else {})}
         return [Send(event)]
@@ -226,36 +141,29 @@ class Conversation:
     @property
     def busy(self) -> bool:
         """Whether a word or an answer is on its way: the model speaks, the caller speaks, or a tool runs."""
-        asked = self._wanted is not None or self._in_flight is not None
-        tool_runs = any(call.output is None for call in self.tool_calls.values())
-        return self.active_response is not None or asked or self.caller_speaking or tool_runs
+        return self._floor.taken or self.caller_speaking or self._tool_calls.running
 
     @property
     def speaking(self) -> bool:
         """Whether the model speaks, or is about to."""
-        asked = self._wanted is not None or self._in_flight is not None
-        return self.active_response is not None or self.playing or asked
+        return self._floor.taken or self.playing
+
+    @property
+    def tool_calls(self) -> Mapping[str, ToolCall]:
+        """Those that are not settled yet, by their ids."""
+        return self._tool_calls.known
 
     def tool_finished(self, tool_call_id: str, output: str) -> list[Action]:
         """Answer a tool call. The last answer of a turn also asks the model to go on."""
-        call = self.tool_calls.get(tool_call_id)
-        if call is None or call.output is not None:
-            return []
-        call.output = output
-        return [self._send_output(tool_call_id, call), *self._close(tool_call_id, news=True)]
+        return self._tool_calls.finished(tool_call_id, output)
 
     def restore(self, tool_calls: Mapping[str, ToolCall]) -> list[Action]:
         """Take over what an earlier owner left: run what has no output; the rest is settled by the next attach."""
-        new = {id_: call for id_, call in tool_calls.items() if id_ not in self.tool_calls}
-        self.tool_calls |= new
-        if unsettled := {id_ for id_, call in new.items() if not call.confirmed}:
-            self._turns.setdefault(_RESTORED, _Turn(complete=True)).open_calls |= unsettled
-        return [RunTool(id_, call.name, call.arguments) for id_, call in new.items() if call.output is None]
+        return self._tool_calls.restore(tool_calls)
 
     def learned(self, tool_calls: Mapping[str, ToolCall]) -> list[Action]:
         """The same, where it came to light only after the attach, since the record was out of reach before."""
-        new = [id_ for id_ in tool_calls if id_ not in self.tool_calls]
-        return [*self.restore(tool_calls), *self._settle(new)]
+        return self._tool_calls.learned(tool_calls)
 
     def attached(self) -> list[Action]:
         """A new sideband is there: ask whether each output that was not confirmed has arrived.
@@ -263,31 +171,9 @@ class Conversation:
         No event is replayed after an attach (reference 3.4). What was active is unknown; if something is, the error to
         our next `response.create` says so.
         """
-        self.active_response = None
         self.caller_speaking = self.playing = self.alive = False
-        self._asked.clear()
-        if self._in_flight is not None:
-            self._wanted, self._in_flight = self._in_flight.get("response", {}), None
-            self._only_if_silent = True  # it may have arrived, and be spoken now
-        actions = self._settle(self.tool_calls)
-        for turn in list(self._turns.values()):
-            turn.complete = True
-            actions += self._continue(turn)
-        return actions + list(self._ask_if_free())
-
-    def _settle(self, tool_call_ids: Iterable[str]) -> list[Action]:
-        """Ask about each output that may have been sent and was not confirmed; send those that were not sent."""
-        actions: list[Action] = []
-        for tool_call_id in list(tool_call_ids):
-            call = self.tool_calls[tool_call_id]
-            if call.output is None or call.confirmed:
-                continue
-            if call.maybe_sent:
-                call.asked = 0
-                actions.append(self._retrieve(tool_call_id, call))
-            else:
-                actions += [self._send_output(tool_call_id, call), *self._close(tool_call_id, news=True)]
-        return actions
+        self._floor.attached()
+        return [*self._tool_calls.attached(), *self._floor.ask()]
 
     # What each kind of event does.
 
@@ -296,11 +182,7 @@ class Conversation:
         metadata = response.get("metadata") or {}
         if _ASK in metadata:
             return
-        self.active_response = response.get("id") or UNKNOWN_RESPONSE
-        self._begun_since = True
-        if self._is_in_flight(metadata.get(_MARK)):
-            self._in_flight = None
-            self._unanswered = 0
+        self._floor.begun(response.get("id") or UNKNOWN_RESPONSE, metadata)
         yield from ()
 
     def _on_response_done(self, event: Event) -> Iterator[Action]:
@@ -313,23 +195,21 @@ class Conversation:
             yield Told(key, _text_of(output))
             return
         for item in output:
-            yield from self._collect(item, response_id)
-        self.active_response = None
+            yield from self._tool_calls.collect(item, response_id)
+        self._floor.ended()
         self._saying.clear()
-        self._forget(but={item.get("call_id") for item in output})
+        self._tool_calls.forget(but={item.get("call_id") for item in output})
         if response.get("status") == "failed":
             yield from self._failed((response.get("status_details") or {}).get("error") or {})
         else:
             self._failures = 0
         if output and output[-1].get("type") == "mcp_call":
             yield from self.break_silence()  # some models stay silent after a hosted tool (reference 6.6)
-        if turn := self._turns.get(response_id):
-            turn.complete = True
-            yield from self._continue(turn)
-        yield from self._ask_if_free()
+        yield from self._tool_calls.response_done(response_id)
+        yield from self._floor.ask()
 
     def _on_output_item_done(self, event: Event) -> Iterator[Action]:
-        yield from self._collect(event.get("item") or {}, event.get("response_id") or UNKNOWN_RESPONSE)
+        yield from self._tool_calls.collect(event.get("item") or {}, event.get("response_id") or UNKNOWN_RESPONSE)
 
     def _on_item_added(self, event: Event) -> Iterator[Action]:
         item = event.get("item") or {}
@@ -346,20 +226,16 @@ class Conversation:
         if item.get("type") == "mcp_approval_request" and item["id"] not in self._approvals:
             self._approvals.add(item["id"])
             yield Approve(item["id"], item.get("server_label", ""), item.get("name", ""), item.get("arguments", ""))
-        call = self.tool_calls.get(item.get("call_id") or "")
-        if item.get("type") == "function_call_output" and call and not call.confirmed:
-            call.confirmed = True
-            yield Answered(tool_call_id=item["call_id"])
-            yield from self._close(item["call_id"], news=False)
+        yield from self._tool_calls.shown(item)
 
     def _on_speech_started(self, _event: Event) -> Iterator[Action]:
         self.caller_speaking = self.caller_heard = True
-        self._rounds = 0
+        self._tool_calls.caller_spoke()
         yield from ()
 
     def _on_key(self, event: Event) -> Iterator[Action]:
         self.caller_heard = True
-        self._rounds = 0
+        self._tool_calls.caller_spoke()
         yield Pressed(str(event.get("event")))
 
     def _on_idle(self, _event: Event) -> Iterator[Action]:
@@ -409,21 +285,10 @@ class Conversation:
         elif cause.startswith(ASK_PREFIX):
             yield Told(cause, None)
         elif code == "conversation_already_has_active_response":
-            self.active_response = self.active_response or UNKNOWN_RESPONSE
-            if self._in_flight is not None and not self._only_if_silent:
-                self._wanted = self._wanted or self._in_flight.get("response", {})
-            self._in_flight = None
-        elif (tool_call_id := self._asked.pop(cause, None)) and (call := self.tool_calls.get(tool_call_id)):
-            if call.confirmed:
-                return
-            if code != _NOT_THERE and call.asked < OUTPUT_TRIES:
-                yield self._retrieve(tool_call_id, call)
-            elif call.tries < OUTPUT_TRIES:  # a second one has the same id, and would be refused
-                yield self._send_output(tool_call_id, call)
-                yield from self._close(tool_call_id, news=True)
-        elif self._is_in_flight(cause):
-            self._in_flight = None
-            yield from self._ask_if_free()
+            self._floor.another_is_active()
+        else:
+            yield from self._tool_calls.refused(cause, code)
+            yield from self._floor.refused(cause)
 
     # Parts of the above.
 
@@ -437,75 +302,6 @@ class Conversation:
         self._failures += 1
         code = error.get("code") or error.get("type") or "unknown"
         yield Failed(code, again=self._failures <= MOST_FAILURES and code not in _FATAL)
-
-    def _forget(self, *, but: AbstractSet[str | None]) -> None:
-        """A response is done: of earlier tool calls that OpenAI has the output of, nothing comes any more."""
-        done = {id_ for id_, call in self.tool_calls.items() if call.confirmed and id_ not in but}
-        if done:
-            self.tool_calls = {id_: call for id_, call in self.tool_calls.items() if id_ not in done}
-            self._asked = {event_id: id_ for event_id, id_ in self._asked.items() if id_ not in done}
-
-    def _collect(self, item: Event, response_id: str) -> Iterator[Action]:
-        """Take a function call that the model completed, once, however many events show it."""
-        tool_call_id = item.get("call_id")
-        if item.get("type") != "function_call" or item.get("status") != "completed" or not tool_call_id:
-            return
-        if tool_call_id in self.tool_calls:
-            return
-        call = ToolCall(name=item.get("name") or "", arguments=item.get("arguments") or "")
-        self.tool_calls[tool_call_id] = call
-        self._turns.setdefault(response_id, _Turn()).open_calls.add(tool_call_id)
-        yield RunTool(tool_call_id=tool_call_id, name=call.name, arguments=call.arguments)
-
-    def _close(self, tool_call_id: str, *, news: bool) -> list[Action]:
-        """A tool call is answered."""
-        turn = next((turn for turn in self._turns.values() if tool_call_id in turn.open_calls), None)
-        if turn is None:
-            return []
-        turn.open_calls.remove(tool_call_id)
-        turn.news = turn.news or news
-        return self._continue(turn)
-
-    def _continue(self, turn: _Turn) -> list[Action]:
-        """Ask the model to go on if all tool calls of this turn are answered."""
-        if not turn.complete or turn.open_calls:
-            return []
-        self._turns = {id_: other for id_, other in self._turns.items() if other is not turn}
-        if not turn.news:
-            return []
-        self._rounds += 1
-        return self.respond({"tool_choice": "none"} if self._rounds > MOST_TOOL_ROUNDS else None)
-
-    def _ask_if_free(self) -> Iterator[Action]:
-        if self._wanted is None or self._in_flight is not None or self.active_response is not None:
-            return
-        event = self._event("response.create")
-        event["response"] = {**self._wanted, "metadata": {**self._wanted.get("metadata", {}), _MARK: event["event_id"]}}
-        self._wanted, self._in_flight, self._begun_since = None, event, False
-        yield Send(event)
-
-    def _is_in_flight(self, event_id: str | None) -> bool:
-        return self._in_flight is not None and self._in_flight["event_id"] == event_id
-
-    def _send_output(self, tool_call_id: str, call: ToolCall) -> Send:
-        call.tries += 1
-        call.maybe_sent = True
-        event = self._event("conversation.item.create")
-        item = {"type": "function_call_output", "call_id": tool_call_id, "output": call.output}
-        event["item"] = {"id": output_item_id(tool_call_id), **item}
-        self._asked[event["event_id"]] = tool_call_id
-        return Send(event)
-
-    def _retrieve(self, tool_call_id: str, call: ToolCall) -> Send:
-        call.asked += 1
-        event = self._event("conversation.item.retrieve")
-        event["item_id"] = output_item_id(tool_call_id)
-        self._asked[event["event_id"]] = tool_call_id
-        return Send(event)
-
-    def _event(self, type_: str) -> dict[str, Any]:
-        self._events_sent += 1
-        return {"type": type_, "event_id": f"sb_{self._events_sent}"}
 
     _HANDLERS: ClassVar[dict[str, Callable[[Conversation, Event], Iterator[Action]]]] = {
         "response.created": _on_response_created,

@@ -17,9 +17,9 @@ import structlog
 from supervisor.actions import RunTool
 from supervisor.call import Call, running_tool_call
 from supervisor.claims import Claim
-from supervisor.conversation import ToolCall
 from supervisor.records import JournalEntry, Recording
 from supervisor.telemetry import rename_span, traced
+from supervisor.toolcalls import ToolCall
 from supervisor.tools import Tool, error_output
 
 log = structlog.get_logger()

@@ -139,7 +139,7 @@ async def test_on_end_is_called_once_however_often_the_end_cannot_be_written(mon
 
 async def test_a_call_whose_clock_cannot_be_read_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is due in one call fails, once a second."""
-    monkeypatch.setattr("supervisor.holder.Holder._mind_unanswered", lambda _self, _now: 1 / 0)
+    monkeypatch.setattr("supervisor.running.Running._mind_unanswered", lambda _self, _now: 1 / 0)
     answering = agent(greeting="Greet.")
     async with rig(answering) as rigged:
         call = await rigged.ring([{"wait_for": "greeting"}, {"pause_ms": 2500}, {"hang_up": True}])
@@ -248,7 +248,7 @@ async def test_a_tool_that_ignores_its_cancellation_does_not_keep_its_call_from_
 async def test_a_call_ends_in_its_record_though_a_tool_ignores_its_cancellation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("supervisor.holder.SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr("supervisor.running.LAST_TOOLS_SECONDS", 0.2)
     answering, release = agent(greeting="Greet."), asyncio.Event()
     answering.tool(timeout=120)(stubborn(release))
 

@@ -43,8 +43,9 @@ def test_a_room_imports_only_what_it_may(room: str, may: set[str]) -> None:
     assert ours(room) <= may
 
 
-def test_the_conversation_does_no_io_and_reads_no_clock() -> None:
-    names = {name.split(".")[0] for name in imports(ROOT / "supervisor/conversation.py")}
+@pytest.mark.parametrize("module", ["conversation", "floor", "toolcalls"])
+def test_the_conversation_does_no_io_and_reads_no_clock(module: str) -> None:
+    names = {name.split(".")[0] for name in imports(ROOT / f"supervisor/{module}.py")}
     assert not names & NO_IO
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import supervisor.agent
-import supervisor.conversation
 import supervisor.errors
 import supervisor.incoming
 import supervisor.sip
+import supervisor.toolcalls
 import supervisor.transfers
 from supervisor.agent import load
 from supervisor.errors import StartupError
@@ -59,10 +59,10 @@ def test_accept_and_update_carry_the_type_and_the_tools() -> None:
     "module",
     [
         supervisor.agent,
-        supervisor.conversation,
         supervisor.errors,
         supervisor.incoming,
         supervisor.sip,
+        supervisor.toolcalls,
         supervisor.transfers,
     ],
 )

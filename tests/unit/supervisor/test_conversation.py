@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.actions import Action, Answered, Expired, RunTool, Said, Send, Used
-from supervisor.conversation import MOST_UNANSWERED, OUTPUT_TRIES, Conversation, ToolCall, output_item_id
+from supervisor.conversation import Conversation
 from supervisor.errors import EventError
+from supervisor.floor import MOST_UNANSWERED
+from supervisor.toolcalls import OUTPUT_TRIES, ToolCall, output_item_id
 
 
 def created(response_id: str = "resp_1", mark: str | None = None) -> dict[str, Any]:

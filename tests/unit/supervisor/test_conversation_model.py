@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from supervisor.actions import Action, RunTool, Send
-from supervisor.conversation import Conversation, output_item_id
+from supervisor.conversation import Conversation
+from supervisor.toolcalls import output_item_id
 
 
 class Server(RuleBasedStateMachine):
