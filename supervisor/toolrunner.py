@@ -118,7 +118,7 @@ class ToolRunner:
         await self.recording.flush(JOURNAL_SECONDS)
         await self.answer(entry.tool_call_id, output)
         if ran:
-            await asyncio.sleep(0)  # a line costs as much as an answer: where many calls' tools finish, all answer first
+            await asyncio.sleep(0)  # a line costs as much as an answer: of many that finish at once, all answer first
             log.info("tool_finished", tool=entry.name, ms=round((entry.finished_at - (entry.started_at or 0)) * 1000))
 
     @traced("tool")
