@@ -124,10 +124,10 @@ class Side:
 
 
 @asynccontextmanager
-async def client(python: str, script: str, server: Server) -> AsyncIterator[Side]:
-    """Run a client of `clients/` with the Python of its environment."""
+async def client(python: str, script: str, server: Server, *, loop: str = "uvloop") -> AsyncIterator[Side]:
+    """Run a client of `clients/` with the Python of its environment, on this event loop."""
     await server.ask("forget")
-    child = await _start(python, str(ROOT / "tests/bench/clients" / script), server.url, core=0)
+    child = await _start(python, str(ROOT / "tests/bench/clients" / script), server.url, core=0, BENCH_LOOP=loop)
     try:
         yield Side(child, server)
     finally:

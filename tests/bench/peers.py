@@ -1,8 +1,8 @@
 """What a call costs us, the floor, and the packages that people would use instead: `python -m tests.bench peers`.
 
-All meet the same server, the same frames and the same load, in turns, each in a process of its own with uvloop and
-without tracing. A round of one side: a call alone, whose tool turns are timed; 100 calls that talk, whose CPU is
-counted; 500 more that attach at once; tool calls in 500 at once.
+All meet the same server, the same frames and the same load, in turns, each in a process of its own without tracing and
+with uvloop; two packages also on asyncio's own loop, as they come. A round of one side: a call alone, whose tool turns
+are timed; 100 calls that talk, whose CPU is counted; 500 more that attach at once; tool calls in 500 at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ TALKING, MORE = 100, 500
 FRAMES_PER_SECOND, TURNS = 30.0, 3
 Figures = dict[str, float]
 
-SIDES = ("floor", "sideband", *PEERS)
+ON_ASYNCIO = ("openai on asyncio", "openai-agents on asyncio")
+SIDES = ("floor", "sideband", *PEERS, *ON_ASYNCIO)
 
 
 async def measure(rounds: int = ROUNDS) -> dict[str, Figures]:
@@ -54,7 +55,9 @@ async def side(name: str, server: Server) -> AsyncIterator[Side]:
         elif name == "floor":
             yield await stack.enter_async_context(client(sys.executable, "floor.py", server))
         else:
-            yield await stack.enter_async_context(client(environment(name), PEERS[name].script, server))
+            package, _, loop = name.partition(" on ")
+            script = PEERS[package].script
+            yield await stack.enter_async_context(client(environment(package), script, server, loop=loop or "uvloop"))
 
 
 async def _round(one: Side, server: Server) -> Figures:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from tests.bench.changes import exponent
 from tests.bench.environments import PEERS
 from tests.bench.harness import ROOT
+from tests.bench.peers import ON_ASYNCIO
 
 TEMPLATE = Path(__file__).with_name("performance.template.md")
 PAGE = ROOT / "docs" / "performance.md"
@@ -40,7 +41,7 @@ WHY = {
     "cold_start_supervisor": "OpenAI's client and types take 0.55 s to import. They are needed before the first call:"
     " the session is checked against the types, and the client makes the REST calls.",
     "peers_cpu": "What is left is mostly the library's framing and the system's calls, which the floor pays as well:"
-    " the bare loop itself is not five times ahead of the better of these two, on the uvloop that all have here.",
+    " the bare loop itself is not five times ahead of the better of these two where both have uvloop.",
     "peers": "The `openai` client keeps nothing of a call but its socket, and takes less memory at the attach. On all"
     " other rows we are ahead of all three.",
     "growth": "Less than 10 kB a call over an hour, most of which comes in the first of it.",
@@ -83,7 +84,8 @@ def _ratios(figures: dict[str, Any]) -> dict[str, Any]:
         "cold_start_function": round(figures["cold_start"]["function_seconds"]["ratio"], 2),
         "cold_start_supervisor": round(figures["cold_start"]["supervisor_seconds"]["ratio"], 2),
         "peers": {
-            name: {what: _ratio(figures["peers"][name], ours, what) for what in ours} for name in ("floor", *PEERS)
+            name: {what: _ratio(figures["peers"][name], ours, what) for what in ours}
+            for name in ("floor", *PEERS, *ON_ASYNCIO)
         },
     }
 
@@ -92,6 +94,7 @@ def _targets(figures: dict[str, Any]) -> list[Target]:
     ratios, carried = _ratios(figures), figures["carried"]
     long_kb = figures["memory"]["long_kb"]
     cpu = min(ratios["peers"][name]["cpu_us_per_event"] for name in ("openai", "openai-agents"))
+    cpu_on_asyncio = min(ratios["peers"][name]["cpu_us_per_event"] for name in ON_ASYNCIO)
     worst = min(value for name in PEERS for value in ratios["peers"][name].values())
     return [
         Target("cpu_per_event", "CPU per event ÷ floor", ratios["cpu_per_event"], 1.5),
@@ -110,8 +113,12 @@ def _targets(figures: dict[str, Any]) -> list[Target]:
         ),
         Target("core_percent", "Their renewals that failed", carried["renewals_failed"] + carried["leases_lost"], 0),
         Target(
-            "peers_cpu", "Five times our CPU per event ÷ the better of openai and openai-agents", round(5 / cpu, 2), 1
+            "peers_cpu",
+            "Five times our CPU per event ÷ the better of openai and openai-agents, as they come",
+            round(5 / cpu_on_asyncio, 2),
+            1,
         ),
+        Target("peers_cpu", "The same, with uvloop for them too", round(5 / cpu, 2), 1),
         Target("peers", "Ours ÷ any peer, the worst row of the table", round(1 / worst, 2), 1),
     ]
 

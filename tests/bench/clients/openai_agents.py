@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 
-import uvloop
 from agents import function_tool
 from agents.realtime import RealtimeAgent, RealtimeRunner
 from agents.realtime.openai_realtime import OpenAIRealtimeSIPModel
-from waiting import attach_as_told
+from waiting import attach_as_told, run
 
 
 @function_tool
@@ -27,4 +26,4 @@ async def hold(url: str, call_id: str) -> None:
             pass
 
 
-uvloop.run(attach_as_told(lambda call_id: hold(f"ws{sys.argv[1].removeprefix('http')}", call_id)))
+run(attach_as_told(lambda call_id: hold(f"ws{sys.argv[1].removeprefix('http')}", call_id)))

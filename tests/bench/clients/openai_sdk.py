@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-import uvloop
 from openai import AsyncOpenAI
-from waiting import attach_as_told
+from waiting import attach_as_told, run
 
 
 async def hold(client: AsyncOpenAI, call_id: str) -> None:
@@ -26,4 +25,4 @@ async def main() -> None:
     await attach_as_told(lambda call_id: hold(client, call_id))
 
 
-uvloop.run(main())
+run(main())

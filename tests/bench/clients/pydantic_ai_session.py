@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 
-import uvloop
 from pydantic_ai import Agent
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.realtime import WebRTCSession
 from pydantic_ai.realtime.openai import OpenAIRealtimeModel
-from waiting import attach_as_told
+from waiting import attach_as_told, run
 
 
 async def order_status(order_id: str) -> str:  # noqa: ARG001 - the model says it
@@ -32,4 +31,4 @@ async def main() -> None:
     await attach_as_told(hold)
 
 
-uvloop.run(main())
+run(main())

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import uvloop
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run on the loop that BENCH_LOOP names: asyncio's own, as the package comes, or else uvloop."""
+    runner = asyncio.run if os.environ.get("BENCH_LOOP") == "asyncio" else uvloop.run
+    runner(main)
 
 
 async def attach_as_told(hold: Callable[[str], Awaitable[None]]) -> None:
