@@ -6,10 +6,12 @@ import difflib
 import functools
 import types
 import typing
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
+import orjson
 from openai.types.realtime import RealtimeSessionCreateRequestParam
+from pydantic import TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
 
 # Models that OpenAI shuts down: the date, and what to use instead (OpenAI's deprecations page, 2026-10).
@@ -28,7 +30,10 @@ RETIRING_TRANSCRIPTION = dict.fromkeys(
     ("2027-02-26", "gpt-transcribe or gpt-live-transcribe"),
 )
 PROMPT_ENDS_ON = "2026-11-30"
+SPEEDS = (0.25, 1.5)  # reference, session fields
 SIP_VAD_NUMBERS = ("threshold", "prefix_padding_ms", "silence_duration_ms")
+
+_SESSION: TypeAdapter[Any] = TypeAdapter(RealtimeSessionCreateRequestParam)
 
 
 def problems(session: Mapping[str, Any], *, where: Literal["start", "sip_accept"] = "start") -> list[str]:
@@ -49,7 +54,36 @@ def _shape(session: Mapping[str, Any]) -> Iterator[str]:
         yield "session.model is missing: write 'gpt-realtime-2.1'"
     if "prompt" in session:
         yield f"session.prompt: OpenAI ends prompts on {PROMPT_ENDS_ON}; put the text into session.instructions"
-    yield from _unknown_fields(session, RealtimeSessionCreateRequestParam, "session")
+    unknown = list(_unknown_fields(session, RealtimeSessionCreateRequestParam, "session"))
+    yield from unknown or _wrong_values(session)
+
+
+def _wrong_values(session: Mapping[str, Any]) -> Iterator[str]:
+    """Values that OpenAI's own types do not allow. None is let through: the API takes it in more places."""
+    try:
+        _SESSION.validate_json(orjson.dumps({"type": "realtime", "model": "", **session}), strict=True)
+    except TypeError as error:
+        yield f"session can't be sent: {error}"
+    except ValidationError as invalid:
+        found: dict[str, list[str]] = {}
+        wrong = [one for one in invalid.errors(include_url=False) if one["input"] is not None]
+        for one in [one for one in wrong if one["loc"][-1] != "type"] or wrong:
+            found.setdefault(_named(session, one["loc"]), []).append(one["msg"].removeprefix("Input "))
+        for where, expected in found.items():
+            yield f"{where}: {' or '.join(dict.fromkeys(expected))}"
+
+
+def _named(session: Mapping[str, Any], path: tuple[int | str, ...]) -> str:
+    """A path into the session, without the names of the types that were tried on the way."""
+    name, value = "session", cast("Any", session)
+    for part in path:
+        if isinstance(value, Mapping) and part in value:
+            name, value = f"{name}.{part}", value[cast("str", part)]
+        elif isinstance(value, Sequence) and isinstance(part, int):
+            name, value = f"{name}[{part}]", value[part]
+        elif part == path[-1] and isinstance(part, str) and part.isidentifier() and isinstance(value, Mapping):
+            name = f"{name}.{part}"
+    return name
 
 
 def _models(session: Mapping[str, Any]) -> Iterator[str]:
@@ -64,6 +98,9 @@ def _audio(session: Mapping[str, Any], where: str) -> Iterator[str]:
     for side in ("input", "output"):
         if _at(session, "audio", side, "format") is not None:
             yield f"session.audio.{side}.format: leave it out; the call negotiates it, and forcing it makes noise"
+    speed = _at(session, "audio", "output", "speed")
+    if isinstance(speed, int | float) and not SPEEDS[0] <= speed <= SPEEDS[1]:
+        yield f"session.audio.output.speed is {speed}: OpenAI takes {SPEEDS[0]} to {SPEEDS[1]}"
     detection = _at(session, "audio", "input", "turn_detection")
     if where == "sip_accept" and isinstance(detection, Mapping):
         for name in SIP_VAD_NUMBERS:
@@ -73,7 +110,8 @@ def _audio(session: Mapping[str, Any], where: str) -> Iterator[str]:
 
 def _mcp(session: Mapping[str, Any]) -> Iterator[str]:
     labels: set[str] = set()
-    for tool in session.get("tools", ()):
+    tools = session.get("tools")
+    for tool in tools if isinstance(tools, Sequence) else ():
         if not isinstance(tool, Mapping) or tool.get("type") != "mcp":
             continue
         label = str(tool.get("server_label"))
