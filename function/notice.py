@@ -8,25 +8,25 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
 
 SCHEMA = 1
+_CONFIG = ConfigDict(
+    extra="ignore",
+    validate_by_name=True,
+    serialize_by_alias=True,
+    cache_strings="keys",  # pydantic would keep values too, callers' numbers among them, when the call is long over
+)
 
 
-class CallNotice(BaseModel):
+@dataclass(config=_CONFIG, frozen=True, slots=True, kw_only=True)
+class CallNotice:
     """A call that somebody has to take.
 
-    Everything in it but `context` comes from outside and is untrusted. Fields that this version does not know are kept
-    and ignored, so that a newer function can talk to an older supervisor during a deploy.
+    Everything in it but `context` comes from outside and is untrusted. Fields that this version does not know are
+    ignored, so that a newer function can talk to an older supervisor during a deploy.
     """
-
-    model_config = ConfigDict(
-        extra="allow",
-        frozen=True,
-        populate_by_name=True,
-        serialize_by_alias=True,
-        cache_strings="keys",  # pydantic would keep values too, callers' numbers among them, when the call is long over
-    )
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
     call_id: str = Field(min_length=1, max_length=256)
@@ -53,17 +53,20 @@ class CallNotice(BaseModel):
 
     def data(self) -> bytes:
         """The Pub/Sub message's data: this notice as JSON, without the fields that are not set."""
-        return self.model_dump_json(exclude_none=True).encode()
+        return _NOTICE.dump_json(self, exclude_none=True)
 
     def attributes(self) -> dict[str, str]:
         """The Pub/Sub message's attributes."""
         return {"schema": str(self.schema_version), "surface": self.surface, "transport": self.transport}
 
-    @classmethod
-    def parse(cls, data: bytes) -> CallNotice:
+    @staticmethod
+    def parse(data: bytes) -> CallNotice:
         """Read a notice from a Pub/Sub message's data.
 
         Raises:
             pydantic.ValidationError: the data is not a notice.
         """
-        return cls.model_validate_json(data)
+        return _NOTICE.validate_json(data)
+
+
+_NOTICE = TypeAdapter(CallNotice)
