@@ -193,7 +193,7 @@ def load(path: str) -> Router:
     """Import the agent or router that a `module:attribute` path names; an agent alone becomes a router with one.
 
     Raises:
-        StartupError: there is no such module or attribute, its code failed, or it is neither.
+        StartupError: there is no such module or attribute, its code failed, it is neither, or a guard would be deaf.
     """
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
@@ -205,18 +205,23 @@ def load(path: str) -> Router:
     except StartupError as error:
         raise StartupError(f"SIDEBAND_AGENT={path}: {error}") from None
     except ModuleNotFoundError as error:
-        raise StartupError(
-            f"SIDEBAND_AGENT={path}: no module named {error.name!r}; run from the folder that holds it"
-        ) from None
-    except Exception as error:  # user's code may fail in any way; it is told in one line
+        ours = f"{module_name}.".startswith(f"{error.name}.")
+        advice = "run from the folder that holds it" if ours else f"{module_name} imports it: install it"
+        raise StartupError(f"SIDEBAND_AGENT={path}: no module named {error.name!r}; {advice}") from None
+    except (Exception, SystemExit) as error:  # user's code may fail in any way; it is told in one line
         raise StartupError(f"SIDEBAND_AGENT={path}: {_last_line(error)}") from error
     found = getattr(module, attribute, None)
-    if isinstance(found, Agent):
-        return only(found)
-    if isinstance(found, Router):
-        return found
-    kind = "nothing" if found is None else f"a {type(found).__name__}"
-    raise StartupError(f"SIDEBAND_AGENT={path}: {attribute!r} is {kind}, not an Agent or a Router")
+    if not isinstance(found, Agent | Router):
+        kind = "nothing" if found is None else f"a {type(found).__name__}"
+        raise StartupError(f"SIDEBAND_AGENT={path}: {attribute!r} is {kind}, not an Agent or a Router")
+    router = only(found) if isinstance(found, Agent) else found
+    for name, agent in router.agents.items():
+        if agent.guard.inputs and not lint.transcribes(agent.session):
+            raise StartupError(
+                f"SIDEBAND_AGENT={path}: {name!r} has a guard.input, and nothing is transcribed that it could read;"
+                " set session.audio.input.transcription.model"
+            )
+    return router
 
 
 def only(agent: Agent) -> Router:
@@ -224,7 +229,7 @@ def only(agent: Agent) -> Router:
     return Router({"agent": agent}, default="agent")
 
 
-def _last_line(error: Exception) -> str:
+def _last_line(error: BaseException) -> str:
     """Where and how code failed, in one line."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: {error.msg}"

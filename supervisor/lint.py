@@ -47,6 +47,11 @@ def problems(session: Mapping[str, Any], *, where: Literal["start", "sip_accept"
     return [*_shape(session), *_models(session), *_audio(session, where), *_mcp(session)]
 
 
+def transcribes(session: Mapping[str, Any]) -> bool:
+    """Whether what the caller says is transcribed."""
+    return _at(session, "audio", "input", "transcription", "model") is not None
+
+
 def _shape(session: Mapping[str, Any]) -> Iterator[str]:
     if session.get("type", "realtime") != "realtime":
         yield f"session.type is {session['type']!r}: leave it out, or write 'realtime'"

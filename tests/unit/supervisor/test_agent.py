@@ -34,14 +34,30 @@ def test_a_wrong_path_is_explained_in_one_line(path: str, says: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("code", ["1 /", "raise RuntimeError('no database')", "import no_such_package"])
+DEAF = """
+from supervisor import Agent
+agent = Agent(session={"model": "gpt-realtime-2.1"})
+agent.guard.input(lambda call, said: None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("1 /", "invalid syntax"),
+        ("raise RuntimeError('no database')", "RuntimeError: no database"),
+        ("import no_such_package", "no module named 'no_such_package'; .* imports it: install it"),
+        ("raise SystemExit('no settings')", "SystemExit: no settings"),
+        (DEAF, "'agent' has a guard.input, .* set session.audio.input.transcription.model"),
+    ],
+)
 def test_an_agent_whose_module_fails_is_explained_in_one_line(
-    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    code: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"failing_agent_{abs(hash(code))}"
     (tmp_path / f"{name}.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(StartupError, match=f"SIDEBAND_AGENT={name}:agent") as raised:
+    with pytest.raises(StartupError, match=f"SIDEBAND_AGENT={name}:agent.*{says}") as raised:
         load(f"{name}:agent")
     assert "\n" not in str(raised.value)
 
