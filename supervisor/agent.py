@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from supervisor import lint
 from supervisor.actions import Approve
@@ -17,6 +17,7 @@ from supervisor.errors import StartupError
 from supervisor.incoming import Router, Rule
 from supervisor.limits import Limits
 from supervisor.tools import Tool, tool_from
+from supervisor.usercode import takes
 
 Handler = Callable[[Call], Awaitable[None] | None]
 Guard = Callable[[Call, str], "str | Awaitable[str | None] | None"]
@@ -35,12 +36,12 @@ class Guards:
 
     def input(self, guard: G) -> G:
         """Check each thing that the caller said, once it is transcribed."""
-        self.inputs.append(guard)
+        self.inputs.append(takes(guard, "call", "said"))
         return guard
 
     def output(self, guard: G) -> G:
         """Check what the model is saying, while it says it."""
-        self.outputs.append(guard)
+        self.outputs.append(takes(guard, "call", "saying"))
         return guard
 
 
@@ -83,6 +84,14 @@ class Agent:
         apology: str = "I am sorry, something is wrong on our side.",
         fallback: str | None = None,
     ) -> None:
+        _refuse_other(session, Mapping, "session", "a mapping, as OpenAI's API has it")
+        _refuse_other(limits, Limits | None, "limits", "Limits(...)")
+        for name, text in (("greeting", greeting), ("apology", apology), ("fallback", fallback)):
+            _refuse_other(text, str | None, name, "a text")
+        for name, number in (("max_calls", max_calls), ("max_calls_per_caller", max_calls_per_caller)):
+            _refuse_other(number, int | None, name, "a whole number")
+        if fallback and not fallback.startswith(("tel:", "sip:", "sips:")):
+            raise StartupError(f"Agent(fallback={fallback!r}): write a tel: or sip: URI, such as tel:+31201234567")
         if found := lint.problems(session):
             raise StartupError("; ".join(found))
         self.session = copy.deepcopy(dict(session))
@@ -100,18 +109,36 @@ class Agent:
         self.expiring_handlers: list[Handler] = []
         self.end_handlers: list[Handler] = []
 
+    @overload
+    def tool(self, function: F, /) -> F: ...
+
+    @overload
     def tool(
         self,
+        /,
+        *,
+        idempotent: bool = ...,
+        timeout: float = ...,
+        max_calls: int | None = ...,
+        filler: str | None = ...,
+        filler_after: float = ...,
+    ) -> Callable[[F], F]: ...
+
+    def tool(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
         *,
         idempotent: bool = False,
         timeout: float = 20.0,
         max_calls: int | None = None,
         filler: str | None = None,
         filler_after: float = 2.0,
-    ) -> Callable[[F], F]:
-        """Let the model call a function, async or plain; plain ones run in a thread.
+    ) -> Any:
+        """Let the model call a function, async or plain; plain ones run in a thread. Use it with arguments or without.
 
         Args:
+            function: what the model may call; its first parameter may be named `call`.
             idempotent: whether running it twice does no harm. Only then is it run again when a crash left its outcome
                 unknown; otherwise the model is told that the outcome is unknown.
             timeout: seconds after which the model is told that the tool took too long.
@@ -137,29 +164,29 @@ class Agent:
             self.tools[tool.name] = tool
             return function
 
-        return register
+        return register if function is None else register(function)
 
     def incoming(self, rule: Rule) -> Rule:
         """Have a function decide about each call that rings: return `Accept`, `Reject` or None, which accepts.
 
         A rule that raises, or takes longer than 2 s, rejects the call with 503 rather than letting it ring.
         """
-        self.rule = rule
+        self.rule = takes(rule, "incoming")
         return rule
 
     def approve(self, approver: Approver) -> Approver:
         """Have a function decide about calls to hosted MCP tools that ask for approval; without it all are denied."""
-        self.approver = approver
+        self.approver = takes(approver, "call", "request")
         return approver
 
     def on_expiring(self, handler: H) -> H:
         """Have a function called with the call two minutes before OpenAI's limit of 60 minutes ends it."""
-        self.expiring_handlers.append(handler)
+        self.expiring_handlers.append(takes(handler, "call"))
         return handler
 
     def on_end(self, handler: H) -> H:
         """Have a function called with the call when it has ended, once, by the owner that settles it."""
-        self.end_handlers.append(handler)
+        self.end_handlers.append(takes(handler, "call"))
         return handler
 
     def accept_body(self, overrides: Mapping[str, Any] | None = None, *, transport: str = "sip") -> dict[str, Any]:
@@ -222,6 +249,11 @@ def load(path: str) -> Router:
                 " set session.audio.input.transcription.model"
             )
     return router
+
+
+def _refuse_other(value: object, kind: Any, name: str, wanted: str) -> None:
+    if not isinstance(value, kind):
+        raise StartupError(f"Agent({name}={value!r}): give {wanted}")
 
 
 def only(agent: Agent) -> Router:

@@ -6,68 +6,73 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial, wraps
 from typing import Any
 
 import structlog
 
+from supervisor import usercode
 from supervisor.call import TransferFailed
 
 log = structlog.get_logger()
 
 HANDLER_SECONDS = 20.0
+CANCEL_SECONDS = 1.0
 
 
 @dataclass(eq=False, slots=True, repr=False)
 class Beside:
-    """Tasks of one call, from when its group is `open` until it is `closed`."""
+    """Tasks of one call, while it is `running`; in no group, which would wait for one that won't be cancelled."""
 
     changed: Callable[[], None]
     """Called after each handler, since it may have changed the agent's state."""
-    _group: asyncio.TaskGroup | None = None
+    running: bool = False
+    """Whether anything can be started."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    @property
-    def running(self) -> bool:
-        """Whether anything can be started."""
-        return self._group is not None
-
-    def open(self, group: asyncio.TaskGroup) -> None:
-        """From here on tasks are started in this group."""
-        self._group = group
-
-    def close(self) -> None:
-        """From here on nothing is started; what runs is cancelled."""
-        self._group = None
-        for task in self._tasks:
+    async def close(self) -> None:
+        """From here on nothing is started; what runs is cancelled, and not waited for if it does not heed that."""
+        self.running = False
+        cancelled = list(self._tasks)
+        for task in cancelled:
             task.cancel()
+        if cancelled:
+            await asyncio.wait(cancelled, timeout=CANCEL_SECONDS)
+        for task in cancelled:
+            if not task.done():
+                log.error("ignores_cancellation", task=task.get_name(), action="nobody waits for it any more")
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
         """Run something until the call is over; None when it is over already."""
-        if self._group is None:
+        if not self.running:
             work.close()
             return None
-        task = self._group.create_task(_contained(work), name=name)
+        task = asyncio.create_task(_contained(work), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def spawn_handler(self, handler: Callable[..., Any], argument: Any, name: str) -> None:
-        """Run a handler of the agent."""
-        self.spawn(self.handle(handler, argument), name)
 
     async def handle(self, handler: Callable[..., Any], argument: Any) -> None:
         """Call a handler of the agent, bounded; what goes wrong in it stays in it."""
         name = getattr(handler, "__name__", "handler")
         try:
-            async with asyncio.timeout(HANDLER_SECONDS):
-                outcome = handler(argument)
-                if inspect.isawaitable(outcome):
-                    await outcome
-        except TimeoutError:
+            await usercode.run(partial(handler, argument), within_seconds=HANDLER_SECONDS)
+        except usercode.TookTooLongError:
             log.warning("handler_timed_out", handler=name, timeout_seconds=HANDLER_SECONDS)
-        except Exception:  # users' code may raise anything; the call goes on
-            log.exception("handler_failed", handler=name)
+        except usercode.UserCodeError as failed:
+            log.error("handler_failed", handler=name, error=str(failed), exc_info=failed.__cause__)
         self.changed()
+
+
+def inline(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler that runs on the event loop even if it is plain: a thread would cost more than most of them do."""
+
+    @wraps(handler)
+    async def run(argument: Any) -> Any:
+        outcome = handler(argument)
+        return await outcome if inspect.isawaitable(outcome) else outcome
+
+    return run
 
 
 async def _contained(work: Coroutine[Any, Any, None]) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
+from supervisor import usercode
 from supervisor.agent import Agent
-from supervisor.incoming import UNAVAILABLE, Accept, Incoming, Reject
+from supervisor.incoming import UNAVAILABLE, Accept, Incoming, Reject, Router
 
 log = structlog.get_logger()
 
@@ -52,19 +52,35 @@ class Seats:
 
 async def decide(agent: Agent, incoming: Incoming) -> Accept | Reject:
     """Ask the agent's rule. One that fails or is slow rejects, rather than letting it ring."""
-    rule = agent.rule
-    if rule is None:
+    if agent.rule is None:
         return Accept()
     try:
-        async with asyncio.timeout(RULE_SECONDS):
-            if inspect.iscoroutinefunction(rule):
-                decision = await rule(incoming)
-            else:
-                decision = await asyncio.get_running_loop().run_in_executor(_threads, rule, incoming)
-    except TimeoutError:
+        decision = await usercode.run(partial(agent.rule, incoming), within_seconds=RULE_SECONDS, threads=_threads)
+    except usercode.TookTooLongError:
         log.error("incoming_rule_timed_out", timeout_seconds=RULE_SECONDS)
         return Reject(UNAVAILABLE)
-    except Exception:  # users' code may raise anything; the caller must not be left ringing
-        log.exception("incoming_rule_failed")
+    except usercode.UserCodeError as failed:
+        log.error("incoming_rule_failed", error=str(failed), exc_info=failed.__cause__)
         return Reject(UNAVAILABLE)
-    return decision or Accept()
+    if decision is None:
+        return Accept()
+    if not isinstance(decision, Accept | Reject):
+        log.error("incoming_rule_failed", error=f"it returned {decision!r}: return Accept(), Reject() or None")
+        return Reject(UNAVAILABLE)
+    return decision
+
+
+async def choose(router: Router, incoming: Incoming) -> str | None:
+    """The name of the agent that answers; None if nobody does. A chooser that fails leaves it to the other rules."""
+    for chooser in router.choosers:
+        try:
+            name = await usercode.run(partial(chooser, incoming), within_seconds=RULE_SECONDS, threads=_threads)
+        except (usercode.TookTooLongError, usercode.UserCodeError) as failed:
+            log.error("chooser_failed", error=str(failed), exc_info=failed.__cause__, action="the other rules choose")
+            continue
+        if name in router.agents:
+            return str(name)
+        if name:
+            known = ", ".join(router.agents)
+            log.error("chooser_failed", error=f"no agent is named {name!r}; there are {known}")
+    return router.name_for(incoming)

@@ -17,7 +17,7 @@ from function.notice import CallNotice
 from supervisor import taking
 from supervisor.agent import Agent
 from supervisor.claims import Claim
-from supervisor.deciding import decide
+from supervisor.deciding import choose, decide
 from supervisor.errors import NoticeError
 from supervisor.greeting import FLUSH_SECONDS
 from supervisor.house import House
@@ -110,20 +110,11 @@ class Holder:
 
     async def _own(self) -> None:
         """The call is ours: take it and run it, to whatever end."""
-        incoming, record = Incoming(self._notice), self._recording.record
-        name = record.agent or self.house.router.name_for(incoming)
-        record.agent = name
-        if name is None:
-            log.warning("no_agent", action="rejected with 404")
-            await taking.reject(self.house, self._notice.call_id, NOT_FOUND)
-            await self._settle(EndReason.REJECTED)
-            return
-        running = self._begin(name)
-        taken_before = record.accepted_at is not None or not self._first_owner
-        seated = self.house.seats.take(name, running.agent, record.caller, force=taken_before)
+        record = self._recording.record
         try:
-            await self._take(running, incoming, seated=seated)
-            await running.run()
+            left_at, uncertain = self._begin()
+            await self._give_up_in_the_end()
+            await self._run(Incoming(self._notice), left_at=left_at, uncertain=uncertain)
         except CallOver as over:
             await self._settle(over.reason)
         except HandOver as cause:
@@ -132,9 +123,47 @@ class Holder:
             record.last_error = f"{type(error).__name__}: {error}"
             self._recording.changed()
             raise
+
+    async def _run(self, incoming: Incoming, *, left_at: float | None, uncertain: bool) -> None:
+        """Have the call's agent take it and stay with it."""
+        record = self._recording.record
+        name = record.agent = await self._choose(incoming)
+        running = self._running = Running(
+            self.house,
+            self.claim,
+            self._notice,
+            self._recording,
+            self.house.router.agents[name],
+            left_at=left_at,
+            uncertain=uncertain,
+        )
+        record.caller, record.dialled = running.call.caller, running.call.dialled
+        self._recording.on_adopted = running.learn
+        taken_before = record.accepted_at is not None or not self._first_owner
+        seated = self.house.seats.take(name, running.agent, record.caller, force=taken_before)
+        try:
+            await self._take(running, incoming, seated=seated)
+            await running.run()
         finally:
             if seated:
                 self.house.seats.leave(name, record.caller)
+
+    async def _choose(self, incoming: Incoming) -> str:
+        """The name of the agent that has the call already, or shall have it."""
+        record, agents = self._recording.record, self.house.router.agents
+        if record.agent in agents:
+            return str(record.agent)
+        if record.agent:
+            log.error("agent_gone", agent=record.agent, action="the router chooses another", agents=list(agents))
+        name = await choose(self.house.router, incoming)
+        if name is not None:
+            return name
+        log.error("no_agent", action="refused: give the router a default, or a rule that fits")
+        if record.accepted_at is None and self._notice.transport == "sip":
+            await taking.reject(self.house, self._notice.call_id, NOT_FOUND)
+        else:
+            await taking.hang_up(self.house, self._notice)
+        raise CallOver(EndReason.REJECTED)
 
     def _read_notice(self) -> None:
         try:
@@ -153,8 +182,11 @@ class Holder:
         else:
             await self.house.claims.ack(self.claim)
 
-    def _begin(self, name: str) -> Running:
-        """Read from the record how the last owner left, and write into it that we are the next."""
+    def _begin(self) -> tuple[float | None, bool]:
+        """Read from the record how the last owner left, and write into it that we are the next.
+
+        Returns when the last owner stopped to listen, and whether something may have been said while nobody did.
+        """
         record, now = self._recording.record, time.time()
         claim, left_at = self.claim, record.handed_over_at
         log.info("claimed", delivery_attempt=claim.delivery_attempt, epoch=record.epoch, handed_over_at=left_at)
@@ -166,18 +198,15 @@ class Holder:
         record.heard_at = record.heard_at or self._notice.received_at
         record.transport, record.delivery_attempt = self._notice.transport, claim.delivery_attempt
         self._recording.changed()
-        running = self._running = Running(
-            self.house,
-            claim,
-            self._notice,
-            self._recording,
-            self.house.router.agents[name],
-            left_at=left_at if taken_over else None,
-            uncertain=crashed or (taken_over and record.busy),
-        )
-        record.caller, record.dialled = running.call.caller, running.call.dialled
-        self._recording.on_adopted = running.learn
-        return running
+        return left_at if taken_over else None, crashed or (taken_over and record.busy)
+
+    async def _give_up_in_the_end(self) -> None:
+        """End a call that has failed again and again, before any of the agent's code runs."""
+        record = self._recording.record
+        if record.failures >= MOST_FAILURES[record.accepted_at is not None]:
+            log.error("call_given_up", failures=record.failures, last_error=record.last_error)
+            await self._refuse()
+            raise CallOver(EndReason.FAILED)
 
     @property
     def _first_owner(self) -> bool:
@@ -192,10 +221,6 @@ class Holder:
     async def _take(self, running: Running, incoming: Incoming, *, seated: bool) -> None:
         """Decide, accept and attach, as far as no earlier owner did."""
         record = self._recording.record
-        if record.failures >= MOST_FAILURES[record.accepted_at is not None]:
-            log.error("call_given_up", failures=record.failures, last_error=record.last_error)
-            await self._refuse()
-            raise CallOver(EndReason.FAILED)
         if record.accepted_at is None and self._notice.transport == "sip":
             await self._decide(running.agent, incoming, seated=seated)
         elif not seated:

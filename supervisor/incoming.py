@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from function.notice import CallNotice
 from supervisor import sip
 from supervisor.errors import StartupError
+from supervisor.usercode import takes
 
 if TYPE_CHECKING:
     from supervisor.agent import Agent
 
 BUSY = 486
+REFUSALS = range(300, 700)  # of SIP's status codes (RFC 3261, 21)
 UNAVAILABLE = 503
 
 
@@ -63,14 +65,22 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Refuse the call with a SIP status code, such as 486 (busy), 603 (decline) or 404 (nobody of that name)."""
+    """Refuse the call with a SIP status code, such as 486 (busy), 603 (decline) or 404 (nobody of that name).
+
+    Raises:
+        ValueError: it is not one that refuses, 300 to 699.
+    """
 
     status_code: int = 603
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.status_code, int) or self.status_code not in REFUSALS:
+            raise ValueError(f"Reject({self.status_code!r}): a SIP status code from 300 to 699, such as 486")
 
 
 Decision = Accept | Reject | None
 Rule = Callable[[Incoming], Decision | Awaitable[Decision]]
-Chooser = Callable[[Incoming], "str | None"]
+Chooser = Callable[[Incoming], "str | Awaitable[str | None] | None"]
 C = TypeVar("C", bound=Chooser)
 
 
@@ -95,7 +105,7 @@ class Router:
             raise StartupError("a Router needs at least one agent: Router({'name': agent})")
         self.agents = dict(agents)
         self.default = default
-        self._choosers: list[Chooser] = []
+        self.choosers: list[Chooser] = []
         self._tables: dict[str, dict[tuple[str, str], str]] = {"context": {}, "header": {}, "dialled": {}}
         if default is not None:
             self._known(default)
@@ -113,15 +123,15 @@ class Router:
         self._tables["context"][claim, value] = self._known(agent)
 
     def choose(self, chooser: C) -> C:
-        """Have a function name the agent of a call, or return None to leave it to the next rule."""
-        self._choosers.append(chooser)
+        """Have a function, async or plain, name the agent of a call, or return None to leave it to the next rule.
+
+        One that fails, or takes longer than 2 s, leaves it to the next rule too.
+        """
+        self.choosers.append(takes(chooser, "incoming"))
         return chooser
 
     def name_for(self, incoming: Incoming) -> str | None:
-        """The name of the agent that answers this call; None if nobody does."""
-        for chooser in self._choosers:
-            if name := chooser(incoming):
-                return self._known(name)
+        """The name of the agent that the tables give this call; None if nobody answers."""
         number = incoming.dialled.number if incoming.dialled else None
         for (claim, value), name in self._tables["context"].items():
             if str(incoming.context.get(claim)) == value:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from supervisor.errors import StartupError
 from supervisor.records import EndReason
 
 
@@ -24,6 +25,19 @@ class Limits:
     max_tokens: int | None = None
     goodbye: str = "Say goodbye, briefly."
     """Instructions for the last response before a limit ends the call."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a number above 0.
+
+        Raises:
+            StartupError: a limit is none.
+        """
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            wanted = str if isinstance(limit.default, str) else int | float
+            if value is not None and (not isinstance(value, wanted) or (not isinstance(value, str) and value <= 0)):
+                kind = "a text" if wanted is str else "a number above 0, or None"
+                raise StartupError(f"Limits({limit.name}={value!r}): give {kind}")
 
 
 @dataclass(slots=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
 
-from supervisor import prices
+from supervisor import prices, usercode
 from supervisor.actions import (
     Action,
     Approve,
@@ -188,11 +188,9 @@ async def _outcome(rule: Callable[..., Any], *arguments: Any) -> Any:
     """What a rule of the agent says, plain or async; None when it fails or takes too long, which is logged."""
     name = getattr(rule, "__name__", "rule")
     try:
-        async with asyncio.timeout(GUARD_SECONDS):
-            outcome = rule(*arguments)
-            return await outcome if inspect.isawaitable(outcome) else outcome
-    except TimeoutError:
+        return await usercode.run(partial(rule, *arguments), within_seconds=GUARD_SECONDS)
+    except usercode.TookTooLongError:
         log.warning("rule_timed_out", rule=name, timeout_seconds=GUARD_SECONDS)
-    except Exception:  # users' code may raise anything; the call goes on
-        log.exception("rule_failed", rule=name)
+    except usercode.UserCodeError as failed:
+        log.error("rule_failed", rule=name, error=str(failed), exc_info=failed.__cause__)
     return None

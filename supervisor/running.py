@@ -20,7 +20,7 @@ from function.notice import CallNotice
 from supervisor import taking
 from supervisor.actions import Action, Answered, Event, Expired, Heard, RunTool, Send, Told
 from supervisor.agent import Agent
-from supervisor.beside import Beside
+from supervisor.beside import Beside, inline
 from supervisor.call import Call
 from supervisor.claims import Claim
 from supervisor.conversation import Conversation
@@ -96,18 +96,16 @@ class Running:
             CallOver: it is.
             HandOver: another supervisor may have more luck with it.
         """
-        async with asyncio.TaskGroup() as group:
-            self.beside.open(group)
-            try:
-                outcome = await self._serve()
-            finally:
-                self.beside.close()
-                self._line.is_over()
-                self.tools.abandon()
-        raise outcome
+        self.beside.running = True
+        try:
+            raise await self._serve()
+        finally:
+            self._line.is_over()
+            self.tools.abandon()
+            await self.beside.close()
 
     async def _serve(self) -> CallOver | HandOver:
-        """Attach again and again; returns what came of the call, which a task group would wrap if it were raised."""
+        """Attach again and again; returns what came of the call."""
         losses = 0
         try:
             await self._perform(self.conversation.restore(self.tools.left_behind()))
@@ -214,7 +212,7 @@ class Running:
         if actions:
             await self._perform(actions)
         for handler in self.call.handlers.get(event.get("type", ""), ()):
-            self.beside.spawn_handler(handler, event, "handler")
+            self.beside.spawn(self.beside.handle(inline(handler), event), "handler")
         if self._next_owner_attached and self.claim.lost and event.get("type") == "session.updated":
             self._next_owner_attached.set()
         return event
@@ -277,7 +275,7 @@ class Running:
             record.expiring_told = True
             self.recording.changed()
             for handler in self.agent.expiring_handlers:
-                self.beside.spawn_handler(handler, self.call, "on_expiring")
+                self.beside.spawn(self.beside.handle(handler, self.call), "on_expiring")
 
     def _mind_unanswered(self, now: float) -> None:
         """Don't wait for ever for a response of which nothing is heard."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import docstring_parser
-import orjson
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
+from supervisor import usercode
 from supervisor.errors import StartupError
 
 if TYPE_CHECKING:
@@ -71,20 +70,15 @@ class Tool:
                 return error_output("This can't be done in this call: who calls is not known well enough.")
             keywords[name] = value
         try:
-            async with asyncio.timeout(self.timeout_seconds):
-                result = await self._invoke(*positional, **keywords)
-        except TimeoutError:
+            function = partial(self.function, *positional, **keywords)
+            result = await usercode.run(function, within_seconds=self.timeout_seconds)
+        except usercode.TookTooLongError:
             log.warning("tool_timed_out", tool=self.name, timeout_seconds=self.timeout_seconds)
             return error_output("The tool took too long. Its outcome is unknown.")
-        except Exception:  # a user's tool may raise anything; the call goes on, and the model is told
-            log.exception("tool_failed", tool=self.name)
+        except usercode.UserCodeError as failed:
+            log.error("tool_failed", tool=self.name, error=str(failed), exc_info=failed.__cause__)
             return error_output("The tool failed.")
         return _output(result, self.name)
-
-    async def _invoke(self, *positional: Call, **keywords: Any) -> Any:
-        if inspect.iscoroutinefunction(self.function):
-            return await self.function(*positional, **keywords)
-        return await asyncio.to_thread(self.function, *positional, **keywords)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +115,12 @@ def tool_from(function: ToolFunction, *, idempotent: bool, timeout_seconds: floa
     the docstring's `Args:` section. A first parameter named `call` is given the `Call` and is hidden from the model.
 
     Raises:
-        StartupError: a parameter has no annotation, or one that has no JSON schema.
+        StartupError: it is no such function, or a parameter has no annotation, or one that has no JSON schema.
     """
-    name = function.__name__
+    name = _name(function)
+    for what, seconds in (("timeout", timeout_seconds), ("filler_after", limits.get("filler_after_seconds", 1))):
+        if not isinstance(seconds, int | float) or seconds <= 0:
+            raise StartupError(f"tool {name}: {what}={seconds!r}: give a number of seconds above 0")
     hints = get_type_hints(function, localns=_call_type(), include_extras=True)
     parameters = dict(inspect.signature(function).parameters)
     wants_call = next(iter(parameters), None) == "call"
@@ -137,10 +134,7 @@ def tool_from(function: ToolFunction, *, idempotent: bool, timeout_seconds: floa
         if source := _source_of(hints.get(parameter.name)):
             filled[parameter.name] = source
             continue
-        if parameter.name not in hints:
-            raise StartupError(
-                f"tool {name}: give the parameter {parameter.name!r} a type, such as {parameter.name}: str"
-            )
+        _refuse_unfit(parameter, hints, name)
         default = ... if parameter.default is parameter.empty else parameter.default
         if not _is_json(default):
             raise StartupError(
@@ -166,6 +160,26 @@ def tool_from(function: ToolFunction, *, idempotent: bool, timeout_seconds: floa
             f"tool {name}: a parameter's type has no JSON schema: {str(error).splitlines()[0]}"
         ) from error
     return tool
+
+
+def _name(function: ToolFunction) -> str:
+    name = getattr(function, "__name__", None)
+    if name is None or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise StartupError(f"tool {name or function!r}: write a plain or async function with def, one that returns")
+    return str(name)
+
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def _refuse_unfit(parameter: inspect.Parameter, hints: Mapping[str, Any], tool: str) -> None:
+    """Refuse a parameter that the model could not fill."""
+    if parameter.kind not in _NAMED:
+        raise StartupError(f"tool {tool}: {parameter}: give each parameter a name that the model can fill")
+    if parameter.name not in hints:
+        raise StartupError(f"tool {tool}: give the parameter {parameter.name!r} a type, such as {parameter.name}: str")
+    if hints[parameter.name] is _call_type()["Call"]:
+        raise StartupError(f"tool {tool}: {parameter.name}: make the Call the first parameter, and name it call")
 
 
 def _source_of(hint: Any) -> FromCall | None:
@@ -211,18 +225,12 @@ def _output(result: Any, tool: str) -> str:
     if isinstance(result, str):
         return result.encode(errors="replace").decode()  # half an emoji, cut by some back end, is not JSON
     try:
-        return orjson.dumps(result, default=_jsonable).decode()
-    except TypeError:
+        return to_json(result, inf_nan_mode="null").decode()
+    except ValueError:
         log.exception("tool_output_not_json", tool=tool)
-        return error_output("The tool's result could not be read.")
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    raise TypeError(f"{type(value).__name__} is not JSON")
+        return error_output("It was done, but its result could not be read. Do not do it again.")
 
 
 def error_output(message: str) -> str:
     """An output that tells the model what went wrong."""
-    return orjson.dumps({"error": message}).decode()
+    return to_json({"error": message}).decode()

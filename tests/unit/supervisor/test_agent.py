@@ -1,7 +1,9 @@
 """Loading an agent by its path, and the session that it asks for."""
 
 import doctest
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -11,8 +13,12 @@ import supervisor.incoming
 import supervisor.sip
 import supervisor.toolcalls
 import supervisor.transfers
+from supervisor import Agent, Limits
 from supervisor.agent import load
 from supervisor.errors import StartupError
+from supervisor.incoming import Rule
+
+SESSION = {"model": "gpt-realtime-2.1"}
 
 
 def test_an_agent_is_named_by_module_and_attribute() -> None:
@@ -59,6 +65,27 @@ def test_an_agent_whose_module_fails_is_explained_in_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(StartupError, match=f"SIDEBAND_AGENT={name}:agent.*{says}") as raised:
         load(f"{name}:agent")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Limits(max_usd=cast("float", "2")), r"Limits\(max_usd='2'\): give a number above 0, or None"),
+        (lambda: Limits(max_seconds=-1), "give a number above 0"),
+        (lambda: Limits(goodbye=cast("str", 1)), "give a text"),
+        (lambda: Agent(session=cast("dict[str, str]", "gpt")), r"Agent\(session='gpt'\): give a mapping"),
+        (lambda: Agent(session=SESSION, limits=cast("Limits", {"max_usd": 2})), "give Limits"),
+        (lambda: Agent(session=SESSION, greeting=cast("str", ["x"])), "give a text"),
+        (lambda: Agent(session=SESSION, max_calls=cast("int", "2")), "give a whole number"),
+        (lambda: Agent(session=SESSION, fallback="+3120"), "write a tel: or sip: URI"),
+        (lambda: Agent(session=SESSION).incoming(cast("Rule", lambda: None)), r"is called as <lambda>\(incoming\)"),
+        (lambda: Agent(session=SESSION).on_end(cast("Any", lambda: None)), r"is called as <lambda>\(call\)"),
+    ],
+)
+def test_a_wrong_argument_is_refused_at_start(make: Callable[[], object], says: str) -> None:
+    with pytest.raises(StartupError, match=says) as raised:
+        make()
     assert "\n" not in str(raised.value)
 
 

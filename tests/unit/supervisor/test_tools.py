@@ -2,10 +2,13 @@
 
 import asyncio
 import json
-from typing import Annotated, Any, Literal, cast
+from decimal import Decimal
+from functools import partial, wraps
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import pytest
 from pydantic import BaseModel
+from structlog.testing import capture_logs
 
 from function.notice import CallNotice
 from supervisor import Agent, Call
@@ -147,7 +150,91 @@ async def test_a_result_that_is_not_json_is_an_error_for_the_model() -> None:
     async def odd() -> object:
         return object()
 
-    assert "could not be read" in (await run(answering, "{}"))["error"]
+    assert "It was done" in (await run(answering, "{}"))["error"], "or the model would do it again"
+
+
+class Place(NamedTuple):
+    row: int
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ({"charged": Decimal("9.95")}, {"charged": "9.95"}),
+        ({1: "free"}, {"1": "free"}),
+        (Place(7), [7]),
+        ({"mon"}, ["mon"]),
+        ([float("nan")], [None]),
+        (Order(order_id="B-1"), {"order_id": "B-1", "pieces": 1}),
+        (None, None),
+    ],
+)
+async def test_a_result_of_any_common_kind_reaches_the_model(result: Any, told: Any) -> None:
+    answering = agent()
+
+    @answering.tool
+    async def look() -> Any:
+        return result
+
+    assert await run(answering, "{}") == told
+
+
+async def test_a_tool_behind_a_plain_decorator_is_awaited() -> None:
+    answering = agent()
+
+    async def pay() -> str:
+        return '"paid"'
+
+    @answering.tool
+    @wraps(pay)
+    def wrapped() -> Any:
+        return pay()
+
+    assert await run(answering, "{}") == "paid"
+
+
+async def test_a_tools_own_time_out_is_told_as_a_failure_with_its_traceback() -> None:
+    answering = agent()
+
+    @answering.tool
+    async def look() -> None:
+        raise TimeoutError
+
+    with capture_logs() as logs:
+        assert await run(answering, "{}") == {"error": "The tool failed."}
+    assert [(line["event"], type(line["exc_info"])) for line in logs] == [("tool_failed", TimeoutError)]
+
+
+def _several(*orders: str) -> None: ...
+def _options(**options: str) -> None: ...
+def _nameless(order_id: str, /) -> None: ...
+def _late_call(order_id: str, call: Call) -> None: ...
+def _renamed_call(a_call: Call, order_id: str) -> None: ...
+def _generator() -> Any:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (_several, r"_several: \*orders: str: give each parameter a name"),
+        (_options, r"_options: \*\*options: str: give each parameter a name"),
+        (_nameless, "_nameless: order_id: str: give each parameter a name"),
+        (_late_call, "_late_call: call: make the Call the first parameter"),
+        (_renamed_call, "_renamed_call: a_call: make the Call the first parameter, and name it call"),
+        (_generator, "_generator.*: write a plain or async function with def, one that returns"),
+        (partial(_nameless, "B-1"), "partial.*: write a plain or async function with def"),
+    ],
+)
+def test_a_function_that_the_model_could_not_call_is_refused_at_start(function: Any, says: str) -> None:
+    with pytest.raises(StartupError, match=says):
+        agent().tool(function)
+
+
+def test_a_time_out_that_is_no_number_of_seconds_is_refused_at_start() -> None:
+    for wrong in ("8", -1, 0):
+        with pytest.raises(StartupError, match="give a number of seconds above 0"):
+            agent().tool(timeout=cast("float", wrong))(_options)
 
 
 def test_a_parameter_without_a_type_is_refused_at_start() -> None:
