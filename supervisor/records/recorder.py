@@ -137,9 +137,15 @@ class Recording:
         if stored.message_id != self.record.message_id or stored.end_reason:
             return False
         self.record.epoch = stored.epoch
-        self.record.journal = {**stored.journal, **self.record.journal}
-        for ours, known in ((self.record.state, stored.state), (self.record.session, stored.session)):
-            ours.update({**known, **ours})  # in place: the agent holds them
+        ran = {
+            id_ for id_, entry in stored.journal.items() if entry.started_at is not None or entry.outcome is not None
+        }
+        theirs = {id_ for id_ in ran & self.record.journal.keys() if not self.record.journal[id_].idempotent}
+        self.entries = {id_: entry for id_, entry in self.entries.items() if id_ not in theirs}
+        ours = {id_: entry for id_, entry in self.record.journal.items() if id_ not in theirs}
+        self.record.journal = {**stored.journal, **ours}  # what has happened once must not happen again
+        for kept, known in ((self.record.state, stored.state), (self.record.session, stored.session)):
+            kept.update({**known, **kept})  # in place: the agent holds them
         for name in ("heard_at", "accepted_at", "attached_at", "greeted_at"):
             setattr(self.record, name, getattr(stored, name) or getattr(self.record, name))
         self.record.items = max(self.record.items, stored.items)

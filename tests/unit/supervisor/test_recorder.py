@@ -359,6 +359,29 @@ async def test_a_record_is_opened_late_and_joined_with_what_the_store_knew(
     assert not later.provisional
 
 
+async def test_what_an_earlier_owner_ran_stands_in_a_record_that_is_opened_late(
+    store: FaultyStore, recorder: Recorder
+) -> None:
+    """Not so what may run twice, or had not started: there ours is the later."""
+    paid, waiting, asked = entry("paid", outcome="paid"), entry("waiting"), entry("asked", outcome="old")
+    paid.started_at = asked.started_at = 1.0
+    asked.idempotent = True
+    earlier = await claim(recorder)
+    for left in (paid, waiting, asked):
+        earlier.journal(left)
+    assert await recorder._write_batch()
+    later = await _provisional(store, recorder)
+    ours = {name: entry(name, outcome="ours") for name in ("paid", "waiting", "asked", "new")}
+    ours["asked"].idempotent = True
+    for one in ours.values():
+        later.journal(one)
+    async with running(recorder):
+        assert await later.flush(SOON)
+    joined = ours | {"paid": paid}
+    assert later.record.journal == store.look("call").journal == joined
+    assert all(later.record.journal[name] is ours[name] for name in ("waiting", "asked", "new"))
+
+
 async def test_late_records_are_opened_all_at_once(store: FaultyStore, recorder: Recorder) -> None:
     """After an outage there may be hundreds, and each takes its time."""
     recordings = [await _provisional(store, recorder, f"call-{n}") for n in range(50)]
