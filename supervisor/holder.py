@@ -312,7 +312,12 @@ class Holder:
         if running and running.agent.end_handlers and not record.end_told:
             record.end_told = True
             self._recording.changed()
-            if await self._recording.flush(SETTLE_SECONDS) and self.claim.may_write():
+            if not await self._recording.flush(SETTLE_SECONDS):
+                record.end_told = False  # whoever can write it calls them
+                self._recording.changed()
+                await self._settle_later(reason)
+                return
+            if self.claim.may_write():
                 for handler in running.agent.end_handlers:
                     await running.beside.handle(handler, running.call)
         if not self.claim.may_write():
@@ -320,14 +325,17 @@ class Holder:
         record.end_reason, record.ended_at = reason, time.time()
         self._recording.changed()
         if not await self._recording.flush(SETTLE_SECONDS):
-            log.error("end_not_written", reason=reason.value, action="the notice comes again, to write it then")
-            await self.house.claims.release([self.claim], after_seconds=SETTLE_AGAIN_SECONDS)
+            await self._settle_later(reason)
             return
         if reason is EndReason.FAILED:
             await self.house.claims.release([self.claim])  # Pub/Sub moves it to the dead letters, by and by
         else:
             await self.house.claims.ack(self.claim)
         log.info("ended", reason=reason.value, cost_usd=round(record.cost_usd, 6))
+
+    async def _settle_later(self, reason: EndReason) -> None:
+        log.error("end_not_written", reason=reason.value, action="the notice comes again, to write it then")
+        await self.house.claims.release([self.claim], after_seconds=SETTLE_AGAIN_SECONDS)
 
 
 def _nothing() -> None:

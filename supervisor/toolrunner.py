@@ -63,11 +63,14 @@ class ToolRunner:
         Its task is in no group, since a group waits for a tool that does not heed its cancellation, and the call's end
         would never be written: see `finish` and `abandon`.
         """
-        entry = self.recording.record.journal.get(action.tool_call_id) or JournalEntry(
-            tool_call_id=action.tool_call_id,
-            name=action.name,
-            arguments=action.arguments,
-            idempotent=action.name in self.tools and self.tools[action.name].idempotent,
+        entry = self.recording.record.journal.setdefault(
+            action.tool_call_id,
+            JournalEntry(
+                tool_call_id=action.tool_call_id,
+                name=action.name,
+                arguments=action.arguments,
+                idempotent=action.name in self.tools and self.tools[action.name].idempotent,
+            ),
         )
         if self.draining:
             self.recording.journal(entry)
@@ -111,6 +114,7 @@ class ToolRunner:
         if output is None:
             return
         ran = entry.finished_at is not None
+        entry = self._recorded(entry)
         entry.outcome, entry.finished_at = output, entry.finished_at or time.time()
         self.recording.journal(entry)
         self.recording.changed()  # the agent's state may have changed
@@ -128,13 +132,16 @@ class ToolRunner:
         if tool is None:
             return error_output(f"There is no tool named {entry.name}.")
         rename_span(f"tool {tool.name}")
-        entry.started_at = time.time()
-        self.recording.journal(entry)
+        if self._recorded(entry) is entry:
+            entry.started_at = time.time()
+            self.recording.journal(entry)
         if tool.idempotent:  # it need not wait, since it may run again
             self.recording.hurry()
         durable = tool.idempotent or await self.recording.flush(JOURNAL_SECONDS)
         if not self.claim.may_write():
             return None
+        if (recorded := self._recorded(entry)) is not entry:
+            return recorded.outcome or UNKNOWN
         if not durable:
             log.error("tool_not_run", tool=tool.name, reason="its journal entry could not be written")
             return UNAVAILABLE
@@ -145,6 +152,10 @@ class ToolRunner:
         output = await self._run_filled(tool, entry.arguments)
         entry.finished_at = time.time()
         return output
+
+    def _recorded(self, entry: JournalEntry) -> JournalEntry:
+        """What the record has in its place: another's, where it was opened late and an earlier owner ran the tool."""
+        return self.recording.record.journal.get(entry.tool_call_id, entry)
 
     async def _run_filled(self, tool: Tool, arguments: str) -> str:
         """Run a tool; when it takes longer than its filler allows, say the filler meanwhile."""

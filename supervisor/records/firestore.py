@@ -155,7 +155,7 @@ class FirestoreStore:
                 yield
         except TimeoutError:
             raise StoreError(f"Firestore did not answer within {OPERATION_SECONDS:.0f} s") from None
-        except GoogleAPIError as error:
+        except (GoogleAPIError, GoogleAuthError) as error:
             raise StoreError(f"Firestore: {error}") from error
 
 

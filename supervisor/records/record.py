@@ -138,7 +138,7 @@ class CallRecord:
         Raises:
             ValueError: the agent has put something into its state that JSON does not know; see `not_json`.
         """
-        return _RECORD.dump_json(self, exclude={"journal", "transcript"}).decode()
+        return _RECORD.dump_json(self, exclude={"journal", "transcript"}, warnings=False).decode()
 
     def not_json(self) -> frozenset[str]:
         """The keys of what in the agent's state is not JSON."""

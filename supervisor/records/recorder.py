@@ -137,9 +137,15 @@ class Recording:
         if stored.message_id != self.record.message_id or stored.end_reason:
             return False
         self.record.epoch = stored.epoch
-        self.record.journal = {**stored.journal, **self.record.journal}
-        for ours, known in ((self.record.state, stored.state), (self.record.session, stored.session)):
-            ours.update({**known, **ours})  # in place: the agent holds them
+        ran = {
+            id_ for id_, entry in stored.journal.items() if entry.started_at is not None or entry.outcome is not None
+        }
+        theirs = {id_ for id_ in ran & self.record.journal.keys() if not self.record.journal[id_].idempotent}
+        self.entries = {id_: entry for id_, entry in self.entries.items() if id_ not in theirs}
+        ours = {id_: entry for id_, entry in self.record.journal.items() if id_ not in theirs}
+        self.record.journal = {**stored.journal, **ours}  # what has happened once must not happen again
+        for kept, known in ((self.record.state, stored.state), (self.record.session, stored.session)):
+            kept.update({**known, **kept})  # in place: the agent holds them
         for name in ("heard_at", "accepted_at", "attached_at", "greeted_at"):
             setattr(self.record, name, getattr(stored, name) or getattr(self.record, name))
         self.record.items = max(self.record.items, stored.items)
@@ -173,8 +179,12 @@ class Recorder:
         self._store = store
         self._dirty: dict[Recording, None] = {}
         self._any_dirty = asyncio.Event()
+        self._unopened: dict[Recording, None] = {}
+        """With something to write, as soon as their claims could be made."""
+        self._any_unopened = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._down = False
+        self._answers: bool | None = None
+        """Whether the store does; None until that is known."""
 
     async def claim(self, call_id: str, message_id: str, *, within_seconds: float) -> Recording:
         """Open a call's record for its new owner. A store that is down or slow delays nobody longer than that."""
@@ -183,35 +193,44 @@ class Recorder:
                 return Recording(await self._store.claim(call_id, message_id), provisional=False, _recorder=self)
         except (StoreError, TimeoutError, ValueError) as error:
             log.error("record_not_opened", call_id=call_id, error=str(error) or "time-out", action="served without it")
-            unknown = CallRecord(call_id=call_id, message_id=message_id, epoch=0)
-            return Recording(unknown, provisional=True, _recorder=self)
+        except Exception:
+            log.exception("record_not_opened", call_id=call_id, action="served without it")
+        unknown = CallRecord(call_id=call_id, message_id=message_id, epoch=0)
+        return Recording(unknown, provisional=True, _recorder=self)
 
     def enqueue(self, recording: Recording) -> None:
         """There is something to write of this call."""
-        self._dirty[recording] = None
-        self._any_dirty.set()
+        if recording.provisional:
+            self._unopened[recording] = None
+            self._any_unopened.set()
+        else:
+            self._dirty[recording] = None
+            self._any_dirty.set()
 
     def hurry(self) -> None:
         """Somebody waits for what is queued."""
         self._hurry.set()
 
     async def run(self) -> None:
-        """Write what is queued, until cancelled."""
-        while True:
-            await self._any_dirty.wait()
-            await _wait_at_most(WRITE_BEHIND_SECONDS, self._hurry)
-            if not await self._write_batch():
-                await asyncio.sleep(RETRY_SECONDS)
+        """Write what is queued, until cancelled. What can't be opened yet is tried beside, so that no other waits."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_opening(), name="open records")
+            while True:
+                await self._any_dirty.wait()
+                await _wait_at_most(WRITE_BEHIND_SECONDS, self._hurry)
+                if not await self._write_batch():
+                    await asyncio.sleep(RETRY_SECONDS)
 
     async def close(self, within_seconds: float) -> None:
         """Write what is left, and let go of the store."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
-                while self._dirty:
-                    if not await self._write_batch():
+                while self._dirty or self._unopened:
+                    written = await self._write_batch()
+                    if not (await self._open_all() and written):
                         await asyncio.sleep(LAST_RETRY_SECONDS)
-        if self._dirty:
-            log.error("records_not_written", calls=[recording.record.call_id for recording in self._dirty])
+        if left := [recording.record.call_id for recording in (*self._dirty, *self._unopened)]:
+            log.error("records_not_written", calls=left)
         with suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
                 await self._store.close()
@@ -221,12 +240,12 @@ class Recorder:
         self._any_dirty.clear()
         self._hurry.clear()
         batch, self._dirty = self._dirty, {}
-        taken: list[Taken] = []
+        taken = list(_take(batch))
+        if not taken:
+            return True
         try:
             async with asyncio.timeout(STORE_SECONDS):
-                await together(self._open(recording) for recording in batch if recording.provisional)
-                taken = list(_take(batch))
-                fates = await self._store.write([one.change for one in taken]) if taken else []
+                fates = await self._write([one.change for one in taken])
         except BaseException as error:
             for one in taken:
                 one.put_back()
@@ -238,21 +257,64 @@ class Recorder:
             return False
         for one, fate in zip(taken, fates, strict=True):
             self._settle(one, fate)
-        if self._down:
-            self._down = False
+        if self._answers is False:
             log.info("store_back", calls=len(taken))
+        self._answers = True
         return True
 
-    async def _open(self, recording: Recording) -> None:
-        """Make the claim that could not be made in time."""
-        record = recording.record
+    async def _write(self, changes: list[Change]) -> list[Fate]:
+        """Write changes at once; when the store raises what it should not, each alone, and refuse those it is about."""
         try:
-            if recording.forgotten and not record.end_reason and await self._store.read(record.call_id):
-                self._supersede(recording)  # its next owner was quicker, and must not be shut out
-            elif not recording.adopt(await self._store.claim(record.call_id, record.message_id)):
-                self._supersede(recording)
-        except ValueError as error:  # this call goes on without a record, and holds up no other
-            log.error("record_unreadable", call_id=record.call_id, error=str(error))
+            return await self._store.write(changes)
+        except (StoreError, TimeoutError):
+            raise
+        except Exception:  # it must end neither the process nor the records of other calls
+            if len(changes) == 1:
+                log.exception("record_refused", call_id=changes[0].call_id)
+                return [Fate.REFUSED]
+        return [fate for (fate,) in await together(self._write([change]) for change in changes)]
+
+    async def _keep_opening(self) -> None:
+        while True:
+            await self._any_unopened.wait()
+            if not await self._open_all():
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _open_all(self) -> bool:
+        """Make the claims that could not be made in time, each for itself; False when some still can't be made."""
+        self._any_unopened.clear()
+        opened = await together(self._open(recording) for recording in self._unopened)
+        return all(opened)
+
+    async def _open(self, recording: Recording) -> bool:
+        """Make the claim that could not be made in time; False when it is to be tried again."""
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                ours = await self._claim_late(recording)
+        except (StoreError, TimeoutError) as error:
+            self._any_unopened.set()
+            if self._answers is None:  # else it may be this record alone, and a write will tell
+                self._note_failure(error)
+            self._trim()
+            return False
+        except Exception:  # this call goes on without a record until its next change, and holds up no other
+            log.exception("record_unreadable", call_id=recording.record.call_id)
+            self._unopened.pop(recording, None)
+            return True
+        self._unopened.pop(recording, None)
+        if ours:
+            self.enqueue(recording)
+            self.hurry()
+        else:
+            self._supersede(recording)
+        return True
+
+    async def _claim_late(self, recording: Recording) -> bool:
+        """Whether the call is ours, now that the store has answered."""
+        record = recording.record
+        if recording.forgotten and not record.end_reason and await self._store.read(record.call_id):
+            return False  # its next owner was quicker, and must not be shut out
+        return recording.adopt(await self._store.claim(record.call_id, record.message_id))
 
     def _settle(self, taken: Taken, fate: Fate) -> None:
         """Do what follows from the fate of a change."""
@@ -277,18 +339,19 @@ class Recorder:
         recording.done(recording.changes, stale=True)
 
     def _note_failure(self, error: StoreError | TimeoutError) -> None:
-        if not self._down:
-            self._down = True
+        if self._answers is not False:
+            self._answers = False
             log.error("store_down", error=str(error) or "time-out", action="calls go on; what is to be written waits")
         self._trim()
 
     def _trim(self) -> None:
         """Keep what waits bounded: drop the oldest pieces of transcript, and say so in their records."""
-        times = sorted(segment.at for recording in self._dirty for segment in recording.segments)
+        waiting = (*self._dirty, *self._unopened)
+        times = sorted(segment.at for recording in waiting for segment in recording.segments)
         surplus = len(times) - MOST_SEGMENTS
         if surplus <= 0:
             return
-        for recording in self._dirty:
+        for recording in waiting:
             kept = [segment for segment in recording.segments if segment.at > times[surplus - 1]]
             if dropped := len(recording.segments) - len(kept):
                 recording.segments = kept
@@ -298,13 +361,13 @@ class Recorder:
 
 
 def _take(batch: Iterable[Recording]) -> Iterator[Taken]:
-    """Take what is to be written. What is not JSON is left out and holds up no other."""
+    """Take what is to be written. What can't be made into JSON is left out and holds up no other."""
     for recording in batch:
-        if not (recording.stale or recording.provisional):
+        if not recording.stale:
             try:
                 yield recording.take()
-            except ValueError as error:
-                log.error("record_not_json", call_id=recording.record.call_id, error=str(error))
+            except Exception:  # it may hold whatever an agent or OpenAI has put there
+                log.exception("record_refused", call_id=recording.record.call_id)
 
 
 async def _wait_at_most(seconds: float, event: asyncio.Event) -> None:

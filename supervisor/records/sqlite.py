@@ -26,6 +26,7 @@ T = TypeVar("T")
 SCHEMA_VERSION = 1
 OPEN_SECONDS = 10.0
 BUSY_SECONDS = 2.0  # how long a transaction waits for those of other processes
+_OF_ONE_CHANGE = (sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)  # it is wrong; the file is well
 _SCHEMA = """
 create table if not exists calls (call_id text primary key, epoch integer not null, head text, expires_at real);
 create table if not exists journal (
@@ -85,6 +86,8 @@ class SqliteStore:
     async def _run(self, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except _OF_ONE_CHANGE:
+            raise
         except sqlite3.Error as error:
             raise StoreError(f"SQLite: {error}") from error
 

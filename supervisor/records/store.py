@@ -44,8 +44,8 @@ class Change:
             call_id=record.call_id,
             epoch=record.epoch,
             head=record.head(),
-            journal={entry.tool_call_id: ENTRY.dump_json(entry).decode() for entry in journal},
-            segments={segment.item_id: SEGMENT.dump_json(segment).decode() for segment in segments},
+            journal={entry.tool_call_id: ENTRY.dump_json(entry, warnings=False).decode() for entry in journal},
+            segments={segment.item_id: SEGMENT.dump_json(segment, warnings=False).decode() for segment in segments},
         )
 
     @property
@@ -64,7 +64,10 @@ class Fate(Enum):
 
 
 class Store(Protocol):
-    """Keeps records. Every method raises `StoreError` when the store is down or too slow."""
+    """Keeps records. Every method raises `StoreError` when the store is down or too slow.
+
+    Anything else that it raises is about what it was given, and costs that record alone.
+    """
 
     async def claim(self, call_id: str, message_id: str) -> CallRecord:
         """Open a record for a new owner, atomically; gives it without its transcript.

@@ -8,11 +8,23 @@ import sqlite3
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from supervisor.records import CallRecord, Change, EndReason, Fate, JournalEntry, Segment, Store, StoreError, open_store
+from supervisor.records import (
+    CallRecord,
+    Change,
+    EndReason,
+    Fate,
+    JournalEntry,
+    Recorder,
+    Segment,
+    Store,
+    StoreError,
+    open_store,
+)
 from supervisor.records.record import ENTRY
 
 if TYPE_CHECKING:
@@ -249,6 +261,19 @@ async def test_state_of_any_depth_that_is_kept_can_be_claimed(place: Place, stor
         record.state = {"deeper": record.state}
     assert await store.write([Change.of(record)]) == [Fate.KEPT]
     assert (await place.open().claim("call", "message")).state == record.state
+
+
+@pytest.mark.parametrize("odd", [2**63 + 1, ("i", 1), "\ud83d"], ids=["large number", "tuple", "half an emoji"])
+async def test_an_id_that_no_store_takes_costs_its_record_alone(place: Place, odd: Any) -> None:
+    """OpenAI's ids are strings; whatever else may come, neither the process nor another call's record pays for it."""
+    recorder = Recorder(open_store(place.url, project=place.project))
+    wrong, right = [await recorder.claim(call_id, "message", within_seconds=5) for call_id in ("wrong", "right")]
+    for recording, item_id in ((wrong, odd), (right, "i1")):
+        recording.said(segment(item_id))
+    with capture_logs() as logs:
+        await recorder.close(within_seconds=5)
+    assert [(line["event"], line["call_id"]) for line in logs] == [("record_refused", "wrong")]
+    assert (await read(place.open(), "right")).transcript == [segment("i1")]
 
 
 async def test_nothing_to_write_is_no_error(store: Store) -> None:

@@ -31,15 +31,29 @@ class FaultyStore:
         self.written = asyncio.Event()
         self.batches: list[list[str]] = []
         """The ids of the calls in each."""
+        self.claims: list[str] = []
         self.under_way = self.most_under_way = 0
         self.refused: set[str] = set()
         """Calls whose changes it refuses."""
         self.unreadable: set[str] = set()
+        self.unopenable: set[str] = set()
+        """Calls whose records it can't open, though it is up."""
+        self.odd: set[str] = set()
+        """Calls about which it raises what no store should."""
+        self.hanging: set[str] = set()
+        """Calls whose records it never opens."""
         self.closed = False
         self._records: dict[str, CallRecord] = {}
 
     async def claim(self, call_id: str, message_id: str) -> CallRecord:
+        self.claims.append(call_id)
         await self._answer()
+        if call_id in self.hanging:
+            await asyncio.Event().wait()
+        if call_id in self.unopenable:
+            raise StoreError("not this one")
+        if call_id in self.odd:
+            raise OverflowError("too large")
         if call_id in self.unreadable:
             raise ValueError("not a record")
         record = self._records.setdefault(call_id, CallRecord(call_id=call_id, message_id=message_id, epoch=0))
@@ -51,6 +65,8 @@ class FaultyStore:
     async def write(self, changes: Sequence[Change]) -> list[Fate]:
         self.batches.append([change.call_id for change in changes])
         await self._answer()
+        if any(change.call_id in self.odd for change in changes):
+            raise OverflowError("too large")
         fates = [self._write(change) for change in changes]
         self._end()
         self.written.set()

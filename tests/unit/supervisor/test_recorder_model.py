@@ -77,7 +77,7 @@ async def _play(at_claims: list[Mode], play: list[tuple[str, int | Mode]]) -> No
     for number, (name, what) in enumerate(play, start=1):
         if isinstance(what, Mode):
             store.mode = what
-            await recorder._write_batch()
+            await _write(recorder)
         elif name == "others claim":
             store.mode = Mode.WELL
             await store.claim(f"call-{what}", "message")
@@ -85,7 +85,7 @@ async def _play(at_claims: list[Mode], play: list[tuple[str, int | Mode]]) -> No
             played[what].step(name, number)
         await _check(played, store)
     store.mode = Mode.WELL
-    await recorder._write_batch()
+    await _write(recorder)
     await _check(played, store)
     for call in played:
         assert all(flush.done() for flush, _ in call.flushes)
@@ -94,6 +94,11 @@ async def _play(at_claims: list[Mode], play: list[tuple[str, int | Mode]]) -> No
             assert list(stored.journal) == call.done.tool_call_ids
             assert [segment.item_id for segment in stored.transcript] == call.done.item_ids
             assert stored.state.get("number", 0) == call.done.state
+
+
+async def _write(recorder: Recorder) -> None:
+    await recorder._open_all()
+    await recorder._write_batch()
 
 
 async def _check(played: list[Played], store: FaultyStore) -> None:
