@@ -10,6 +10,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import structlog
 import uvloop
 
 from supervisor import agent
@@ -17,6 +18,8 @@ from supervisor.errors import StartupError
 from supervisor.settings import Settings, load
 from supervisor.supervisor import supervise
 from supervisor.telemetry import Telemetry
+
+log = structlog.get_logger()
 
 SPARE_THREADS = 32  # plain tools run in threads: one for each call, and some for those that hang
 
@@ -38,20 +41,39 @@ async def _run(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Run until SIGTERM; the exit status is 2 when the process can't start."""
+    """Run until SIGTERM; the exit status is 2 when the process can't start, and 1 when it broke."""
     try:
         settings = load()
         telemetry = Telemetry(settings)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(settings))
     except StartupError as error:
-        sys.stderr.write(f"supervisor: {error}\n")
-        return 2
-    telemetry.shut_down()
-    if any(thread.name.startswith(("tool", "incoming rule")) for thread in threading.enumerate()):
-        sys.stdout.flush()
-        os._exit(0)  # a function that hangs in its thread would keep the process from ending
-    return 0
+        return _not_started(error)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(_run(settings))
+            status = 0
+        except StartupError as error:
+            status = _not_started(error)
+        except (Exception, SystemExit):  # whatever it is, the process must end, so that another is started
+            log.exception(
+                "supervisor_failed", action="the process ends; its calls go to others when their leases run out"
+            )
+            status = 1
+        telemetry.shut_down()
+        if _something_hangs(runner.get_loop()):
+            sys.stdout.flush()
+            os._exit(status)
+    return status
+
+
+def _not_started(error: StartupError) -> int:
+    sys.stderr.write(f"supervisor: {error}\n")
+    return 2
+
+
+def _something_hangs(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether users' code still runs, in a thread or a task: it may never end, and would keep the process from ending."""
+    threads = (thread.name for thread in threading.enumerate())
+    return bool(asyncio.all_tasks(loop)) or any(name.startswith(("tool", "incoming rule")) for name in threads)
 
 
 if __name__ == "__main__":

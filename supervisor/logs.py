@@ -20,10 +20,12 @@ PERSONAL_FIELDS = frozenset({"arguments", "context", "output", "sip_headers", "s
 """Fields whose values are replaced whole."""
 
 _IDS = frozenset({"call_id", "message_id", "severity", "time", "tool_call_id", "trace_id"})
+_LONGEST = 8192  # characters of one string that are looked at and written; every other call waits meanwhile
+_SEAM = 100  # characters, beside what was cut out of a string, in which half a number or a key may stand
 _SECRET = re.compile(r"\b(?:sk|ek|whsec)[-_][\w+/=-]{8,}|(?<=Bearer )\S{8,}")
 _PERSONAL = re.compile(
     r"\b(?:sips?|tel):[^\s<>;,\"']+"  # addresses
-    r"|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+    r"|(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++"
     r"|\+\d(?:[ ().-]{0,2}\d){6,14}"  # numbers with a country code, without one, and without separators
     r"|(?<![\w.:/+-])0\d{1,4}(?: \d{2,8}){1,4}\b"
     r"|(?<![\w.:/+-])\d{8,15}(?![\w.:/-])"
@@ -97,15 +99,22 @@ class _Redact:
         if key in PERSONAL_FIELDS and not self._personal_data:
             return "[personal]"
         match value:
+            case str() if len(value) <= _LONGEST:
+                return self._cleaned(value)
             case str():
-                clean = _SECRET.sub("[secret]", value)
-                return clean if self._personal_data else _PERSONAL.sub("[personal]", clean)
+                head, tail = self._cleaned(value[: _LONGEST // 2]), self._cleaned(value[-_LONGEST // 2 :])
+                cut = f"[{len(value) - _LONGEST + 2 * _SEAM} characters or so are left out]"
+                return f"{head[:-_SEAM]} {cut} {tail[_SEAM:]}"
             case dict():
                 return {name: self._redacted(str(name), inner) for name, inner in value.items()}
             case list() | tuple():
                 return [self._redacted("", inner) for inner in value]
             case _:
                 return value
+
+    def _cleaned(self, text: str) -> str:
+        clean = _SECRET.sub("[secret]", text)
+        return clean if self._personal_data else _PERSONAL.sub("[personal]", clean)
 
 
 class _CloudLogging:

@@ -11,7 +11,7 @@ Headers = Sequence[tuple[str, str]]
 
 LONGEST_HEADER = 2048  # characters that are looked at; the rest of a longer one is not an address
 _URI = re.compile(r"(?P<scheme>sips?|tel):(?P<rest>[^\s<>\"]+)", re.IGNORECASE)
-_DISPLAY = re.compile(r'^\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^<"]*?))\s*<')
+_QUOTED = re.compile(r'^"((?:[^"\\]|\\.)*+)"\s*+<')
 _NUMBER = re.compile(r"\+?[0-9][0-9().\- ]{2,30}")
 
 
@@ -50,14 +50,20 @@ def parse_address(value: str) -> Address | None:
     user, _, host = address.rpartition("@") if "@" in address else (address, "", "")
     if scheme != "tel" and not host:
         user, host = "", address
-    display = _DISPLAY.match(value)
-    name = ((display["quoted"] if display["quoted"] is not None else display["plain"]) or "") if display else ""
     return Address(
         uri=f"{scheme}:{address}",
         user=unquote(user.partition(":")[0]),
         host=host.lower(),
-        display_name=re.sub(r"\\(.)", r"\1", name).strip(),
+        display_name=_display_name(value.lstrip()),
     )
+
+
+def _display_name(value: str) -> str:
+    """What stands before the <, in quotes or without."""
+    quoted = _QUOTED.match(value)
+    plain, bracket, _ = value.partition("<")
+    name = quoted[1] if quoted else plain.rstrip() if bracket and '"' not in plain else ""
+    return re.sub(r"\\(.)", r"\1", name).strip()
 
 
 def addresses(headers: Headers, name: str) -> Iterator[Address]:

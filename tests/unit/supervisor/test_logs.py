@@ -2,11 +2,16 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor import logs
 
 PROGRAM = """
 import logging, structlog
@@ -92,6 +97,34 @@ def test_what_is_not_personal_is_left_as_it_is() -> None:
     ]
     (line,) = logged(f'log.info("x", errors={harmless!r}, message_id="12345678901234", ms=123456789)')
     assert (line["errors"], line["message_id"], line["ms"]) == (harmless, "12345678901234", 123456789)
+
+
+def test_a_long_string_is_cut_before_it_is_read_and_says_so() -> None:
+    """What a tool raises may hold a whole document, and no other call shall wait while a line is written."""
+    document = "ab12" * 15_000
+    program = f"""
+import time
+began = time.process_time()
+log.error("x", error="it began" + " +31201234567" * 500 + {document!r} + " x@example.com" * 500 + " it ended")
+log.info("y", seconds=time.process_time() - began)
+"""
+    line, took = logged(program)
+    assert len(line["error"]) < 9000
+    assert line["error"].startswith("it began [personal] [personal]")
+    assert "characters or so are left out]" in line["error"]
+    assert line["error"].endswith("[personal] it ended")
+    assert took["seconds"] < 1  # in proportion it takes a millisecond; it took seconds
+
+
+@given(
+    st.integers(min_value=0, max_value=20), st.sampled_from(["+31201234567", "sk-proj-abcdefgh12345", "an@shop.test"])
+)
+def test_where_a_string_is_cut_no_half_of_a_number_is_left(offset: int, secret: str) -> None:
+    redact = logs._Redact(personal_data=False)
+    half = logs._LONGEST // 2
+    text = " " * (half - offset) + secret + " " * 2 * half + secret + " " * (half - offset)
+    written = redact(None, "", {"error": text})["error"]
+    assert set(re.sub(r"\[[^]]*\]", "", written)) == {" "}
 
 
 def test_lines_below_the_level_are_counted_but_not_written() -> None:

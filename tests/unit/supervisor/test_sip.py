@@ -1,5 +1,8 @@
 """Who calls whom, from headers that anybody may have written."""
 
+import re
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +31,46 @@ def test_addresses(header: str, number: str | None, uri: str) -> None:
 @pytest.mark.parametrize("header", ["", "anonymous", "<>", "sip:", "http://evil.test"])
 def test_what_is_no_address_is_none(header: str) -> None:
     assert parse_address(header) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "display_name"),
+    [
+        ('"Jan" ', "Jan"),
+        (' \u00a0"Jan \\"J\\" <x>"', 'Jan "J" <x>'),
+        ("Jan de Boer  ", "Jan de Boer"),
+        ("", ""),
+        ('""', ""),
+        ('"Jan ', ""),
+        ('Jan "J" ', ""),
+    ],
+)
+def test_a_display_name_is_what_stands_before_the_bracket(before: str, display_name: str) -> None:
+    address = parse_address(f"{before}<sip:jan@trunk.test>")
+    assert address is not None
+    assert address.display_name == display_name
+    bare = parse_address("Jan sip:jan@trunk.test")
+    assert bare is not None
+    assert bare.display_name == ""
+
+
+DISPLAY = re.compile(r'^\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^<"]*?))\s*<')
+"""The grammar of a display name as one pattern, which takes cubic time."""
+
+
+@given(st.text(alphabet='aB \t\u00a0"\\<>:', max_size=30))
+def test_a_display_name_is_what_the_grammar_says(before: str) -> None:
+    address = parse_address(header := f"{before}<sip:jan@trunk.test>")
+    assert address is not None
+    found = DISPLAY.match(header)
+    name = (found["quoted"] if found["quoted"] is not None else found["plain"]) if found else ""
+    assert address.display_name == re.sub(r"\\(.)", r"\1", name).strip()
+
+
+def test_the_longest_header_is_read_at_once() -> None:
+    began = time.process_time()
+    assert caller([("From", "\u00a0" * 2000 + "sip:jan@trunk.test")]) is not None
+    assert time.process_time() - began < 1  # in proportion it takes microseconds; in cubic time, 8 seconds
 
 
 @given(st.text(max_size=3000))
