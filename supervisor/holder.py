@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -114,9 +115,7 @@ class Holder:
         name = record.agent or self.house.router.name_for(incoming)
         record.agent = name
         if name is None:
-            log.warning("no_agent", action="rejected with 404")
-            await taking.reject(self.house, self._notice.call_id, NOT_FOUND)
-            await self._settle(EndReason.REJECTED)
+            await self._turn_away()
             return
         running = self._begin(name)
         taken_before = record.accepted_at is not None or not self._first_owner
@@ -220,7 +219,7 @@ class Holder:
         record = self._recording.record
         decision = await decide(agent, incoming) if seated else Reject(BUSY)
         if isinstance(decision, Reject):
-            if await taking.reject(self.house, self._notice.call_id, decision.status_code):
+            if await self._reject(decision.status_code):
                 log.info("rejected", status_code=decision.status_code)
                 raise CallOver(EndReason.REJECTED)
             log.warning("accepted_before", action="served, whatever the rule says now: somebody may be talking")
@@ -233,11 +232,38 @@ class Holder:
             return EndReason.CALLER_HUNG_UP
         return EndReason.NEVER_ATTACHED if accepted else EndReason.NOT_ACCEPTED
 
+    async def _reject(self, status_code: int) -> bool:
+        """Refuse the call; False when it was decided before. It was not, if the last owner left it in good order."""
+        left_in_order = self._running is not None and self._running.left_at is not None
+        return await taking.reject(
+            self.house,
+            self._notice.call_id,
+            status_code,
+            maybe_accepted=not (self._first_owner or left_in_order),
+        )
+
     async def _refuse(self) -> None:
-        """Leave nobody ringing, and nobody talking to nobody."""
+        """Leave nobody ringing, and nobody talking to nobody.
+
+        Raises:
+            HandOver: it may still ring.
+        """
         ringing = self._notice.transport == "sip" and self._recording.record.accepted_at is None
-        if not (ringing and await taking.reject(self.house, self._notice.call_id, SERVICE_UNAVAILABLE)):
+        if not (ringing and await self._reject(SERVICE_UNAVAILABLE)):
             await taking.hang_up(self.house, self._notice)
+
+    async def _turn_away(self) -> None:
+        """No agent answers this call; should another application have taken it, it is left alone."""
+        log.warning("no_agent", action="rejected with 404")
+        try:
+            if self._notice.transport == "sip":
+                await self._reject(NOT_FOUND)
+            else:
+                await taking.hang_up(self.house, self._notice)
+        except HandOver as cause:
+            await self._pass_on(str(cause))
+        else:
+            await self._settle(EndReason.REJECTED)
 
     # End.
 
@@ -262,7 +288,8 @@ class Holder:
             return
         if self.claim.delivery_attempt >= LAST_ATTEMPT:
             log.error("call_given_up", delivery_attempt=self.claim.delivery_attempt, cause=cause)
-            await self._refuse()
+            with suppress(HandOver):
+                await self._refuse()
             await self._settle(EndReason.UNREACHABLE)
             return
         log.warning("passed_on", cause=cause)
