@@ -4,6 +4,8 @@
 locals {
   images_url  = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.name}"
   first_image = "${local.images_url}/supervisor:first"
+
+  agent_folder = regex("^\\w+", var.agent)
 }
 
 resource "google_artifact_registry_repository" "images" {
@@ -36,10 +38,11 @@ resource "terraform_data" "first_image" {
 
   provisioner "local-exec" {
     working_dir = local.root
-    command     = "gcloud builds submit . --config=infra/first-image.yaml --region=\"$REGION\" --project=\"$PROJECT\" --service-account=\"$ACCOUNT\" --gcs-source-staging-dir=\"$STAGING\" --substitutions=\"_IMAGE=$IMAGE,_AGENT_FOLDER=$FOLDER\""
+    command     = "gcloud builds submit . --config=infra/first-image.yaml --region=\"$REGION\" --project=\"$PROJECT\" --service-account=\"$ACCOUNT\" --gcs-source-staging-dir=\"$STAGING\" --substitutions=\"_IMAGE=$IMAGE,_AGENT=$AGENT,_AGENT_FOLDER=$FOLDER\""
     environment = {
       ACCOUNT = google_service_account.build.id
-      FOLDER  = split(".", var.agent)[0]
+      AGENT   = var.agent
+      FOLDER  = local.agent_folder
       IMAGE   = local.first_image
       PROJECT = var.project_id
       REGION  = var.region
@@ -61,7 +64,8 @@ resource "google_cloudbuild_trigger" "push" {
   filename        = "cloudbuild.yaml"
   service_account = google_service_account.build.id
   substitutions = {
-    _AGENT_FOLDER = split(".", var.agent)[0]
+    _AGENT        = var.agent
+    _AGENT_FOLDER = local.agent_folder
     _NAME         = var.name
     _REGION       = var.region
   }

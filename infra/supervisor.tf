@@ -23,7 +23,6 @@ locals {
     OTEL_TRACES_SAMPLER         = "always_on" # calls are few, and each matters
     PUBSUB_ENDPOINT             = "${var.region}-pubsub.googleapis.com"
     RECORDS                     = "firestore:${google_firestore_database.records.name}"
-    SIDEBAND_AGENT              = var.agent
     TRANSFER_TARGETS            = join(" ", var.transfer_targets)
   }
   supervisor_secrets = {

@@ -1,5 +1,5 @@
 variable "agent" {
-  description = "The agent that answers, as module:attribute; the module's first part is the folder that goes into the image."
+  description = "The agent that answers, as module:attribute; the module's first part is the folder that goes into the image. For the first image and the trigger: later ones are told by the build, see docs/deploy.md."
   type        = string
   default     = "examples.bikes:agent"
   validation {

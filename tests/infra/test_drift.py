@@ -16,6 +16,9 @@ ROOT = terraform.ROOT
 # Set by Terraform, read by what the code runs on.
 OF_OPENTELEMETRY = {"OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER"}
 
+# Set by the image, so that it fits the code in it.
+OF_THE_IMAGE = {"SIDEBAND_AGENT"}
+
 # Settings that Terraform leaves at their defaults, and why.
 LEFT_OUT_OF_FUNCTION = {
     "MAX_EVENT_AGE_SECONDS": "the default follows from SIP",
@@ -57,7 +60,7 @@ def test_the_function_is_told_what_it_reads() -> None:
 
 
 def test_the_supervisor_is_told_what_it_reads() -> None:
-    reads = read_by(supervisor.settings.Settings)
+    reads = read_by(supervisor.settings.Settings) - OF_THE_IMAGE
     assert told("supervisor") - OF_OPENTELEMETRY == reads - set(LEFT_OUT_OF_SUPERVISOR)
     assert set(LEFT_OUT_OF_SUPERVISOR) <= reads
 
@@ -73,9 +76,8 @@ def test_what_is_left_out_has_a_default() -> None:
 def test_a_setting_that_is_renamed_on_one_side_is_seen(tmp_path: Path) -> None:
     infra = terraform.copy(tmp_path)
     terraform.change(infra, "supervisor.tf", "    LEASE_SECONDS ", "    LEASE_TIME ")
-    assert told("supervisor", infra) - OF_OPENTELEMETRY != read_by(supervisor.settings.Settings) - set(
-        LEFT_OUT_OF_SUPERVISOR
-    )
+    reads = read_by(supervisor.settings.Settings) - OF_THE_IMAGE
+    assert told("supervisor", infra) - OF_OPENTELEMETRY != reads - set(LEFT_OUT_OF_SUPERVISOR)
 
 
 def test_secrets_are_told_as_secrets() -> None:
@@ -85,6 +87,17 @@ def test_secrets_are_told_as_secrets() -> None:
         plain = {variable for name in PLAIN[workload] for variable in terraform.environment(name)}
         assert secret
         assert not secret & plain
+
+
+def test_the_image_names_its_agent_and_every_build_says_which() -> None:
+    dockerfile = (ROOT / "supervisor/Dockerfile").read_text()
+    assert "SIDEBAND_AGENT=${AGENT}" in dockerfile
+    for build in ("cloudbuild.yaml", "infra/first-image.yaml"):
+        text = (ROOT / build).read_text()
+        assert "--build-arg=AGENT=${_AGENT}\n" in text, build
+        assert "--build-arg=AGENT_FOLDER=${_AGENT_FOLDER}\n" in text, build
+    terraformed = (terraform.INFRA / "build.tf").read_text()
+    assert "_AGENT=$AGENT,_AGENT_FOLDER=$FOLDER" in terraformed
 
 
 def test_the_health_port_is_the_images() -> None:

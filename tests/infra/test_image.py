@@ -88,7 +88,9 @@ async def test_what_is_copied_runs_in_a_clean_environment(tmp_path: Path) -> Non
     entry = [str(python), *json.loads(dict(last_stage())["ENTRYPOINT"])[1:]]
 
     async with local_system(agent="examples.bikes:agent") as system:
+        of_the_image = dict(one.split("=", 1) for one in dict(last_stage())["ENV"].split())
         told = {**system.environment, "PATH": "/usr/bin:/bin", "HEALTH_ADDRESS": "127.0.0.1:0"}
+        told["SIDEBAND_AGENT"] = of_the_image["SIDEBAND_AGENT"]
         del told["PYTHONPATH"]
         child = await asyncio.create_subprocess_exec(*entry, cwd=app, env=told, stdout=asyncio.subprocess.PIPE)
         assert child.stdout
