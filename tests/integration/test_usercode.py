@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from emulator.rig import entries, greetings, outputs, rig
 from supervisor import Agent, Call, Incoming, Reject, Router
-from supervisor import beside as under_test
+from supervisor import usercode as under_test
 from supervisor.records import EndReason
 
 if TYPE_CHECKING:
