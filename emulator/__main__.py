@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from contextlib import nullcontext, redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,11 +64,12 @@ def rehearse(
     from supervisor import logs  # noqa: PLC0415
     from supervisor.errors import StartupError  # noqa: PLC0415
 
-    logs.set_up("ERROR", project="", personal_data=False)
     all_met = True
     for script in scripts:
         try:
-            rehearsal, missed = asyncio.run(rehearse_file(agent, script))
+            with redirect_stdout(sys.stderr) if json else nullcontext():  # what the agent prints is no result of ours
+                logs.set_up("ERROR", project="", personal_data=False)
+                rehearsal, missed = asyncio.run(rehearse_file(agent, script))
         except (RehearsalError, StartupError) as error:
             errors.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
             raise typer.Exit(2) from None

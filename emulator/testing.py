@@ -119,6 +119,8 @@ async def _ended(rigged: Rig, call: Call) -> CallRecord:
     try:
         return await rigged.ended(call)
     except TimeoutError:
+        if call.script.due is None:
+            raise TimeoutError("the call did not end: end the script with hang_up, or have the agent hang up") from None
         at = f"step {call.script.position + 1} of {len(call.script)}"
         raise TimeoutError(f"the call did not end; the script stands before {at}: {call.script.due}") from None
 
@@ -175,13 +177,13 @@ async def rehearse_file(agent: str, path: Path) -> tuple[Rehearsal, list[str]]:
             headers=file.headers,
             context=file.context,
         )
+    except (ScriptError, TimeoutError) as error:
+        raise RehearsalError(f"{path}: {error}") from error
     except OSError as error:
         raise RehearsalError(f"{path}: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise RehearsalError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise RehearsalError(f"{path}: {problems}") from error
-    except (ScriptError, TimeoutError) as error:
-        raise RehearsalError(f"{path}: {error}") from error
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
+        raise RehearsalError(f"{path}: {problems}; it begins with script:") from error
     return rehearsal, file.expect.missed_by(rehearsal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 REQUEST_SECONDS = 20
 
+_TOPIC = re.compile(r"projects/[^/\s]+/topics/[^/\s]+")
+
 
 class TopicWatchError(EdgeError):
     """Pub/Sub does not let us watch the topic; the message says what to do."""
@@ -38,6 +41,8 @@ class TopicWatch:
 
     def __init__(self, topic_path: str, *, emulator_host: str | None = None) -> None:
         self.topic_path = topic_path
+        if not _TOPIC.fullmatch(topic_path):
+            raise TopicWatchError(f"{topic_path} is no topic: write it as projects/PROJECT/topics/TOPIC")
         project = topic_path.split("/")[1]
         self._subscription = f"projects/{project}/subscriptions/webhook-test-{uuid4().hex[:12]}"
         try:

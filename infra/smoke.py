@@ -8,12 +8,14 @@ OpenAI knows no such call, and settle it as `missed`: so the log shows the whole
 
 from __future__ import annotations
 
+import binascii
 import json
 import os
 import secrets
 import sys
 import time
 from datetime import UTC, datetime
+from http import HTTPStatus
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -51,12 +53,22 @@ def send(url: str, secret: str) -> tuple[str, str]:
         return call_id, json.load(answer)["outcome"]
 
 
-def main(url: str) -> int:
+def main(url: str, secret: str) -> int:
     """Try until a notice was published; the exit status is 1 if none was."""
     for _ in range(TRIES):
         try:
-            call_id, outcome = send(url, os.environ["OPENAI_WEBHOOK_SECRET"])
-        except (HTTPError, URLError) as error:
+            call_id, outcome = send(url, secret)
+        except binascii.Error:
+            print("OPENAI_WEBHOOK_SECRET is not a webhook's secret, whsec_ and base64: copy it whole.")
+            return 1
+        except HTTPError as error:
+            if error.code == HTTPStatus.UNAUTHORIZED:
+                print("The function knows another secret than OPENAI_WEBHOOK_SECRET: see its secret's latest version.")
+                return 1
+            print(f"not yet: {error}")
+            time.sleep(PAUSE_SECONDS)
+            continue
+        except URLError as error:
             print(f"not yet: {error}")
             time.sleep(PAUSE_SECONDS)
             continue
@@ -67,4 +79,6 @@ def main(url: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    if len(sys.argv) != len(("smoke.py", "URL")) or not os.environ.get("OPENAI_WEBHOOK_SECRET"):
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1], os.environ["OPENAI_WEBHOOK_SECRET"]))

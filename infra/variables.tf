@@ -172,8 +172,12 @@ variable "token_secret" {
 }
 
 variable "transfer_targets" {
-  description = "Where agents may transfer calls to: numbers as +31201234567, and SIP addresses; empty for nowhere."
+  description = "Where agents may transfer calls to: patterns such as tel:+3120* and sip:*@pbx.example.com; empty for nowhere."
   type        = list(string)
   default     = []
   nullable    = false
+  validation {
+    condition     = alltrue([for target in var.transfer_targets : can(regex("^(tel:|sips?:|[*])[^ ]*$", target))])
+    error_message = "Write each as a pattern that begins with tel:, sip:, sips: or * and has no space, such as tel:+3120*."
+  }
 }

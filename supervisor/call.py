@@ -77,14 +77,13 @@ class Call:
 
     Attributes:
         notice: how we heard of it; everything in it but `context` is untrusted.
-        state: the agent's own JSON; it survives crashes and deploys. Change it in tools and handlers as you like.
         transcript: the last 10 pieces of what was said in this process's time with the call, newest last.
         cost_usd: what the call has cost at OpenAI so far, by `supervisor.prices`.
     """
 
     notice: CallNotice
     _line: Line = field(repr=False)
-    state: dict[str, Any] = field(default_factory=dict)
+    _state: dict[str, Any] = field(default_factory=dict, repr=False)
     transcript: Sequence[Segment] = field(default=(), repr=False)
     cost_usd: float = 0.0
     keys: Keys = field(default_factory=Keys, repr=False)
@@ -94,6 +93,19 @@ class Call:
     def call_id(self) -> str:
         """OpenAI's id of the call."""
         return self.notice.call_id
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The agent's own JSON; it survives crashes and deploys. Change it in tools and handlers as you like."""
+        return self._state
+
+    @state.setter
+    def state(self, value: dict[str, Any]) -> None:
+        if value is not self._state:  # as it is after `call.state |= ...`
+            raise AttributeError(
+                f"the state of call {self.call_id} can't be replaced, since another would not be kept: "
+                "write call.state.update(...), after call.state.clear() if need be"
+            )
 
     @property
     def transport(self) -> str:

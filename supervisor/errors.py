@@ -86,7 +86,14 @@ class Verdict(Enum):
 # Sources: OpenAI reference 2.1 (404 means dead or unknown), 3.3 (404 on a first attach may mean "not yet").
 _TABLE: dict[Where, dict[int | str | None, Verdict]] = {
     "accept": {404: Verdict.OVER, 400: Verdict.DECIDED, 409: Verdict.DECIDED, "4xx": Verdict.DECIDED},
-    "reject": {404: Verdict.OVER, 410: Verdict.OVER, "4xx": Verdict.DECIDED},
+    # That a call was decided before is a conflict; 400 and 422 more likely mean what was asked for.
+    "reject": {
+        404: Verdict.OVER,
+        410: Verdict.OVER,
+        400: Verdict.GIVE_UP,
+        422: Verdict.GIVE_UP,
+        "4xx": Verdict.DECIDED,
+    },
     "refer": {404: Verdict.OVER, "4xx": Verdict.GIVE_UP},
     "hangup": {404: Verdict.OVER, 410: Verdict.OVER, "4xx": Verdict.GIVE_UP},
     # Whether a second socket may attach beside the last owner's is not established (3.6): a refusal may pass.

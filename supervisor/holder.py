@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -166,7 +167,7 @@ class Holder:
             return name
         log.error("no_agent", action="refused: give the router a default, or a rule that fits")
         if record.accepted_at is None and self._notice.transport == "sip":
-            await taking.reject(self.house, self._notice.call_id, NOT_FOUND)
+            await self._reject(NOT_FOUND)  # should another application have taken it, it is left alone
         else:
             await taking.hang_up(self.house, self._notice)
         raise CallOver(EndReason.REJECTED)
@@ -253,7 +254,7 @@ class Holder:
         record = self._recording.record
         decision = await decide(agent, incoming) if seated else Reject(BUSY)
         if isinstance(decision, Reject):
-            if await taking.reject(self.house, self._notice.call_id, decision.status_code):
+            if await self._reject(decision.status_code):
                 log.info("rejected", status_code=decision.status_code)
                 raise CallOver(EndReason.REJECTED)
             log.warning("accepted_before", action="served, whatever the rule says now: somebody may be talking")
@@ -266,10 +267,24 @@ class Holder:
             return EndReason.CALLER_HUNG_UP
         return EndReason.NEVER_ATTACHED if accepted else EndReason.NOT_ACCEPTED
 
+    async def _reject(self, status_code: int) -> bool:
+        """Refuse the call; False when it was decided before. It was not, if the last owner left it in good order."""
+        left_in_order = self._running is not None and self._running.left_at is not None
+        return await taking.reject(
+            self.house,
+            self._notice.call_id,
+            status_code,
+            maybe_accepted=not (self._first_owner or left_in_order),
+        )
+
     async def _refuse(self) -> None:
-        """Leave nobody ringing, and nobody talking to nobody."""
+        """Leave nobody ringing, and nobody talking to nobody.
+
+        Raises:
+            HandOver: it may still ring.
+        """
         ringing = self._notice.transport == "sip" and self._recording.record.accepted_at is None
-        if not (ringing and await taking.reject(self.house, self._notice.call_id, SERVICE_UNAVAILABLE)):
+        if not (ringing and await self._reject(SERVICE_UNAVAILABLE)):
             await taking.hang_up(self.house, self._notice)
 
     # End.
@@ -295,7 +310,8 @@ class Holder:
             return
         if self.claim.delivery_attempt >= LAST_ATTEMPT:
             log.error("call_given_up", delivery_attempt=self.claim.delivery_attempt, cause=cause)
-            await self._refuse()
+            with suppress(HandOver):
+                await self._refuse()
             await self._settle(EndReason.UNREACHABLE)
             return
         log.warning("passed_on", cause=cause)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -10,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from supervisor.errors import StartupError
 
 LAST_PORT = 65535
+_SUBSCRIPTION = re.compile(r"(projects/[^/\s]+/subscriptions/)?[^/\s]+")
 
 Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
@@ -40,7 +43,7 @@ class Settings(BaseSettings):
     """How many calls this process holds at once."""
     lease_seconds: int = Field(default=15, ge=10, le=600)
     """How long a claim lives without renewal, and so how long a crash leaves a call alone."""
-    records: str = Field(default="sqlite:sideband.sqlite", pattern="^(sqlite:.+|firestore:.*)$")
+    records: str = "sqlite:sideband.sqlite"
     """Where call records are kept: `sqlite:PATH`, for the processes of one machine, or `firestore:` or
     `firestore:DATABASE`."""
     transfer_targets: str = ""
@@ -48,20 +51,50 @@ class Settings(BaseSettings):
     nowhere unless set."""
     handover_seconds: float = Field(default=8, gt=0, le=600)
     """Time from SIGTERM to exit; Cloud Run kills after 10 s."""
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-    """The least severe lines that are written."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least severe lines that are written: DEBUG, INFO, WARNING or ERROR."""
     log_personal_data: bool = False
     """Whether logs may hold what people say, their numbers and addresses."""
-    health_address: str = Field(default="", pattern=r"^(\S+:\d+)?$")
+    health_address: str = ""
     """HOST:PORT where /livez, /readyz and /metrics are served, such as 0.0.0.0:8081."""
     otel_exporter_otlp_endpoint: str = Field(default="", pattern="^(https?://.+)?$")
     """Where metrics and traces are sent, by OTLP over HTTP, such as https://telemetry.googleapis.com."""
 
-    @field_validator("health_address")
+    @field_validator("health_address", "pubsub_emulator_host")
     @classmethod
-    def _known_port(cls, value: str) -> str:
-        if value and int(value.rpartition(":")[2]) > LAST_PORT:
-            raise ValueError(f"a port is at most {LAST_PORT}")
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if value and not (host and port.isdecimal() and int(port) <= LAST_PORT):
+            raise ValueError(f"write it as HOST:PORT, with a port of at most {LAST_PORT}")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_capitals(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("records")
+    @classmethod
+    def _known_store(cls, value: str) -> str:
+        if not (value.startswith("firestore:") or value.removeprefix("sqlite:") not in ("", value)):
+            raise ValueError("write it as sqlite:PATH, firestore: or firestore:DATABASE")
+        return value
+
+    @field_validator("calls_subscription")
+    @classmethod
+    def _subscription(cls, value: str) -> str:
+        if not _SUBSCRIPTION.fullmatch(value):
+            raise ValueError("write the subscription's id, or projects/PROJECT/subscriptions/ID")
+        return value
+
+    @field_validator("transfer_targets")
+    @classmethod
+    def _uris(cls, value: str) -> str:
+        for pattern in value.split():
+            if not pattern.startswith(("tel:", "sip:", "sips:", "*")):
+                raise ValueError(
+                    f"{pattern} matches nothing: write patterns such as tel:+3120* or sip:*@pbx.example.com"
+                )
         return value
 
     @field_validator("otel_exporter_otlp_endpoint")
@@ -74,6 +107,8 @@ class Settings(BaseSettings):
     def _known_scheme(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://", "ws://", "wss://")):
             raise ValueError("write it as https://HOST/v1")
+        if value and not urlsplit(value).path.strip("/"):
+            raise ValueError("its path is missing: write it as https://HOST/v1")
         return value.rstrip("/")
 
     @property

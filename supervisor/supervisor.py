@@ -9,13 +9,14 @@ import time
 
 import structlog
 from google.api_core.exceptions import GoogleAPICallError
+from google.auth.exceptions import GoogleAuthError
 from structlog.contextvars import bind_contextvars
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from supervisor import health
 from supervisor.claims import PULL_SECONDS, Claims, subscriber
 from supervisor.control import Control
-from supervisor.errors import NoticeError
+from supervisor.errors import NoticeError, StartupError
 from supervisor.holder import Holder
 from supervisor.house import House
 from supervisor.incoming import Router
@@ -36,7 +37,10 @@ async def supervise(settings: Settings, router: Router, stop: asyncio.Event) -> 
 
     `stop` is set by SIGTERM; from then on the process has `settings.handover_seconds` to be gone.
     """
-    client = subscriber(settings.pubsub_emulator_host, settings.pubsub_endpoint)
+    try:
+        client = subscriber(settings.pubsub_emulator_host, settings.pubsub_endpoint)
+    except GoogleAuthError as error:
+        raise StartupError(f"Pub/Sub: {' '.join(str(error).split())} Or set PUBSUB_EMULATOR_HOST.") from error
     user_agent = f"sideband-supervisor ({socket.gethostname()}-{os.getpid()})"
     api_key = settings.openai_api_key.get_secret_value()
     control = Control(api_key=api_key, base_url=settings.openai_base_url, user_agent=user_agent)

@@ -24,6 +24,7 @@ ACCEPT_SECONDS = 20.0  # a caller rarely lets it ring longer
 FIRST_ATTACH_SECONDS = {"sip": 10.0, "webrtc": 30.0}  # a 404 may mean "not yet" for this long (reference 3.3)
 ATTACH_AFTER_REFUSAL_SECONDS = 2.0
 REATTACH_SECONDS = 30.0  # after that another supervisor may have more luck
+DECLINE = 603  # what OpenAI refuses with when it is told no code
 CONTROL_SECONDS = 15.0  # for hanging up and refusing: worth many tries, since an orphaned call is billed
 
 
@@ -86,12 +87,28 @@ async def _attach(house: House, notice: CallNotice) -> Sideband:
         return await attach(url, call_id, bearer=notice.client_secret, user_agent=agent)
 
 
-async def reject(house: House, call_id: str, status_code: int) -> bool:
+async def reject(house: House, call_id: str, status_code: int, *, maybe_accepted: bool) -> bool:
     """Refuse a ringing call with a SIP status code; that it is gone already is success.
 
+    Args:
+        house: what calls share.
+        call_id: which call.
+        status_code: for the caller; should OpenAI not take it, the call is declined.
+        maybe_accepted: whether an earlier owner may have accepted it, and died before it could say so.
+
     Returns whether it is over. False means that it was decided before, so that somebody may be talking.
+
+    Raises:
+        HandOver: OpenAI did not do it, and the call may still ring.
     """
-    return await _tell("reject", call_id, lambda: house.control.reject(call_id, status_code)) is not Verdict.DECIDED
+    said = await _tell("reject", call_id, lambda: house.control.reject(call_id, status_code))
+    if said is Verdict.GIVE_UP:
+        said = await _tell("reject", call_id, lambda: house.control.reject(call_id, DECLINE))
+    if said is Verdict.DECIDED or (said is Verdict.GIVE_UP and maybe_accepted):
+        return False
+    if said not in {None, Verdict.OVER}:
+        raise HandOver("the call could not be refused")
+    return True
 
 
 async def hang_up(house: House, notice: CallNotice) -> bool:

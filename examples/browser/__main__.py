@@ -8,13 +8,14 @@ to somebody who has signed in, and puts into it what the agent's tools may rely 
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from uuid import uuid4
 
 import jwt
 from aiohttp import web
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
 PAGE = Path(__file__).parent
@@ -61,5 +62,8 @@ async def _token(request: web.Request) -> web.Response:
 
 
 if __name__ == "__main__":
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.exit("; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False)))
     web.run_app(app(settings), host="127.0.0.1", port=settings.port)

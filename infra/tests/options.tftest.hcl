@@ -100,6 +100,14 @@ run "names_are_short_enough_for_accounts" {
   expect_failures = [var.name]
 }
 
+run "a_transfer_target_that_matches_nothing_is_refused" {
+  command = plan
+  variables {
+    transfer_targets = ["tel:+3120*", "+31201234567"]
+  }
+  expect_failures = [var.transfer_targets]
+}
+
 run "an_agent_is_module_and_attribute" {
   command = plan
   variables {

@@ -144,6 +144,10 @@ class CallRecord:
         """The keys of what in the agent's state is not JSON."""
         return frozenset(key for key, value in self.state.items() if not _is_json({key: value}))
 
+    def changed_by_json(self) -> frozenset[str]:
+        """The keys of what in the agent's state is JSON of a kind, and comes back from it as something else."""
+        return frozenset(key for key, value in self.state.copy().items() if _is_changed_by_json({key: value}))
+
     @classmethod
     def of_head(cls, head: str) -> CallRecord:
         """A record without its journal and its transcript, from JSON."""
@@ -166,3 +170,10 @@ def _is_json(value: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_changed_by_json(value: object) -> bool:
+    try:
+        return bool(json.loads(to_json(value)) != value)
+    except ValueError:
+        return False

@@ -88,6 +88,10 @@ class Recording:
         """This process is done with the call; what is not written yet still will be."""
         self.on_stale = self.on_adopted = lambda: None
         self.forgotten = True
+        # Once, here: at each write it would cost more than the write.
+        if changed := self.record.changed_by_json():
+            keys, action = sorted(map(str, changed)), "other owners get what JSON makes of it"
+            log.warning("state_changes_in_json", call_id=self.record.call_id, keys=keys, action=action)
 
     # For the recorder alone.
 
@@ -109,7 +113,8 @@ class Recording:
         """The record without what is not JSON in its state, which is a mistake of the agent's."""
         record, wrong = self.record, self.record.not_json()
         if wrong - self._left_out:
-            log.error("state_not_json", call_id=record.call_id, keys=sorted(wrong), action="lost with this process")
+            keys = sorted(map(str, wrong))
+            log.error("state_not_json", call_id=record.call_id, keys=keys, action="lost with this process")
         self._left_out = wrong
         return replace(record, state={key: record.state[key] for key in record.state if key not in wrong})
 

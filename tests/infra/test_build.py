@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 import yaml
 
 from emulator.local import local_system
@@ -98,8 +99,39 @@ async def test_the_smoke_test_arrives_as_a_notice_and_rings_nobody() -> None:
 def test_a_smoke_test_with_a_wrong_secret_or_nobody_there_fails() -> None:
     wrong = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     command = [sys.executable, "-c", "from infra import smoke; smoke.TRIES = 1; smoke.PAUSE_SECONDS = 0;"]
-    command[-1] += "raise SystemExit(smoke.main('http://127.0.0.1:9/webhooks/openai'))"
+    command[-1] += "raise SystemExit(smoke.main('http://127.0.0.1:9/webhooks/openai', '" + wrong + "'))"
     environ = {"OPENAI_WEBHOOK_SECRET": wrong, "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT, env=environ)
     assert done.returncode == 1
     assert "did not take a signed event" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "secret", "says"),
+    [
+        ((), "whsec_c2VjcmV0", "OPENAI_WEBHOOK_SECRET=whsec_... python infra/smoke.py"),
+        (("http://127.0.0.1:9/",), "", "OPENAI_WEBHOOK_SECRET=whsec_... python infra/smoke.py"),
+        (("http://127.0.0.1:9/",), "whsec_c2VjcmV0x", "not a webhook's secret, whsec_ and base64"),
+    ],
+)
+def test_a_smoke_test_that_is_called_wrongly_says_how(arguments: tuple[str, ...], secret: str, says: str) -> None:
+    command = [sys.executable, str(ROOT / "infra/smoke.py"), *arguments]
+    environ = {"OPENAI_WEBHOOK_SECRET": secret}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environ)
+    assert done.returncode == 1
+    assert says in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_a_smoke_test_with_another_secret_than_the_functions_says_so_at_once() -> None:
+    async with local_system(agent="examples.bikes:agent") as system:
+        await system.start_function()
+        url = str(system.stand_in.options.webhook_url)
+        wrong = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        command = [sys.executable, str(ROOT / "infra/smoke.py"), url]
+        child = await asyncio.create_subprocess_exec(
+            *command, env={"OPENAI_WEBHOOK_SECRET": wrong}, stdout=asyncio.subprocess.PIPE
+        )
+        stdout, _ = await child.communicate()
+    assert child.returncode == 1
+    assert stdout.startswith(b"The function knows another secret")

@@ -13,7 +13,7 @@ from google.pubsub_v1 import SubscriberAsyncClient
 
 from emulator.rig import entries, greetings, outputs, rig
 from function.notice import CallNotice
-from supervisor import Accept, Agent, Call, Incoming, Limits, Reject
+from supervisor import Accept, Agent, Call, Incoming, Limits, Reject, Router
 from supervisor import supervisor as under_test
 from supervisor.records import EndReason
 from tests.unit.supervisor.faulty_store import FaultyStore, Mode
@@ -58,7 +58,8 @@ async def test_a_hang_up_goes_on_when_the_tool_that_asked_for_it_takes_too_long(
     assert any(entry.payload["status"] == 503 for entry in entries(call, "rest", "hangup"))
 
 
-async def test_race_of_a_crash_with_the_record_of_an_accept_leaves_no_call_alone() -> None:
+@pytest.mark.parametrize("status", [409, 400, 422])
+async def test_race_of_a_crash_with_the_record_of_an_accept_leaves_no_call_alone(status: int) -> None:
     """The next owner's rule says no to a call that its dead owner has accepted: it is served, not left."""
     answering, asked = agent(greeting="Greet."), list[Incoming]()
 
@@ -67,7 +68,7 @@ async def test_race_of_a_crash_with_the_record_of_an_accept_leaves_no_call_alone
         asked.append(incoming)
         return Accept() if len(asked) == 1 else Reject(486)
 
-    async with rig(answering) as rigged:
+    async with rig(answering, options={"second_decision_status": status}) as rigged:
         call = await rigged.ring([{"wait_for": "greeting"}, {"pause_ms": 300}, {"hang_up": True}])
         await rigged.seen(call, "rest", "accept")
         rigged.supervisors[0].task.cancel()
@@ -76,6 +77,59 @@ async def test_race_of_a_crash_with_the_record_of_an_accept_leaves_no_call_alone
         record = await rigged.ended(call)
     assert record.end_reason is EndReason.CALLER_HUNG_UP
     assert greetings(call) == 1
+
+
+def busy() -> Agent:
+    """Make an agent that takes no call."""
+    answering = agent(greeting="Greet.")
+    answering.incoming(lambda _incoming: Reject(486))
+    return answering
+
+
+class TestRefusing:
+    """A call that is refused is not recorded as such while it rings on."""
+
+    @pytest.fixture(autouse=True)
+    def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("supervisor.taking.CONTROL_SECONDS", 0)
+        monkeypatch.setattr("supervisor.holder.PASS_ON_SECONDS", 0)
+
+    @pytest.mark.parametrize("status", [503, 401, 429])
+    @pytest.mark.parametrize(("answering", "told"), [(busy(), 486), (Router({"day": agent()}), 404)])
+    async def test_a_refusal_that_openai_does_not_take_is_left_to_the_next_owner(
+        self, status: int, answering: Agent | Router, told: int
+    ) -> None:
+        async with rig(answering) as rigged:
+            rigged.stand_in.inject({"fault": "rest", "operation": "reject", "status": status, "times": 2})
+            call = await rigged.ring([])
+            record = await rigged.ended(call)
+        assert (call.state, record.end_reason, record.epoch) == ("ended", EndReason.REJECTED, 3)
+        assert entries(call, "end")[0].payload["status_code"] == told
+
+    async def test_the_last_that_may_try_to_refuse_a_call_ends_it_all_the_same(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("supervisor.holder.LAST_ATTEMPT", 3)
+        async with rig(busy()) as rigged:
+            rigged.stand_in.inject({"fault": "rest", "operation": "reject", "status": 503, "times": 100})
+            call = await rigged.ring([])
+            record = await rigged.ended(call)
+        assert (record.end_reason, record.epoch) == (EndReason.UNREACHABLE, 3)
+        assert entries(call, "rest", "accept") == []
+
+    @pytest.mark.parametrize("status", [400, 422])
+    @pytest.mark.parametrize(("times", "epoch", "told"), [(1, 1, 603), (2, 2, 486)])
+    async def test_a_call_is_not_served_because_openai_does_not_take_the_code_it_is_refused_with(
+        self, status: int, times: int, epoch: int, told: int
+    ) -> None:
+        """It is declined with OpenAI's own default, and by the next owner if that is not taken either."""
+        async with rig(busy()) as rigged:
+            rigged.stand_in.inject({"fault": "rest", "operation": "reject", "status": status, "times": times})
+            call = await rigged.ring([])
+            record = await rigged.ended(call)
+        assert (record.end_reason, record.epoch) == (EndReason.REJECTED, epoch)
+        assert entries(call, "end")[0].payload["status_code"] == told
+        assert entries(call, "rest", "accept") == []
 
 
 async def test_half_an_emoji_in_a_tools_output_reaches_the_model_as_a_question_mark() -> None:
@@ -202,6 +256,14 @@ async def test_a_browser_is_hung_up_when_its_agent_has_no_room() -> None:
         )
         records = [await rigged.store.read(call.call_id) for call in calls]
     assert [record.end_reason for record in records if record and record.end_reason] == [EndReason.REJECTED]
+
+
+async def test_a_browser_is_hung_up_when_no_agent_answers_it() -> None:
+    async with rig(Router({"day": agent()})) as rigged:
+        call = rigged.stand_in.place_webrtc_call({"type": "realtime", **SESSION}, ephemeral_key=None)
+        await rigged.publish(CallNotice(call_id=call.call_id, transport="webrtc", source="relay").data())
+        record = await rigged.ended(call)
+    assert (call.state, record.end_reason) == ("ended", EndReason.REJECTED)
 
 
 async def test_race_of_a_tool_call_with_a_slow_attach_is_noticed_by_the_next_owner() -> None:

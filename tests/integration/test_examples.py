@@ -1,6 +1,8 @@
 """The agents that people start from, rehearsed."""
 
 import asyncio
+import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from emulator import rig
 from emulator.testing import RehearsalError, rehearse, rehearse_file
 from examples import bikes, clinic, reception
 from supervisor import Agent
@@ -158,6 +161,7 @@ class TestRehearsals:
             ("script: 7", "script: Input should be a valid list"),
             ("scrpt: []", "scrpt: Extra inputs are not permitted"),
             ("{", "not YAML"),
+            ("", r"the file: Input should be a valid dictionary .*; it begins with script:"),
         ],
     )
     async def test_a_wrong_file_is_explained_in_one_line(self, tmp_path: Path, text: str, says: str) -> None:
@@ -166,6 +170,13 @@ class TestRehearsals:
         with pytest.raises(RehearsalError, match=says) as raised:
             await rehearse_file("examples.bikes:agent", file)
         assert "\n" not in str(raised.value)
+
+    async def test_a_script_without_an_end_is_explained(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(rig, "WAIT_SECONDS", 2)
+        file = tmp_path / "endless.yaml"
+        file.write_text("script: [{caller: Hi}]")
+        with pytest.raises(RehearsalError, match=r"endless\.yaml: the call did not end: end the script with hang_up"):
+            await rehearse_file("examples.bikes:agent", file)
 
     async def test_what_was_expected_and_did_not_happen_is_said(self, tmp_path: Path) -> None:
         file = tmp_path / "unmet.yaml"
@@ -187,6 +198,22 @@ class TestRehearsals:
         played = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert played.returncode == 0, played.stderr
         assert "ended: agent_hung_up" in played.stdout
+
+    def test_on_the_command_line_json_is_one_line_a_file_whatever_the_agent_prints(self, tmp_path: Path) -> None:
+        code = "from examples.bikes import agent\nprint('loading')\nagent.on_end(lambda call: print('bye') or 1 / 0)"
+        (tmp_path / "chatty.py").write_text(code)
+        command = [sys.executable, "-m", "emulator", "rehearse", "--json", "chatty:agent"]
+        environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+        played = subprocess.run(
+            [*command, str(ROOT / "examples/rehearsals/bikes.yaml")],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert json.loads(played.stdout)["end_reason"] == "agent_hung_up"
+        assert "handler_failed" in played.stderr
 
     async def test_several_agents_can_be_rehearsed_at_once(self) -> None:
         answering = Agent(session={"model": "gpt-realtime-2.1"})

@@ -154,6 +154,17 @@ async def test_a_caller_who_is_gone_before_the_accept_is_settled_as_missed() -> 
             },
             "no module named 'no_such'",
         ),
+        (
+            {
+                "OPENAI_API_KEY": "sk-1",
+                "GOOGLE_CLOUD_PROJECT": "shop",
+                "CALLS_SUBSCRIPTION": "calls",
+                "SIDEBAND_AGENT": "examples.bikes:agent",
+                "HOME": "/nonexistent",
+                "NO_GCE_CHECK": "true",
+            },
+            "Or set PUBSUB_EMULATOR_HOST.",
+        ),
     ],
 )
 async def test_what_prevents_a_start_is_said_in_one_line(environment: dict[str, str], says: str) -> None:

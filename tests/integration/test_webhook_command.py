@@ -205,6 +205,11 @@ async def test_a_webhook_that_answers_something_else_fails_its_test(openai_stand
             assert "another secret" in complaint
 
 
+async def test_a_topic_that_is_none_is_explained(openai_stand_in: StandIn) -> None:
+    status, _, complaint = await webhook(openai_stand_in, "test", "we_1", "--topic", "calls")
+    assert (status, complaint) == (1, "calls is no topic: write it as projects/PROJECT/topics/TOPIC")
+
+
 async def test_openais_own_client_manages_the_stand_ins_endpoints(openai_stand_in: StandIn) -> None:
     """The stand-in is held to the official client: shapes, paging, rotation, deletion."""
     async with openai.AsyncOpenAI(api_key=API_KEY, base_url=openai_stand_in.base_url, max_retries=0) as client:

@@ -33,6 +33,8 @@ from supervisor.errors import Verdict, Where, verdict
         ("hangup", 500, Verdict.RETRY),
         ("reject", 404, Verdict.OVER),
         ("reject", 409, Verdict.DECIDED),
+        ("reject", 400, Verdict.GIVE_UP),
+        ("reject", 422, Verdict.GIVE_UP),
         ("refer", 400, Verdict.GIVE_UP),
         ("refer", 302, Verdict.GIVE_UP),
     ],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -491,6 +493,40 @@ async def test_what_is_not_json_in_a_state_is_named_once_and_holds_up_nothing_el
         ("state_not_json", "wrong", sorted(mistakes))
     ]
     assert list(store.look("wrong").journal) == ["t1"]
+
+
+async def test_what_comes_back_from_json_as_something_else_is_named_when_the_call_is_let_go(recorder: Recorder) -> None:
+    """An agent works with it until the first deploy, when it is the next owner's."""
+    recording = await claim(recorder)
+    plain = {"text": "Ada", "number": 1.5, "large": 2**70, "list": [{"a": None}], "yes": True}
+    recording.record.state.update(plain)
+    changing: dict[Any, object] = {
+        "set": {1},
+        "tuple": [(1, 2)],
+        "date": datetime.now(UTC),
+        "price": {"eur": Decimal("1.5")},
+        "not a number": float("nan"),
+        "keys": {1: "one"},
+        1: "one",
+    }
+    recording.record.state.update(changing)
+    recording.record.state["lock"] = object()
+    with capture_logs() as logs:
+        recording.changed()
+        assert await recorder._write_batch()
+        recording.forget()
+    assert [(line["event"], line["call_id"], line["keys"]) for line in logs] == [
+        ("state_not_json", "call", ["lock"]),
+        ("state_changes_in_json", "call", sorted(map(str, changing))),
+    ]
+
+
+async def test_a_state_that_is_plain_json_is_not_mentioned(recorder: Recorder) -> None:
+    recording = await claim(recorder)
+    recording.record.state.update({"order": "B-1042", "steps": [1, 2.5, None, {"done": True}]})
+    with capture_logs() as logs:
+        recording.forget()
+    assert logs == []
 
 
 async def test_a_call_whose_record_cannot_be_read_is_served_and_holds_up_no_other(

@@ -34,7 +34,13 @@ def test_what_has_no_default_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MAX_CALLS", "0"),
         ("LEASE_SECONDS", "9"),
         ("OPENAI_BASE_URL", "api.openai.com"),
+        ("OPENAI_BASE_URL", "https://api.openai.com"),
         ("LOG_LEVEL", "LOUD"),
+        ("CALLS_SUBSCRIPTION", "a/b"),
+        ("PUBSUB_EMULATOR_HOST", "localhost"),
+        ("RECORDS", "sqlite:"),
+        ("RECORDS", "postgres://db"),
+        ("TRANSFER_TARGETS", "tel:+3120* +31201234567"),
         ("HEALTH_ADDRESS", "8081"),
         ("HEALTH_ADDRESS", "127.0.0.1:99999"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.googleapis.com"),
@@ -43,10 +49,15 @@ def test_what_has_no_default_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_value_is_named_and_secrets_are_not_shown(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    given(monkeypatch, **ENOUGH, **{name: value})
+    given(monkeypatch, **ENOUGH | {name: value})
     with pytest.raises(StartupError, match=name) as raised:
         load()
     assert "sk-secret" not in str(raised.value)
+
+
+def test_the_levels_of_logs_may_be_written_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, **ENOUGH, LOG_LEVEL="debug")
+    assert load().log_level == "DEBUG"
 
 
 def test_the_key_is_not_shown_by_repr(monkeypatch: pytest.MonkeyPatch) -> None:
