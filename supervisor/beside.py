@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from functools import partial, wraps
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,12 +16,11 @@ from supervisor.call import TransferFailed
 log = structlog.get_logger()
 
 HANDLER_SECONDS = 20.0
-CANCEL_SECONDS = 1.0
 
 
 @dataclass(eq=False, slots=True, repr=False)
 class Beside:
-    """Tasks of one call, while it is `running`; in no group, which would wait for one that won't be cancelled."""
+    """Tasks of one call, while it is `running`."""
 
     changed: Callable[[], None]
     """Called after each handler, since it may have changed the agent's state."""
@@ -31,16 +29,12 @@ class Beside:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def close(self) -> None:
-        """From here on nothing is started; what runs is cancelled, and not waited for if it does not heed that."""
+        """From here on nothing is started; what runs is cancelled, and users' code not waited for long."""
         self.running = False
-        cancelled = list(self._tasks)
-        for task in cancelled:
+        for task in self._tasks:
             task.cancel()
-        if cancelled:
-            await asyncio.wait(cancelled, timeout=CANCEL_SECONDS)
-        for task in cancelled:
-            if not task.done():
-                log.error("ignores_cancellation", task=task.get_name(), action="nobody waits for it any more")
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
         """Run something until the call is over; None when it is over already."""
@@ -62,17 +56,6 @@ class Beside:
         except usercode.UserCodeError as failed:
             log.error("handler_failed", handler=name, error=str(failed), exc_info=failed.__cause__)
         self.changed()
-
-
-def inline(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler that runs on the event loop even if it is plain: a thread would cost more than most of them do."""
-
-    @wraps(handler)
-    async def run(argument: Any) -> Any:
-        outcome = handler(argument)
-        return await outcome if inspect.isawaitable(outcome) else outcome
-
-    return run
 
 
 async def _contained(work: Coroutine[Any, Any, None]) -> None:

@@ -13,6 +13,7 @@ from supervisor.actions import Event
 from supervisor.errors import SidebandError
 from supervisor.incoming import Incoming
 from supervisor.records import Segment
+from supervisor.usercode import on_loop
 
 running_tool_call: ContextVar[str] = ContextVar("running_tool_call")
 """The id of the tool call that runs in this task."""
@@ -167,7 +168,7 @@ class Call:
 
     def on(self, type_: str, handler: EventHandler) -> None:
         """Have server events of a type handed to a function, in this process's time with the call."""
-        self.handlers.setdefault(type_, []).append(handler)
+        self.handlers.setdefault(type_, []).append(on_loop(handler))
 
     async def digits(self, *, max: int = 1, end: str = "#", timeout: float = 10.0) -> str:  # noqa: A002, ASYNC109
         """Collect the keys that the caller presses.

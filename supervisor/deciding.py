@@ -65,7 +65,8 @@ async def decide(agent: Agent, incoming: Incoming) -> Accept | Reject:
     if decision is None:
         return Accept()
     if not isinstance(decision, Accept | Reject):
-        log.error("incoming_rule_failed", error=f"it returned {decision!r}: return Accept(), Reject() or None")
+        returned = type(decision).__name__  # what it is may be personal
+        log.error("incoming_rule_failed", error=f"it returned a {returned}: return Accept(), Reject() or None")
         return Reject(UNAVAILABLE)
     return decision
 
@@ -78,9 +79,9 @@ async def choose(router: Router, incoming: Incoming) -> str | None:
         except (usercode.TookTooLongError, usercode.UserCodeError) as failed:
             log.error("chooser_failed", error=str(failed), exc_info=failed.__cause__, action="the other rules choose")
             continue
-        if name in router.agents:
-            return str(name)
+        if isinstance(name, str) and name in router.agents:
+            return name
         if name:
-            known = ", ".join(router.agents)
-            log.error("chooser_failed", error=f"no agent is named {name!r}; there are {known}")
+            error = f"it returned a {type(name).__name__} that names no agent; there are {', '.join(router.agents)}"
+            log.error("chooser_failed", error=error, action="the other rules choose")
     return router.name_for(incoming)

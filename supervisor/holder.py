@@ -129,6 +129,18 @@ class Holder:
         """Have the call's agent take it and stay with it."""
         record = self._recording.record
         name = record.agent = await self._choose(incoming)
+        running = self._with(name, left_at=left_at, uncertain=uncertain)
+        taken_before = record.accepted_at is not None or not self._first_owner
+        seated = self.house.seats.take(name, running.agent, record.caller, force=taken_before)
+        try:
+            await self._take(running, incoming, seated=seated)
+            await running.run()
+        finally:
+            if seated:
+                self.house.seats.leave(name, record.caller)
+
+    def _with(self, name: str, *, left_at: float | None = None, uncertain: bool = False) -> Running:
+        """The call with its agent."""
         running = self._running = Running(
             self.house,
             self.claim,
@@ -138,16 +150,10 @@ class Holder:
             left_at=left_at,
             uncertain=uncertain,
         )
+        record = self._recording.record
         record.caller, record.dialled = running.call.caller, running.call.dialled
         self._recording.on_adopted = running.learn
-        taken_before = record.accepted_at is not None or not self._first_owner
-        seated = self.house.seats.take(name, running.agent, record.caller, force=taken_before)
-        try:
-            await self._take(running, incoming, seated=seated)
-            await running.run()
-        finally:
-            if seated:
-                self.house.seats.leave(name, record.caller)
+        return running
 
     async def _choose(self, incoming: Incoming) -> str:
         """The name of the agent that has the call already, or shall have it."""
@@ -207,6 +213,8 @@ class Holder:
         if record.failures >= MOST_FAILURES[record.accepted_at is not None]:
             log.error("call_given_up", failures=record.failures, last_error=record.last_error)
             await self._refuse()
+            if record.agent in self.house.router.agents:
+                self._with(str(record.agent))  # whose on_end is told
             raise CallOver(EndReason.FAILED)
 
     @property

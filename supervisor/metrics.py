@@ -24,7 +24,7 @@ _CALL_SECONDS = [5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 360
 STAGES = ("claimed", "accepted", "attached", "greeted")
 TOOL_ERRORS = (
     *("tool_failed", "tool_broke", "tool_timed_out", "tool_not_run", "tool_overused"),
-    *("tool_output_not_json", "tool_cancelled", "tool_ignores_cancellation"),
+    *("tool_output_not_json", "tool_cancelled"),
 )
 
 

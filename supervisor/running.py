@@ -20,7 +20,7 @@ from function.notice import CallNotice
 from supervisor import taking
 from supervisor.actions import Action, Answered, Event, Expired, Heard, RunTool, Send, Told
 from supervisor.agent import Agent
-from supervisor.beside import Beside, inline
+from supervisor.beside import Beside
 from supervisor.call import Call
 from supervisor.claims import Claim
 from supervisor.conversation import Conversation
@@ -212,7 +212,7 @@ class Running:
         if actions:
             await self._perform(actions)
         for handler in self.call.handlers.get(event.get("type", ""), ()):
-            self.beside.spawn(self.beside.handle(inline(handler), event), "handler")
+            self.beside.spawn(self.beside.handle(handler, event), "handler")
         if self._next_owner_attached and self.claim.lost and event.get("type") == "session.updated":
             self._next_owner_attached.set()
         return event

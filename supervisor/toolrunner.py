@@ -24,7 +24,6 @@ from supervisor.tools import Tool, error_output
 
 log = structlog.get_logger()
 
-CANCEL_SECONDS = 1.0
 JOURNAL_SECONDS = 3.0  # how long a tool waits for the store before the model is told that it is unavailable
 
 UNAVAILABLE = error_output("The service is unavailable at the moment. Nothing was done.")
@@ -94,10 +93,7 @@ class ToolRunner:
             log.warning("tool_cancelled", task=task.get_name(), after_seconds=within_seconds)
             task.cancel()
         if late:
-            await asyncio.wait(late, timeout=CANCEL_SECONDS)
-        for task in late:
-            if not task.done():
-                log.error("tool_ignores_cancellation", task=task.get_name(), action="nobody waits for it any more")
+            await asyncio.wait(late)
 
     def abandon(self) -> None:
         """Cancel what still runs, and wait for nothing."""

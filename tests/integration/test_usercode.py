@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from emulator.rig import entries, greetings, outputs, rig
 from supervisor import Agent, Call, Incoming, Reject, Router
-from supervisor import beside as under_test
+from supervisor import usercode as under_test
 from supervisor.records import EndReason
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ async def test_a_chooser_that_fails_or_names_nobody_leaves_it_to_the_other_rules
     assert (record.end_reason, record.agent, greetings(call)) == (EndReason.CALLER_HUNG_UP, "shop", 1)
     assert [line["error"] for line in logs if line["event"] == "chooser_failed"] == [
         "it raised KeyError",
-        "no agent is named 'nobody'; there are shop",
+        "it returned a str that names no agent; there are shop",
     ]
 
 
@@ -194,3 +194,41 @@ async def test_a_handler_that_ignores_its_cancellation_does_not_keep_its_call_fr
             release.set()
     assert record.end_reason is EndReason.CALLER_HUNG_UP
     assert "ignores_cancellation" in {line["event"] for line in logs}
+
+
+@pytest.mark.parametrize("named", [["shop"], {"name": "shop"}, True])
+async def test_a_chooser_that_returns_no_name_leaves_it_to_the_other_rules(named: Any) -> None:
+    router = Router({"shop": agent()}, default="shop")
+    router.choose(lambda _incoming: named)
+    async with rig(router) as rigged:
+        call = await rigged.ring(TALKS)
+        record = await rigged.ended(call)
+    assert (record.end_reason, record.agent, record.epoch) == (EndReason.CALLER_HUNG_UP, "shop", 1)
+
+
+async def test_what_a_rule_or_a_chooser_returns_by_mistake_is_not_in_the_log() -> None:
+    """It may be a customer."""
+    answering = agent()
+    answering.incoming(lambda _incoming: {"customer": "Jan de Vries"})  # type: ignore[arg-type,return-value]
+    router = Router({"shop": answering}, default="shop")
+    router.choose(lambda _incoming: "Jan de Vries")
+    with capture_logs() as logs:
+        async with rig(router) as rigged:
+            await rigged.ended(await rigged.ring(STAYS))
+    assert {"chooser_failed", "incoming_rule_failed"} <= {line["event"] for line in logs}
+    assert "Jan" not in str(logs)
+
+
+async def test_on_end_is_told_of_a_call_that_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However seldom it failed: here the next owner gives up at once."""
+    answering, told = agent(), list[str]()
+    answering.on_end(lambda call: told.append(call.call_id))
+    async with rig(answering) as rigged:
+        call = await rigged.ring(STAYS)
+        await rigged.seen(call, "frame_out", "output_audio_buffer.stopped")
+        monkeypatch.setattr("supervisor.holder.MOST_FAILURES", {False: 0, True: 0})
+        rigged.supervise(answering)
+        rigged.supervisors[0].stop.set()
+        record = await rigged.ended(call)
+    assert (record.end_reason, told) == (EndReason.FAILED, [call.call_id])
+    assert entries(call, "rest", "hangup")
