@@ -200,7 +200,8 @@ class Holder:
         """Decide, accept and attach, as far as no earlier owner did."""
         record = self._recording.record
         if record.failures >= MOST_FAILURES[record.accepted_at is not None]:
-            log.error("call_given_up", failures=record.failures, last_error=record.last_error)
+            last_error = (record.last_error or "").partition(":")[0]  # what it says may be personal
+            log.error("call_given_up", failures=record.failures, last_error=last_error)
             await self._refuse()
             raise CallOver(EndReason.FAILED)
         if record.accepted_at is None and self._notice.transport == "sip":

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """The least severe lines that are written."""
     log_personal_data: bool = False
-    """Whether logs may hold what people say, their numbers and addresses."""
+    """Whether logs may hold what people say, their numbers and addresses, and what exceptions say."""
     health_address: str = Field(default="", pattern=r"^(\S+:\d+)?$")
     """HOST:PORT where /livez, /readyz and /metrics are served, such as 0.0.0.0:8081."""
     otel_exporter_otlp_endpoint: str = Field(default="", pattern="^(https?://.+)?$")
