@@ -71,7 +71,7 @@ def _not_started(error: StartupError) -> int:
 
 
 def _something_hangs(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether users' code still runs, in a thread or a task, which may never end and would keep the process."""
+    """Whether users' code still runs, in a thread or a task: it may never end, and the process with it."""
     threads = (thread.name for thread in threading.enumerate())
     return bool(asyncio.all_tasks(loop)) or any(name.startswith(("tool", "incoming rule")) for name in threads)
 

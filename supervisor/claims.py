@@ -70,7 +70,7 @@ class Claims:
 
     def __init__(self, client: SubscriberAsyncClient, subscription: str, *, lease_seconds: int) -> None:
         self._client = client
-        self._subscription = subscription
+        self.subscription = subscription
         self._lease_seconds = lease_seconds
         self._held: set[Claim] = set()
 
@@ -88,7 +88,7 @@ class Claims:
         """
         try:
             response = await self._client.pull(
-                subscription=self._subscription, max_messages=max_messages, retry=None, timeout=within_seconds
+                subscription=self.subscription, max_messages=max_messages, retry=None, timeout=within_seconds
             )
         except google_errors.DeadlineExceeded:
             return []
@@ -132,7 +132,7 @@ class Claims:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 await self._client.modify_ack_deadline(
-                    subscription=self._subscription,
+                    subscription=self.subscription,
                     ack_ids=[claim.ack_id for claim in claims],
                     ack_deadline_seconds=deadline_seconds,
                     retry=None,
@@ -159,7 +159,7 @@ class Claims:
         self._held.discard(claim)
         if not claim.lost:
             claim.lost = True
-            log.warning("claim_lost", call_id=claim.call_id, message_id=claim.message_id, reason=reason)
+            log.warning("claim_lost", **_named(claim), reason=reason)
             claim.on_lost()
 
     async def ack(self, claim: Claim) -> bool:
@@ -169,12 +169,10 @@ class Claims:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 await self._client.acknowledge(
-                    subscription=self._subscription, ack_ids=[claim.ack_id], retry=None, timeout=REQUEST_SECONDS
+                    subscription=self.subscription, ack_ids=[claim.ack_id], retry=None, timeout=REQUEST_SECONDS
                 )
         except (google_errors.GoogleAPICallError, TimeoutError) as error:
-            log.warning(
-                "ack_failed", call_id=claim.call_id, message_id=claim.message_id, error=str(error) or "time-out"
-            )
+            log.warning("ack_failed", **_named(claim), error=str(error) or "time-out")
             return False
         return True
 
@@ -195,6 +193,12 @@ class Claims:
             if await self._modify(claims, after_seconds) or time.monotonic() > until:
                 return
             await asyncio.sleep(RELEASE_AGAIN_SECONDS)
+
+
+def _named(claim: Claim) -> dict[str, str]:
+    """Which claim it is, for the log; its call is known once the notice was read."""
+    named = {"message_id": claim.message_id}
+    return named | {"call_id": claim.call_id} if claim.call_id else named
 
 
 def _batches(claims: Sequence[Claim]) -> list[Sequence[Claim]]:

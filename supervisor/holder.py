@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
 import structlog
@@ -33,6 +34,7 @@ log = structlog.get_logger()
 CLAIM_SECONDS = 1.0  # how long the record may take before the call is served without it
 SETTLE_SECONDS = 5.0  # for writing the end
 PASS_ON_SECONDS = 2
+FAILED_AGAIN_SECONDS = 1  # between deliveries of a failed call's notice, on its way to the dead letters
 SETTLE_AGAIN_SECONDS = 30  # when the store was down at the end of a call
 SHORT_HOLD_SECONDS = 60.0  # a hold that ended this soon without a hand-over has failed
 MOST_FAILURES = {False: 3, True: 10}  # holds that failed one after the other, before and after the accept
@@ -47,6 +49,8 @@ class Holder:
 
     house: House
     claim: Claim
+    context: Context = field(default_factory=copy_context, init=False)
+    """For all that is done for the call: its lines, spans and counts name it."""
     _notice: CallNotice = field(init=False)
     _recording: Recording = field(init=False)
     _running: Running | None = field(default=None, init=False)
@@ -178,16 +182,19 @@ class Holder:
         except ValidationError as error:
             problems = f"{error.error_count()} problems"
             raise NoticeError(f"message {self.claim.message_id} is not a CallNotice: {problems}") from error
+        self.claim.call_id = self._notice.call_id
         begin_call(self._notice)
 
     async def _drop(self) -> None:
         """The notice is a duplicate, or comes after the end. Where the call has failed, it goes to the dead letters."""
         reason = self._recording.record.end_reason
         log.info("notice_dropped", end_reason=reason)
+        if reason is EndReason.FAILED and self.claim.delivery_attempt:
+            await self.house.claims.release([self.claim], after_seconds=FAILED_AGAIN_SECONDS)  # until it came 50 times
+            return
         if reason is EndReason.FAILED:
-            await self.house.claims.release([self.claim])  # until Pub/Sub has tried often enough
-        else:
-            await self.house.claims.ack(self.claim)
+            log.error("dead_letter_dropped", action="give the subscription a dead-letter policy, to keep such notices")
+        await self.house.claims.ack(self.claim)
 
     def _begin(self) -> tuple[float | None, bool]:
         """Read from the record how the last owner left, and write into it that we are the next.
@@ -211,7 +218,8 @@ class Holder:
         """End a call that has failed again and again, before any of the agent's code runs."""
         record = self._recording.record
         if record.failures >= MOST_FAILURES[record.accepted_at is not None]:
-            log.error("call_given_up", failures=record.failures, last_error=record.last_error)
+            last_error = (record.last_error or "").partition(":")[0]  # what it says may be personal
+            log.error("call_given_up", failures=record.failures, last_error=last_error)
             await self._refuse()
             if record.agent in self.house.router.agents:
                 self._with(str(record.agent))  # whose on_end is told

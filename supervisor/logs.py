@@ -1,7 +1,8 @@
 """Logs: one JSON object a line in Cloud Logging's shape; plain lines on a terminal.
 
 Personal data and secrets do not get there: what is said, numbers, addresses and keys are replaced, whoever logs them,
-libraries and stack traces included. `LOG_PERSONAL_DATA=true` lets personal data pass, and never secrets.
+libraries and stack traces included. Of an exception its type and places are told, and not its message, since a tool's
+tells what it was given. `LOG_PERSONAL_DATA=true` lets personal data pass, and never secrets.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import structlog
 from opentelemetry import trace
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.processors import ExceptionRenderer, format_exc_info
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from supervisor.errors import SidebandError
 
 PERSONAL_FIELDS = frozenset({"arguments", "context", "output", "sip_headers", "state", "text", "transcript"})
 """Fields whose values are replaced whole."""
@@ -26,9 +31,12 @@ _SECRET = re.compile(r"\b(?:sk|ek|whsec)[-_][\w+/=-]{8,}|(?<=Bearer )\S{8,}")
 _PERSONAL = re.compile(
     r"\b(?:sips?|tel):[^\s<>;,\"']+"  # addresses
     r"|(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++"
-    r"|\+\d(?:[ ().-]{0,2}\d){6,14}"  # numbers with a country code, without one, and without separators
-    r"|(?<![\w.:/+-])0\d{1,4}(?: \d{2,8}){1,4}\b"
-    r"|(?<![\w.:/+-])\d{8,15}(?![\w.:/-])"
+    r"|\+\d(?:[ ().-]{0,2}\d){6,14}"  # numbers with a country code, without one, as in America, and accounts
+    r"|(?<![\w.:/+-])0\d{1,4}(?:[ -]\d{2,8}){1,4}\b"
+    r"|(?<![\w.:/+-])(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-])"
+    r"|\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"
+    r"|(?<![\w.:/+-])[2-6]\d{3}(?:(?:[ -]\d{4}){3}|[ -]\d{6}[ -]\d{5})(?![\w-])"  # cards
+    r"|(?<![\w.:/+-])(?<!message )(?:\d{8,15}|[2-6]\d{15,18})(?![\w:/-]|\.\d)"  # numbers without separators, and cards
 )
 
 
@@ -50,7 +58,7 @@ def set_up(level: str, *, project: str, personal_data: bool = False, counters: S
         rendered: list[Processor] = [_Redact(personal_data=personal_data), structlog.dev.ConsoleRenderer()]
     else:
         rendered = [
-            structlog.processors.format_exc_info,
+            format_exc_info if personal_data else ExceptionRenderer(_without_messages),
             _Redact(personal_data=personal_data),
             _CloudLogging(project),
             structlog.processors.JSONRenderer(),
@@ -72,6 +80,26 @@ def set_up(level: str, *, project: str, personal_data: bool = False, counters: S
 
 def _number(level: str) -> int:
     return logging.getLevelNamesMapping()[level]
+
+
+def _without_messages(exc_info: ExcInfo) -> str:
+    return "".join(_types_and_places(exc_info[1], set())).rstrip()
+
+
+def _types_and_places(error: BaseException | None, told: set[int]) -> Iterator[str]:
+    """A traceback whose only messages are those of our own exceptions; `told` are the ids of those that it has."""
+    chain: list[BaseException] = []
+    while error is not None and id(error) not in told:
+        told.add(id(error))
+        chain.append(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    for link in reversed(chain):
+        yield "Traceback (most recent call last):\n"
+        yield from traceback.format_tb(link.__traceback__)
+        message = str(link) if isinstance(link, SidebandError) else "[not logged]"
+        yield f"{type(link).__module__}.{type(link).__qualname__}: {message}\n\n".removeprefix("builtins.")
+        for inner in link.exceptions if isinstance(link, BaseExceptionGroup) else ():
+            yield from _types_and_places(inner, told)
 
 
 class _AtLeast:

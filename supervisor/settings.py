@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least severe lines that are written: DEBUG, INFO, WARNING or ERROR."""
     log_personal_data: bool = False
-    """Whether logs may hold what people say, their numbers and addresses."""
+    """Whether logs may hold what people say, their numbers and addresses, and what exceptions say."""
     health_address: str = ""
     """HOST:PORT where /livez, /readyz and /metrics are served, such as 0.0.0.0:8081."""
     otel_exporter_otlp_endpoint: str = Field(default="", pattern="^(https?://.+)?$")

@@ -8,7 +8,7 @@ import socket
 import time
 
 import structlog
-from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.exceptions import GoogleAPICallError, NotFound, PermissionDenied
 from google.auth.exceptions import GoogleAuthError
 from structlog.contextvars import bind_contextvars
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
@@ -71,6 +71,8 @@ class Supervisor:
         self._house = house
         self._max_calls = max_calls
         self._holders: dict[Holder, asyncio.Task[None]] = {}
+        self._left: asyncio.Queue[Holder] = asyncio.Queue()
+        """Those that ended without giving their claim back, in whatever way."""
         self._slot_freed = asyncio.Event()
         self._ready = False
 
@@ -87,6 +89,7 @@ class Supervisor:
                 group.create_task(self._house.claims.renew_forever(), name="renew leases"),
                 group.create_task(self._house.recorder.run(), name="write records"),
                 group.create_task(self._tick_forever(), name="tick"),
+                group.create_task(self._give_back_forever(), name="give back what was left"),
             ]
             claiming = group.create_task(self._claim(group, stop), name="claim calls")
             log.info("started", max_calls=self._max_calls)
@@ -110,7 +113,7 @@ class Supervisor:
         """Hand over every call, all at once."""
         async with asyncio.TaskGroup() as group:
             for holder in self._holders:
-                group.create_task(holder.hand_over(tools_seconds), name="hand over")
+                group.create_task(holder.hand_over(tools_seconds), name="hand over", context=holder.context)
 
     async def _tick_forever(self) -> None:
         """One wheel for what is due in any call."""
@@ -118,10 +121,14 @@ class Supervisor:
             await asyncio.sleep(1)
             now = time.time()
             for holder in self._holders:
-                try:
-                    holder.tick(now)
-                except Exception:  # a bug in one call must not end the others
-                    log.exception("tick_failed", call_id=holder.claim.call_id)
+                holder.context.run(_tick, holder, now)
+
+    async def _give_back_forever(self) -> None:
+        """Give back what would be renewed for ever, and its call be nobody's."""
+        while True:
+            holder = await self._left.get()
+            holder.context.run(log.error, "claim_left", action="the notice will be delivered again")
+            await self._house.claims.release([holder.claim], after_seconds=FAILED_NOTICE_SECONDS)
 
     async def _claim(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         """Pull as many notices as there are free slots, and never more, until `stop` is set.
@@ -135,7 +142,7 @@ class Supervisor:
                 self._slot_freed.clear()
                 await self._slot_freed.wait()
                 continue
-            async for attempt in _until_pubsub_answers():
+            async for attempt in self._until_pubsub_answers():
                 with attempt:
                     claims = await self._house.claims.pull(
                         free, within_seconds=PULL_SECONDS if self._ready else FIRST_PULL_SECONDS
@@ -146,7 +153,9 @@ class Supervisor:
             self._ready = True
             for claim in claims:
                 holder = Holder(self._house, claim)
-                self._holders[holder] = group.create_task(self._hold(holder), name=f"message {claim.message_id}")
+                self._holders[holder] = group.create_task(
+                    self._hold(holder), name=f"message {claim.message_id}", context=holder.context
+                )
 
     async def _hold(self, holder: Holder) -> None:
         """Hold one call; whatever goes wrong with it stays with it."""
@@ -161,17 +170,37 @@ class Supervisor:
             log.exception("call_failed", action="the notice will be delivered again")
             await self._house.claims.release([claim], after_seconds=FAILED_NOTICE_SECONDS)
         finally:
+            if not claim.lost:
+                self._left.put_nowait(holder)
             del self._holders[holder]
             self._slot_freed.set()
 
+    def _until_pubsub_answers(self) -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception_type(GoogleAPICallError),
+            wait=wait_random_exponential(multiplier=0.1, max=5.0),
+            before_sleep=self._pull_failed,
+            reraise=True,
+        )
 
-def _until_pubsub_answers() -> AsyncRetrying:
-    def warn(state: RetryCallState) -> None:
-        log.warning("pull_failed", error=str(state.outcome.exception() if state.outcome else ""))
+    def _pull_failed(self, state: RetryCallState) -> None:
+        """Tell why; what does not pass until somebody acts says what to do, and that this process claims nothing."""
+        error = state.outcome.exception() if state.outcome else None
+        subscription = self._house.claims.subscription
+        match error:
+            case PermissionDenied():
+                action = f"give this process's service account roles/pubsub.subscriber on {subscription}"
+            case NotFound():
+                action = f"make {subscription}, or name another in CALLS_SUBSCRIPTION"
+            case _:
+                log.warning("pull_failed", error=str(error))
+                return
+        self._ready = False
+        log.error("pull_failed", error=str(error), action=action)
 
-    return AsyncRetrying(
-        retry=retry_if_exception_type(GoogleAPICallError),
-        wait=wait_random_exponential(multiplier=0.1, max=5.0),
-        before_sleep=warn,
-        reraise=True,
-    )
+
+def _tick(holder: Holder, now: float) -> None:
+    try:
+        holder.tick(now)
+    except Exception:  # a bug in one call must not end the others
+        log.exception("tick_failed")

@@ -181,7 +181,10 @@ async def test_the_limit_of_the_session_ends_the_call_and_the_agent_was_told_bef
         assert told == [call.call_id]
 
 
-async def test_a_call_whose_handling_fails_again_and_again_is_refused_and_becomes_a_dead_letter() -> None:
+async def test_a_call_whose_handling_fails_again_and_again_is_refused_and_becomes_a_dead_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("supervisor.holder.FAILED_AGAIN_SECONDS", 0)
     poisonous = agent()
     poisonous.session["model"] = object()
     async with rig(poisonous) as rigged:

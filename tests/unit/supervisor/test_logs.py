@@ -70,19 +70,84 @@ SAID = [
     'log.info("x", arguments=\'{"name": "An Other"}\')',
     'log.info("x", sip_headers=[("From", "An Other")])',
     'log.info("x", transcript=["my name is An Other"])',
-    'try: raise ValueError("no customer +31201234567")\nexcept ValueError: log.exception("x")',
     'logging.getLogger("a.library").warning("dialled %s", "+31201234567")',
+    'log.info("x", error="card 4111111111111111.")',
+    'log.info("x", error="card \'4111 1111 1111 1111\'")',
+    'log.info("x", error="card 3782-822463-10005")',
+    'log.info("x", error="on 415-555-0123")',
+    'log.info("x", error="on (415) 555-0123")',
+    'log.info("x", error="on 415.555.0123")',
+    'log.info("x", error="on 06-12345678")',
+    'log.info("x", error="on 020-123 45 67")',
+    'log.info("x", error="from NL91ABNA0417164300")',
+    'log.info("x", error="from GB33 BUKB 2020 1555 5555 55")',
 ]
-PERSONAL = ("An Other", "an.other", "1234567", "123 45 67", "123 4567")
+PERSONAL = (
+    *("An Other", "an.other", "1234567", "123 45 67", "123 4567", "1111", "10005", "0123", "12345678"),
+    *("0417164300", "5555 55"),
+)
 
 
 @pytest.mark.parametrize("personal_data", [False, True])
 def test_personal_data_is_logged_only_if_allowed(personal_data: bool) -> None:
-    lines = [json.dumps(line) for line in logged("\n".join(SAID), personal_data=personal_data)]
+    lines = logged("\n".join(SAID), personal_data=personal_data)
     assert len(lines) == len(SAID)
-    for line in lines:
+    for line in (json.dumps({**line, "time": ""}) for line in lines):
         assert any(word in line for word in PERSONAL) is personal_data, line
         assert ("[personal]" in line) is not personal_data, line
+
+
+RAISES = """
+def book(customer):
+    try:
+        raise KeyError(customer)
+    except KeyError:
+        raise ExceptionGroup(customer, [ValueError(customer)]) from None
+customer = "An " + "Other"
+try:
+    book(customer)
+except Exception:
+    try:
+        raise RuntimeError(customer)
+    except RuntimeError as error:
+        error.add_note(customer)
+        log.exception("tool_failed")
+"""
+
+
+def test_of_an_exception_types_and_places_are_logged_and_not_what_it_says() -> None:
+    """Nobody can tell a name from a word, and tools' errors tell what they were given."""
+    ((line,), (allowed,)) = (logged(RAISES, personal_data=personal_data) for personal_data in (False, True))
+    trace = line["stack_trace"]
+    told = [kind for kind in ("ExceptionGroup", "ValueError", "RuntimeError", "KeyError") if f"{kind}: [not" in trace]
+    assert told == ["ExceptionGroup", "ValueError", "RuntimeError"]
+    assert ", in book" in trace
+    assert trace.index("ExceptionGroup") < trace.index("RuntimeError")
+    assert "An Other" not in json.dumps(line)
+    assert allowed["stack_trace"].count("An Other") >= 4
+
+
+def test_what_our_own_exceptions_say_is_logged() -> None:
+    (line,) = logged("""
+from supervisor.call import TransferFailed
+try:
+    raise TransferFailed("TRANSFER_TARGETS does not allow it")
+except TransferFailed:
+    log.exception("tool_failed")
+""")
+    assert line["stack_trace"].endswith("TransferFailed: TRANSFER_TARGETS does not allow it")
+
+
+def test_an_exception_that_leads_to_itself_is_logged_once() -> None:
+    (line,) = logged("""
+one, two = ValueError("1"), TypeError("2")
+one.__cause__, two.__cause__ = two, one
+try:
+    raise one
+except ValueError:
+    log.exception("tool_failed")
+""")
+    assert line["stack_trace"].count("ValueError") == 1
 
 
 def test_secrets_are_never_logged() -> None:
@@ -93,7 +158,11 @@ def test_secrets_are_never_logged() -> None:
 
 def test_what_is_not_personal_is_left_as_it_is() -> None:
     harmless = [
-        *("projects/shop/subscriptions/calls", "404 call_id_not_found", "10.0.0.12:8081", "took 1234567 us", "v2.44.0")
+        *("projects/shop/subscriptions/calls", "404 call_id_not_found", "10.0.0.12:8081", "took 1234567 us", "v2.44.0"),
+        *("attach to call rtc_u0_b07e741c7d4007cc9976 failed: 404", "item_CEb1234567890123456", "tool call call_4111"),
+        *("message 48427593462153401", "aece5c044f34adecfb04747663c85aee", "2026-11-21T09:15:10.123456Z", "2026-11-21"),
+        *("00-12345678901234567890123456789012-1234567890123456-01", "0199f1a3-4c7e-7000-8000-1234567890ab"),
+        *("line 123 of 4567", "0.0.0.0:8081", "[::1]:8081", "Chrome/130.0.6723.116", "in 0.123 s", "429 503 500"),
     ]
     (line,) = logged(f'log.info("x", errors={harmless!r}, message_id="12345678901234", ms=123456789)')
     assert (line["errors"], line["message_id"], line["ms"]) == (harmless, "12345678901234", 123456789)

@@ -1,0 +1,224 @@
+"""A supervisor and the calls in its hands: what it logs of them, and that it keeps nothing that nobody needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from google.api_core.exceptions import NotFound, PermissionDenied, ServiceUnavailable
+from google.pubsub_v1 import SubscriberAsyncClient
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from emulator import rig as rigging
+from emulator.pubsub_setup import create_calls
+from emulator.rig import Rig, rig
+from supervisor import Agent, Call, Limits
+from supervisor import supervisor as under_test
+from supervisor.claims import Claim
+from supervisor.holder import Holder
+from supervisor.records import EndReason
+from supervisor.supervisor import Supervisor
+
+STAY: dict[str, Any] = {"pause_ms": 60_000}
+
+
+def agent(**settings: Any) -> Agent:
+    return Agent(session={"model": "gpt-realtime-2.1"}, greeting="Greet.", **settings)
+
+
+@pytest.fixture
+def lines() -> Iterator[list[EventDict]]:
+    with capture_logs(processors=[merge_contextvars]) as captured:
+        yield captured
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Supervisor]:
+    """The supervisors that were made."""
+    supervisors: list[Supervisor] = []
+
+    class Seen(Supervisor):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            supervisors.append(self)
+
+    monkeypatch.setattr(under_test, "Supervisor", Seen)
+    return supervisors
+
+
+async def logged(lines: list[EventDict], event: str, times: int = 1) -> EventDict:
+    """Wait for a line."""
+    async with asyncio.timeout(20):
+        while len(found := [line for line in lines if line["event"] == event]) < times:
+            await asyncio.sleep(0.02)  # a list does not tell of changes
+    return found[-1]
+
+
+async def gone(rigged: Rig) -> None:
+    """Stop the first supervisor."""
+    rigged.supervisors[0].stop.set()
+    await rigged.supervisors[0].task
+
+
+async def test_what_the_clock_causes_is_logged_with_the_calls_id_and_trace(lines: list[EventDict]) -> None:
+    answering = agent(limits=Limits(max_seconds=2, goodbye="Goodbye."))
+
+    @answering.on_expiring
+    async def soon(call: Call) -> None:
+        raise ValueError(call.call_id)
+
+    async with rig(answering, options={"session_seconds": 100}) as rigged:
+        call = await rigged.ring([STAY])
+        await rigged.ended(call)
+    for event in ("handler_failed", "limit_reached"):
+        line = await logged(lines, event)
+        assert line["call_id"] == call.call_id
+        assert line["trace_id"]
+
+
+async def test_what_a_hand_over_does_is_logged_with_the_calls_id_and_trace(lines: list[EventDict]) -> None:
+    answering, began = agent(), asyncio.Event()
+
+    @answering.tool(idempotent=True)
+    async def slow() -> str:
+        """Take long."""
+        began.set()
+        await asyncio.sleep(60)
+        return "done"
+
+    async with rig(answering, handover_seconds=1) as rigged:
+        call = await rigged.ring([{"wait_for": "greeting"}, {"caller": "Go."}, {"tool": "slow"}, STAY])
+        await asyncio.wait_for(began.wait(), 20)
+        await gone(rigged)
+    for event in ("tool_cancelled", "handed_over"):
+        line = await logged(lines, event)
+        assert line["call_id"] == call.call_id
+        assert line["trace_id"]
+    assert not [line for line in lines if line["event"] == "claim_left"]
+
+
+@pytest.mark.parametrize("how", ["is cancelled", "cancels itself", "returns"])
+async def test_a_claim_whose_call_nobody_holds_any_more_is_given_back(
+    how: str, lines: list[EventDict], made: list[Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold, left = Holder.hold, list[Holder]()
+
+    async def leave(holder: Holder) -> None:
+        if left:
+            await hold(holder)
+            return
+        left.append(holder)
+        if how == "is cancelled":
+            raise asyncio.CancelledError
+        if how == "cancels itself" and (task := asyncio.current_task()):
+            task.cancel()
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Holder, "hold", leave)
+    async with rig(agent()) as rigged:
+        call = await rigged.ring([{"wait_for": "greeting"}, {"hang_up": True}])
+        record = await rigged.ended(call)
+        assert record.end_reason is EndReason.CALLER_HUNG_UP
+        await logged(lines, "ended")
+        state = made[0].state()
+        assert (state.calls, state.leases) == (0, 0)
+        await gone(rigged)
+    (line,) = [line for line in lines if line["event"] == "claim_left"]
+    assert (line["log_level"], line["message_id"]) == ("error", left[0].claim.message_id)
+
+
+async def test_a_claim_that_is_lost_names_its_call_as_soon_as_its_notice_was_read(
+    lines: list[EventDict], made: list[Supervisor]
+) -> None:
+    async with rig(agent()) as rigged:
+        call = await rigged.ring([STAY])
+        await rigged.seen(call, "attach")
+        (holder,) = made[0]._holders
+        made[0]._house.claims._fence(holder.claim, "a test")
+        unread = Claim(ack_id="a", message_id="9", data=b"", delivery_attempt=1)
+        made[0]._house.claims._fence(unread, "a test")
+    named, unnamed = (line for line in lines if line["event"] == "claim_lost")
+    assert named["call_id"] == call.call_id
+    assert (unnamed["message_id"], "call_id" in unnamed) == ("9", False)
+
+
+async def test_a_supervisor_that_is_cut_off_says_of_no_claim_that_it_was_left(lines: list[EventDict]) -> None:
+    async with rig(agent()) as rigged:
+        call = await rigged.ring([STAY])
+        await rigged.seen(call, "attach")
+        rigged.supervisors[0].task.cancel()
+        await asyncio.gather(rigged.supervisors[0].task, return_exceptions=True)
+    assert not [line for line in lines if line["event"] in {"claim_left", "call_failed"}]
+
+
+async def test_a_failed_call_on_a_subscription_without_dead_letters_is_not_delivered_for_ever(
+    lines: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def without_dead_letters(host_port: str, **settings: Any) -> None:
+        del settings["dead_letter_topic"]
+        await create_calls(host_port, **settings)
+
+    monkeypatch.setattr(rigging, "create_calls", without_dead_letters)
+    monkeypatch.setattr(under_test, "FAILED_NOTICE_SECONDS", 0)
+    poisonous = agent()
+    poisonous.session["model"] = object()
+    async with rig(poisonous) as rigged:
+        call = await rigged.ring([])
+        assert (await rigged.ended(call)).end_reason is EndReason.FAILED
+        line = await logged(lines, "dead_letter_dropped")
+        assert (line["log_level"], line["call_id"]) == ("error", call.call_id)
+        await asyncio.sleep(0.2)  # nothing tells of a message that does not come
+    assert len([line for line in lines if line["event"] == "notice_dropped"]) == 1
+
+
+async def test_a_failed_calls_notice_comes_once_a_second_until_it_is_a_dead_letter(lines: list[EventDict]) -> None:
+    poisonous = agent()
+    poisonous.session["model"] = object()
+    async with rig(poisonous) as rigged:
+        await rigged.ended(await rigged.ring([]))
+        await logged(lines, "notice_dropped")
+        began = asyncio.get_running_loop().time()
+        await logged(lines, "notice_dropped", times=3)
+        assert asyncio.get_running_loop().time() - began > 1.5
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (PermissionDenied("no"), "roles/pubsub.subscriber on projects/shop/subscriptions/claims"),
+        (NotFound("no"), "make projects/shop/subscriptions/claims"),
+        (ServiceUnavailable("no"), None),
+    ],
+    ids=["forbidden", "not there", "unavailable"],
+)
+async def test_pulls_that_fail_until_somebody_acts_are_errors_and_the_supervisor_is_not_ready(
+    error: Exception,
+    action: str | None,
+    lines: list[EventDict],
+    made: list[Supervisor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was ready before; what passes by itself does not change that."""
+    pull = SubscriberAsyncClient.pull
+    async with rig(agent()) as rigged:
+        call = await rigged.ring([{"wait_for": "greeting"}, {"hang_up": True}])
+        await rigged.ended(call)
+        assert made[0].state().ready
+
+        async def fails(*_given: Any, **_named: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(SubscriberAsyncClient, "pull", fails)
+        await rigged.publish(b"the pull that waits returns")
+        line = await logged(lines, "pull_failed")
+        assert line["log_level"] == ("error" if action else "warning")
+        assert (action or "") in line.get("action", "")
+        assert made[0].state().ready is (action is None)
+        monkeypatch.setattr(SubscriberAsyncClient, "pull", pull)
+        call = await rigged.ring([{"wait_for": "greeting"}, {"hang_up": True}])
+        await rigged.ended(call)
+        assert made[0].state().ready
