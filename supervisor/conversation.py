@@ -1,7 +1,7 @@
 """The conversation of one call, without I/O: server events in, actions out.
 
-It owns what must never be decided in two places: `floor` keeps the one active response and the one pending
-`response.create`, `toolcalls` the tool calls and their outputs. Here each kind of event is taken apart and goes to one,
+It owns what must never be decided in two places: `floor` keeps the one active response and those that wait for it to
+end, `toolcalls` the tool calls and their outputs. Here each kind of event is taken apart and goes to one,
 to the other, or becomes a report: of the transcript, the bill, keys, and what the caller hears. Nothing here holds a
 socket or reads a clock, so that every order of events can be tested.
 """
@@ -95,9 +95,15 @@ class Conversation:
         """Ask the model to speak, as soon as no other response is active.
 
         Args:
-            response: OpenAI's `response.create.response` (reference 4.4), such as instructions for this one response.
+            response: OpenAI's `response.create.response` (reference 4.4) with `instructions` for this one response, to
+                be asked for after all that is wanted already; without them the model shall go on by itself, once.
         """
         return self._floor.respond(response)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is waiting to be said that nothing more is taken."""
+        return self._floor.full
 
     def break_silence(self) -> list[Action]:
         """Ask the model to go on, unless something is being said, done or asked for already."""
@@ -122,7 +128,10 @@ class Conversation:
         return [Send({**event, "response": {**response, "instructions": instructions}})]
 
     def interrupt(self) -> list[Action]:
-        """Stop what is being said: cancel first, then throw away what has not been played (reference 4.1)."""
+        """Stop what is being said: cancel first, then throw away what has not been played (reference 4.1).
+
+        What was to be said after it is thrown away as well. An output that the model has not spoken of is not.
+        """
         actions: list[Action] = []
         if self._floor.active is not None:
             actions.append(Send(self._floor.event("response.cancel")))
@@ -141,7 +150,7 @@ class Conversation:
     @property
     def busy(self) -> bool:
         """Whether a word or an answer is on its way: the model speaks, the caller speaks, or a tool runs."""
-        return self._floor.taken or self.caller_speaking or self._tool_calls.running
+        return self._floor.taken or self._others_act
 
     @property
     def speaking(self) -> bool:
@@ -175,6 +184,11 @@ class Conversation:
         self._floor.attached()
         return [*self._tool_calls.attached(), *self._floor.ask()]
 
+    @property
+    def _others_act(self) -> bool:
+        """Whether a word or an answer comes from elsewhere than the model: the caller speaks, or a tool runs."""
+        return self.caller_speaking or self._tool_calls.running
+
     # What each kind of event does.
 
     def _on_response_created(self, event: Event) -> Iterator[Action]:
@@ -182,7 +196,8 @@ class Conversation:
         metadata = response.get("metadata") or {}
         if _ASK in metadata:
             return
-        self._floor.begun(response.get("id") or UNKNOWN_RESPONSE, metadata)
+        response_id = response.get("id") or UNKNOWN_RESPONSE
+        self._floor.begun(response_id, metadata, has_seen_all=self._tool_calls.all_shown)
         yield from ()
 
     def _on_response_done(self, event: Event) -> Iterator[Action]:
@@ -190,21 +205,22 @@ class Conversation:
         response_id = response.get("id") or UNKNOWN_RESPONSE
         if usage := response.get("usage"):
             yield Used(response_id=response_id, usage=usage)
-        output = response.get("output") or ()
-        if key := (response.get("metadata") or {}).get(_ASK):
+        output, metadata = response.get("output") or (), response.get("metadata") or {}
+        if key := metadata.get(_ASK):
             yield Told(key, _text_of(output))
             return
+        self._floor.ended(metadata)
         for item in output:
             yield from self._tool_calls.collect(item, response_id)
-        self._floor.ended()
         self._saying.clear()
         self._tool_calls.forget(but={item.get("call_id") for item in output})
         if response.get("status") == "failed":
             yield from self._failed((response.get("status_details") or {}).get("error") or {})
         else:
             self._failures = 0
-        if output and output[-1].get("type") == "mcp_call":
-            yield from self.break_silence()  # some models stay silent after a hosted tool (reference 6.6)
+        if output and output[-1].get("type") == "mcp_call" and not self._others_act:
+            # Some models stay silent after a hosted tool (reference 6.6).
+            yield from self._floor.respond(only_if_silent=not self._floor.taken)
         yield from self._tool_calls.response_done(response_id)
         yield from self._floor.ask()
 

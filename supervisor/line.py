@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from function.notice import CallNotice
 from supervisor import taking
 from supervisor.actions import Action
@@ -18,6 +20,8 @@ from supervisor.house import House
 from supervisor.insist import insist
 from supervisor.records import EndReason, Recording
 from supervisor.transfers import refusal
+
+log = structlog.get_logger()
 
 SPEECH_SECONDS = 12.0  # how long a hang-up waits for what is being said
 REFER_SECONDS = 5.0
@@ -76,6 +80,9 @@ class HeldLine:
 
     async def respond(self, response: Mapping[str, Any]) -> None:
         """See `Line`."""
+        if self.conversation.full:
+            log.warning("not_said", call_id=self.notice.call_id, action="left out: too much is waiting to be said")
+            return
         await self.perform(self.conversation.respond(response))
 
     async def fill(self, text: str) -> None:

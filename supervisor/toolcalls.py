@@ -90,6 +90,11 @@ class ToolCalls:
         """Whether any tool call has no output yet."""
         return any(call.output is None for call in self.known.values())
 
+    @property
+    def all_shown(self) -> bool:
+        """Whether OpenAI has shown every output that there is."""
+        return all(call.confirmed or call.output is None for call in self.known.values())
+
     def collect(self, item: Event, response_id: str) -> list[Action]:
         """Take a function call that the model completed, once, however many events show it."""
         tool_call_id = item.get("call_id")

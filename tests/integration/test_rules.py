@@ -227,6 +227,23 @@ class TestInTheCall:
             assert record.session == {"instructions": "Be brief."}
             assert entries(call, "frame_in", "session.update")[-1].payload["session"]["type"] == "realtime"
 
+    async def test_a_tool_says_several_things_and_its_answer_is_spoken_after_them(self) -> None:
+        answering = agent()
+
+        @answering.tool()
+        async def balance(call: Call) -> str:
+            for text in ("ONE", "TWO", "THREE"):
+                await call.say(text)
+            return "12 euro"
+
+        async with rig(answering) as rigged:
+            script: list[dict[str, Any]] = [{"caller": "My balance?"}, {"tool": "balance"}]
+            replies = [{"model": text} for text in ("One.", "Two.", "Three.", "It is 12 euro.")]
+            call = await rigged.ring([*script, *replies, {"hang_up": True}])
+            await rigged.ended(call)
+            asked = [text.rpartition(" ")[2] for text in said_by_us(call)]
+            assert asked == ["ONE", "TWO", "THREE", ""]
+
     async def test_a_hang_up_waits_for_the_goodbye(self) -> None:
         answering = agent()
 
