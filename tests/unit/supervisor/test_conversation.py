@@ -362,6 +362,45 @@ class TestOtherEvents:
     def test_the_sixty_minutes_are_over(self) -> None:
         assert Conversation().receive(error("session_expired")) == [Expired()]
 
+    @pytest.mark.parametrize("item_id", [None, "", 2**63 + 1, 1.5, True, ["item_1"], {"id": "item_1"}])
+    @pytest.mark.parametrize(
+        "type_",
+        [
+            "conversation.item.input_audio_transcription.completed",
+            "conversation.item.input_audio_transcription.failed",
+            "response.output_audio_transcript.done",
+            "response.output_text.done",
+        ],
+    )
+    def test_words_under_an_id_that_is_none_are_left_out(self, type_: str, item_id: Any) -> None:
+        with pytest.raises(EventError):
+            Conversation().receive({"type": type_, "item_id": item_id, "transcript": "Hello?", "text": "Hello?"})
+
+    @pytest.mark.parametrize("text", [5, ["Hello?"], {"text": "Hello?"}])
+    def test_words_that_are_not_text_are_left_out(self, text: Any) -> None:
+        with pytest.raises(EventError):
+            Conversation().receive({"type": "response.output_text.done", "item_id": "item_1", "text": text})
+
+    @pytest.mark.parametrize("tool_call_id", ["", 2**63 + 1, ["call_1"], None])
+    def test_a_tool_call_under_an_id_that_is_none_is_left_out_and_the_response_ends_all_the_same(
+        self, tool_call_id: Any
+    ) -> None:
+        conversation = Conversation()
+        conversation.receive(created())
+        odd = {**function_call(), "call_id": tool_call_id}
+        with pytest.raises(EventError):
+            conversation.receive(item_done(odd))
+        assert conversation.receive(done("resp_1", odd, function_call())) == [RunTool("call_1", "look", "{}")]
+        conversation.tool_finished("call_1", "42")
+        assert conversation.waiting_for
+
+    @pytest.mark.parametrize("odd", [None, "", 5, ["resp_1"]])
+    def test_a_response_under_an_id_that_is_none_still_has_the_floor_and_leaves_it(self, odd: Any) -> None:
+        conversation = Conversation()
+        conversation.receive(created(odd))
+        assert conversation.respond() == []
+        assert sent(conversation.receive(done(odd))) == ["response.create"]
+
     @given(
         st.dictionaries(
             st.sampled_from(["type", "response", "item", "error", "item_id", "transcript", "response_id"]),
@@ -379,6 +418,39 @@ class TestOtherEvents:
         with suppress(EventError):
             conversation.receive(event)
         assert sent(conversation.attached()) == []
+
+
+class TestTheCallerIsThere:
+    """Voice detection may be off: then the caller is heard by what is committed, or typed."""
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            {"type": "input_audio_buffer.committed", "item_id": "item_1"},
+            {"type": "conversation.item.added", "item": {"id": "item_1", "type": "message", "role": "user"}},
+            {"type": "input_audio_buffer.speech_started", "item_id": "item_1"},
+            {"type": "input_audio_buffer.dtmf_event_received", "event": "1"},
+        ],
+    )
+    def test_the_caller_is_heard(self, event: dict[str, Any]) -> None:
+        conversation = Conversation()
+        assert conversation.reads(event["type"])
+        conversation.receive(event)
+        assert conversation.caller_heard
+
+    def test_silence_that_is_committed_by_a_time_out_is_not_the_caller(self) -> None:
+        conversation = Conversation()
+        conversation.receive({"type": "input_audio_buffer.timeout_triggered", "item_id": "item_1"})
+        conversation.receive({"type": "input_audio_buffer.committed", "item_id": "item_1"})
+        user: dict[str, Any] = {"id": "item_1", "type": "message", "role": "user"}
+        conversation.receive({"type": "conversation.item.added", "item": user})
+        assert not conversation.caller_heard
+
+    def test_what_the_model_says_is_not_the_caller(self) -> None:
+        conversation = Conversation()
+        item = {"id": "item_1", "type": "message", "role": "assistant"}
+        conversation.receive({"type": "conversation.item.added", "item": item})
+        assert not conversation.caller_heard
 
 
 class TestNothingComesBack:
