@@ -197,9 +197,7 @@ class Agent:
         """
         tools = [*self.session.get("tools", ()), *(tool.definition() for tool in self.tools.values())]
         body = {**copy.deepcopy(self.session), "type": "realtime", **({"tools": tools} if tools else {})}
-        for name, value in (overrides or {}).items():
-            both = isinstance(value, Mapping) and isinstance(body.get(name), Mapping)
-            body[name] = {**body[name], **value} if both else value
+        body = merged(body, overrides or {})
         detection = ((body.get("audio") or {}).get("input") or {}).get("turn_detection")
         if transport == "sip" and isinstance(detection, dict):
             body = copy.deepcopy(body)
@@ -214,6 +212,25 @@ class Agent:
             audio = body.setdefault("audio", {})
             audio["input"] = {"turn_detection": {"type": "server_vad"}, **(audio.get("input") or {})}
         return {key: value for key, value in body.items() if key != "model"}
+
+
+def merged(session: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
+    """A session after an update: only what is in the update changes, at any depth; a value of another type is new.
+
+    Examples:
+        >>> merged({"audio": {"output": {"speed": 1.2}}}, {"audio": {"input": {"turn_detection": None}}})
+        {'audio': {'output': {'speed': 1.2}, 'input': {'turn_detection': None}}}
+        >>> merged({"on": {"type": "server_vad", "threshold": 0.5}}, {"on": {"type": "semantic_vad"}})
+        {'on': {'type': 'semantic_vad'}}
+    """
+    session = dict(session)
+    for name, value in update.items():
+        old = session.get(name)
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and value.get("type") in (None, old.get("type")):
+            session[name] = merged(old, value)
+        else:
+            session[name] = value
+    return session
 
 
 def load(path: str) -> Router:

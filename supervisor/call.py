@@ -143,7 +143,10 @@ class Call:
         return Incoming(self.notice).header(name)
 
     async def say(self, text: str) -> None:
-        """Have the model say this, as soon as nothing else is being said."""
+        """Have the model say this, as soon as nothing else is being said, and after what was to be said before.
+
+        It returns at once. Dozens of texts may wait; what comes on top of them is left out, and logged.
+        """
         await self._line.respond({"instructions": f"Say exactly this, and nothing else: {text}", "tool_choice": "none"})
 
     async def ask(self, instructions: str, *, timeout: float = 10.0) -> str:  # noqa: ASYNC109 - as users say it

@@ -1,7 +1,7 @@
 """The conversation of one call, without I/O: server events in, actions out.
 
-It owns what must never be decided in two places: `floor` keeps the one active response and the one pending
-`response.create`, `toolcalls` the tool calls and their outputs. Here each kind of event is taken apart and goes to one,
+It owns what must never be decided in two places: `floor` keeps the one active response and those that wait for it to
+end, `toolcalls` the tool calls and their outputs. Here each kind of event is taken apart and goes to one,
 to the other, or becomes a report: of the transcript, the bill, keys, and what the caller hears. Nothing here holds a
 socket or reads a clock, so that every order of events can be tested.
 """
@@ -52,7 +52,7 @@ class Conversation:
 
     caller_speaking: bool = False
     caller_heard: bool = False
-    """Whether the caller has made any sound since we hold the call."""
+    """Whether the caller has said, typed or pressed anything since we hold the call."""
     playing: bool = False
     """Whether the caller hears the model now."""
     alive: bool = False
@@ -65,6 +65,8 @@ class Conversation:
     _saying: dict[str, list[str]] = field(default_factory=dict)
     _reported: int = 0
     _failures: int = 0
+    _silent_item: object = None
+    """Id of the item that OpenAI made of the caller's silence."""
     _approvals: set[str] = field(default_factory=set)
     _floor: Floor = field(default_factory=Floor)
     _tool_calls: ToolCalls = field(init=False)
@@ -95,9 +97,15 @@ class Conversation:
         """Ask the model to speak, as soon as no other response is active.
 
         Args:
-            response: OpenAI's `response.create.response` (reference 4.4), such as instructions for this one response.
+            response: OpenAI's `response.create.response` (reference 4.4) with `instructions` for this one response, to
+                be asked for after all that is wanted already; without them the model shall go on by itself, once.
         """
         return self._floor.respond(response)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is waiting to be said that nothing more is taken."""
+        return self._floor.full
 
     def break_silence(self) -> list[Action]:
         """Ask the model to go on, unless something is being said, done or asked for already."""
@@ -122,7 +130,10 @@ class Conversation:
         return [Send({**event, "response": {**response, "instructions": instructions}})]
 
     def interrupt(self) -> list[Action]:
-        """Stop what is being said: cancel first, then throw away what has not been played (reference 4.1)."""
+        """Stop what is being said: cancel first, then throw away what has not been played (reference 4.1).
+
+        What was to be said after it is thrown away as well. An output that the model has not spoken of is not.
+        """
         actions: list[Action] = []
         if self._floor.active is not None:
             actions.append(Send(self._floor.event("response.cancel")))
@@ -141,7 +152,7 @@ class Conversation:
     @property
     def busy(self) -> bool:
         """Whether a word or an answer is on its way: the model speaks, the caller speaks, or a tool runs."""
-        return self._floor.taken or self.caller_speaking or self._tool_calls.running
+        return self._floor.taken or self._others_act
 
     @property
     def speaking(self) -> bool:
@@ -175,6 +186,11 @@ class Conversation:
         self._floor.attached()
         return [*self._tool_calls.attached(), *self._floor.ask()]
 
+    @property
+    def _others_act(self) -> bool:
+        """Whether a word or an answer comes from elsewhere than the model: the caller speaks, or a tool runs."""
+        return self.caller_speaking or self._tool_calls.running
+
     # What each kind of event does.
 
     def _on_response_created(self, event: Event) -> Iterator[Action]:
@@ -182,63 +198,75 @@ class Conversation:
         metadata = response.get("metadata") or {}
         if _ASK in metadata:
             return
-        self._floor.begun(response.get("id") or UNKNOWN_RESPONSE, metadata)
+        response_id = _response_id(response.get("id"))
+        self._floor.begun(response_id, metadata, has_seen_all=self._tool_calls.all_shown)
         yield from ()
 
     def _on_response_done(self, event: Event) -> Iterator[Action]:
         response = event.get("response") or {}
-        response_id = response.get("id") or UNKNOWN_RESPONSE
+        response_id = _response_id(response.get("id"))
         if usage := response.get("usage"):
             yield Used(response_id=response_id, usage=usage)
-        output = response.get("output") or ()
-        if key := (response.get("metadata") or {}).get(_ASK):
-            yield Told(key, _text_of(output))
+        output = [item for item in response.get("output") or () if isinstance(item, dict)]
+        metadata = response.get("metadata") or {}
+        if _ASK in metadata:
+            yield Told(_id_of(metadata, _ASK), _text_of(output))
             return
+        self._floor.ended(metadata)
         for item in output:
             yield from self._tool_calls.collect(item, response_id)
-        self._floor.ended()
         self._saying.clear()
-        self._tool_calls.forget(but={item.get("call_id") for item in output})
+        self._tool_calls.forget(but={id_ for item in output if isinstance(id_ := item.get("call_id"), str)})
         if response.get("status") == "failed":
             yield from self._failed((response.get("status_details") or {}).get("error") or {})
         else:
             self._failures = 0
-        if output and output[-1].get("type") == "mcp_call":
-            yield from self.break_silence()  # some models stay silent after a hosted tool (reference 6.6)
+        if output and output[-1].get("type") == "mcp_call" and not self._others_act:
+            # Some models stay silent after a hosted tool (reference 6.6).
+            yield from self._floor.respond(only_if_silent=not self._floor.taken)
         yield from self._tool_calls.response_done(response_id)
         yield from self._floor.ask()
 
     def _on_output_item_done(self, event: Event) -> Iterator[Action]:
-        yield from self._tool_calls.collect(event.get("item") or {}, event.get("response_id") or UNKNOWN_RESPONSE)
+        item = event.get("item") or {}
+        if item.get("type") == "function_call":
+            _id_of(item, "call_id")
+        yield from self._tool_calls.collect(item, _response_id(event.get("response_id")))
 
     def _on_item_added(self, event: Event) -> Iterator[Action]:
         item = event.get("item") or {}
-        if (item_id := item.get("id")) and item_id not in self._order:
+        if item.get("id") is not None and (item_id := _id_of(item, "id")) not in self._order:
             self.items += 1
             if item.get("type") == "message":  # nothing else is ever said
                 self._order[item_id] = self.items
                 if len(self._order) > MOST_ORDERS:
                     del self._order[next(iter(self._order))]
+        if item.get("role") == "user":
+            self._hear(item.get("id"))
         yield from self._on_item(event)
 
     def _on_item(self, event: Event) -> Iterator[Action]:
         item = event.get("item") or {}
-        if item.get("type") == "mcp_approval_request" and item["id"] not in self._approvals:
-            self._approvals.add(item["id"])
-            yield Approve(item["id"], item.get("server_label", ""), item.get("name", ""), item.get("arguments", ""))
+        if item.get("type") == "mcp_approval_request" and (item_id := _id_of(item, "id")) not in self._approvals:
+            self._approvals.add(item_id)
+            yield Approve(item_id, item.get("server_label", ""), item.get("name", ""), item.get("arguments", ""))
         yield from self._tool_calls.shown(item)
 
     def _on_speech_started(self, _event: Event) -> Iterator[Action]:
-        self.caller_speaking = self.caller_heard = True
-        self._tool_calls.caller_spoke()
+        self.caller_speaking = True
+        self._hear()
+        yield from ()
+
+    def _on_committed(self, event: Event) -> Iterator[Action]:
+        self._hear(event.get("item_id"))
         yield from ()
 
     def _on_key(self, event: Event) -> Iterator[Action]:
-        self.caller_heard = True
-        self._tool_calls.caller_spoke()
+        self._hear()
         yield Pressed(str(event.get("event")))
 
-    def _on_idle(self, _event: Event) -> Iterator[Action]:
+    def _on_idle(self, event: Event) -> Iterator[Action]:
+        self._silent_item = event.get("item_id")
         yield Idle()
 
     def _on_playing(self, _event: Event) -> Iterator[Action]:
@@ -247,11 +275,11 @@ class Conversation:
 
     def _on_played(self, event: Event) -> Iterator[Action]:
         self.playing = False
-        yield Heard(event.get("response_id") or UNKNOWN_RESPONSE)
+        yield Heard(_response_id(event.get("response_id")))
 
     def _on_delta(self, event: Event) -> Iterator[Action]:
         if self.watch_every:
-            item_id = event.get("item_id") or ""
+            item_id = _id_of(event)
             pieces = self._saying.setdefault(item_id, [])
             if not pieces:
                 self._reported = 0
@@ -272,7 +300,7 @@ class Conversation:
 
     def _on_not_transcribed(self, event: Event) -> Iterator[Action]:
         error = event.get("error") or {}
-        yield NotTranscribed(event.get("item_id") or "", error.get("code") or error.get("type") or "unknown")
+        yield NotTranscribed(_id_of(event), error.get("code") or error.get("type") or "unknown")
 
     def _on_agent_said(self, event: Event) -> Iterator[Action]:
         yield from self._said(event, "agent")
@@ -292,9 +320,17 @@ class Conversation:
 
     # Parts of the above.
 
+    def _hear(self, item_id: object = None) -> None:
+        """The caller takes part, unless this is the silence that a time-out has made an item of."""
+        if item_id is None or item_id != self._silent_item:
+            self.caller_heard = True
+            self._tool_calls.caller_spoke()
+
     def _said(self, event: Event, role: Literal["caller", "agent"]) -> Iterator[Action]:
-        item_id = event.get("item_id") or ""
+        item_id = _id_of(event)
         if text := event.get("transcript") or event.get("text"):
+            if not isinstance(text, str):
+                raise TypeError("what was said is not text")
             yield Said(item_id, role, text, self._order.pop(item_id, self.items))
 
     def _failed(self, error: Event) -> Iterator[Action]:
@@ -311,6 +347,7 @@ class Conversation:
         "conversation.item.done": _on_item,
         "conversation.item.retrieved": _on_item,
         "conversation.item.input_audio_transcription.completed": _on_caller_said,
+        "input_audio_buffer.committed": _on_committed,
         "input_audio_buffer.dtmf_event_received": _on_key,
         "input_audio_buffer.timeout_triggered": _on_idle,
         "output_audio_buffer.started": _on_playing,
@@ -325,6 +362,19 @@ class Conversation:
         "response.output_text.done": _on_agent_said,
         "error": _on_error,
     }
+
+
+def _id_of(event: Event, name: str = "item_id") -> str:
+    """An id in an event; nothing can be kept or answered under anything but a non-empty text."""
+    value = event.get(name)
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{name} is not an id")
+    return value
+
+
+def _response_id(value: object) -> str:
+    """A response's id; one without still begins and ends, and leaving that out would block the floor."""
+    return value if isinstance(value, str) and value else UNKNOWN_RESPONSE
 
 
 def _text_of(output: Sequence[Event]) -> str:

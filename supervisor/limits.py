@@ -13,7 +13,7 @@ class Limits:
     """The limits of an agent's calls; None means no limit. Each ends the call with a reason of its own."""
 
     no_audio_seconds: float | None = 60.0
-    """How long the caller may make no sound at all after the accept: nobody is there."""
+    """How long the caller may neither speak, type nor press a key after the accept: nobody is there."""
     silence_seconds: float | None = 120.0
     """How long the conversation may stand still, neither side speaking and no tool running."""
     silence_question: str | None = "Ask whether the caller is still there."

@@ -8,9 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from function.notice import CallNotice
 from supervisor import taking
 from supervisor.actions import Action
+from supervisor.agent import merged
 from supervisor.call import TransferFailed
 from supervisor.conversation import ASK_PREFIX, Conversation
 from supervisor.errors import ControlError
@@ -18,6 +21,8 @@ from supervisor.house import House
 from supervisor.insist import insist
 from supervisor.records import EndReason, Recording
 from supervisor.transfers import refusal
+
+log = structlog.get_logger()
 
 SPEECH_SECONDS = 12.0  # how long a hang-up waits for what is being said
 REFER_SECONDS = 5.0
@@ -39,6 +44,8 @@ class HeldLine:
     ending: EndReason | None = None
     """Why we are ending the call, while we are; None again when that did not work."""
     transferring: bool = False
+    _no_transfer: str = ""
+    """Why the last transfer came to nothing."""
     _silence: asyncio.Event | None = None
     _over: asyncio.Event | None = None
     _answers: dict[str, asyncio.Future[str | None]] = field(default_factory=dict)
@@ -76,6 +83,9 @@ class HeldLine:
 
     async def respond(self, response: Mapping[str, Any]) -> None:
         """See `Line`."""
+        if self.conversation.full:
+            log.warning("not_said", call_id=self.notice.call_id, action="left out: too much is waiting to be said")
+            return
         await self.perform(self.conversation.respond(response))
 
     async def fill(self, text: str) -> None:
@@ -105,7 +115,7 @@ class HeldLine:
 
     async def update(self, session: Mapping[str, Any]) -> None:
         """See `Line`."""
-        self.recording.record.session.update(session)
+        self.recording.record.session = merged(self.recording.record.session, session)
         self.recording.changed()
         await self.send({"type": "session.update", "session": {**session, "type": "realtime"}})
 
@@ -141,14 +151,24 @@ class HeldLine:
                 self.ending = None  # it may be asked for again
 
     async def transfer(self, target_uri: str) -> None:
-        """Refer the call, and see whether that takes the caller away; a 200 from OpenAI alone says nothing."""
+        """Refer the call, and see whether that takes the caller away; a 200 from OpenAI alone says nothing.
+
+        As `end`, it goes on when whoever asked for it is cancelled.
+        """
         if problem := refusal(target_uri, self.house.transfer_targets):
             raise TransferFailed(f"no transfer to {target_uri}: {problem}")
         if self.notice.transport != "sip":
             raise TransferFailed("only SIP calls can be transferred")
         if self.ending or self.transferring:
             raise TransferFailed("the call is being ended or transferred already")
-        self.transferring = True
+        self.transferring, self._no_transfer = True, "the call is over"
+        if referring := self.spawn(self._refer(target_uri), "transfer"):
+            await asyncio.wait([referring])
+        if referring is None or not self.transferring:
+            self.transferring = False
+            raise TransferFailed(f"no transfer to {target_uri}: {self._no_transfer}")
+
+    async def _refer(self, target_uri: str) -> None:
         call_id = self.notice.call_id
         self._over = asyncio.Event()
         try:
@@ -156,7 +176,7 @@ class HeldLine:
             async with asyncio.timeout(TRANSFER_SECONDS):
                 await self._over.wait()
         except (ControlError, TimeoutError) as error:
-            cause = str(error) or f"the caller was still here after {TRANSFER_SECONDS:.0f} s"
-            raise TransferFailed(f"no transfer to {target_uri}: {cause}") from error
+            self._no_transfer = str(error) or f"the caller was still here after {TRANSFER_SECONDS:.0f} s"
+            log.warning("not_transferred", cause=self._no_transfer)
         finally:
             self.transferring = self._over.is_set()

@@ -270,7 +270,8 @@ class Running:
         self._mind_unanswered(now)
         record = self.recording.record
         record.items = self.conversation.items
-        self._rules.tick(now, busy=self.conversation.busy, caller_heard=self.conversation.caller_heard)
+        talking = self.conversation.busy or self.conversation.playing  # audio plays long after its response is done
+        self._rules.tick(now, busy=talking, caller_heard=self.conversation.caller_heard)
         if record.expires_at and not record.expiring_told and now >= record.expires_at - EXPIRING_SECONDS:
             record.expiring_told = True
             self.recording.changed()

@@ -90,14 +90,19 @@ class ToolCalls:
         """Whether any tool call has no output yet."""
         return any(call.output is None for call in self.known.values())
 
+    @property
+    def all_shown(self) -> bool:
+        """Whether OpenAI has shown every output that there is."""
+        return all(call.confirmed or call.output is None for call in self.known.values())
+
     def collect(self, item: Event, response_id: str) -> list[Action]:
         """Take a function call that the model completed, once, however many events show it."""
         tool_call_id = item.get("call_id")
-        if item.get("type") != "function_call" or item.get("status") != "completed" or not tool_call_id:
+        if item.get("type") != "function_call" or item.get("status") != "completed":
             return []
-        if tool_call_id in self.known:
+        if not isinstance(tool_call_id, str) or not tool_call_id or tool_call_id in self.known:
             return []
-        call = self.known[tool_call_id] = ToolCall(name=item.get("name") or "", arguments=item.get("arguments") or "")
+        call = self.known[tool_call_id] = ToolCall(_text(item.get("name")), _text(item.get("arguments")))
         self._turns.setdefault(response_id, _Turn()).open_calls.add(tool_call_id)
         return [RunTool(tool_call_id=tool_call_id, name=call.name, arguments=call.arguments)]
 
@@ -218,3 +223,7 @@ class ToolCalls:
             return []
         self._rounds += 1
         return self._floor.respond({"tool_choice": "none"} if self._rounds > MOST_TOOL_ROUNDS else None)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -227,6 +227,44 @@ class TestInTheCall:
             assert record.session == {"instructions": "Be brief."}
             assert entries(call, "frame_in", "session.update")[-1].payload["session"]["type"] == "realtime"
 
+    async def test_the_next_owner_attaches_with_the_session_after_all_updates(self) -> None:
+        audio = {"input": {"turn_detection": {"type": "server_vad"}}, "output": {"speed": 1.0}}
+        answering = Agent(session={**SESSION, "audio": audio})
+
+        @answering.tool()
+        async def change(call: Call) -> None:
+            await call.update({"audio": {"output": {"speed": 1.2}}})
+            await call.update({"audio": {"input": {"turn_detection": None}}})
+
+        async with rig(answering) as rigged:
+            call = await rigged.ring([{"caller": "Faster."}, {"tool": "change"}, {"model": "Yes."}, STAY])
+            await rigged.seen(call, "frame_in", "response.create")
+            rigged.supervisors[0].stop.set()
+            rigged.supervise(answering)
+            while len(updates := entries(call, "frame_in", "session.update")) < 4:
+                await asyncio.sleep(0.02)
+            assert updates[-1].payload["session"]["audio"] == {
+                "input": {"turn_detection": None},
+                "output": {"speed": 1.2},
+            }
+
+    async def test_a_tool_says_several_things_and_its_answer_is_spoken_after_them(self) -> None:
+        answering = agent()
+
+        @answering.tool()
+        async def balance(call: Call) -> str:
+            for text in ("ONE", "TWO", "THREE"):
+                await call.say(text)
+            return "12 euro"
+
+        async with rig(answering) as rigged:
+            script: list[dict[str, Any]] = [{"caller": "My balance?"}, {"tool": "balance"}]
+            replies = [{"model": text} for text in ("One.", "Two.", "Three.", "It is 12 euro.")]
+            call = await rigged.ring([*script, *replies, {"hang_up": True}])
+            await rigged.ended(call)
+            asked = [text.rpartition(" ")[2] for text in said_by_us(call)]
+            assert asked == ["ONE", "TWO", "THREE", ""]
+
     async def test_a_hang_up_waits_for_the_goodbye(self) -> None:
         answering = agent()
 
@@ -295,6 +333,19 @@ class TestTransfer:
             assert len(problems) == 1
             assert entries(call, "rest", "refer") == []
 
+    async def test_a_transfer_goes_on_when_the_tool_that_asked_for_it_took_too_long(self) -> None:
+        answering = agent()
+
+        @answering.tool(timeout=0.3)
+        async def transfer(call: Call) -> None:
+            await call.transfer("tel:+31201112233")
+
+        async with rig(answering, transfer_targets="tel:+3120*", options={"refer_ms": 1000}) as rigged:
+            call = await rigged.ring([{"caller": "A human."}, {"tool": "transfer"}, {"model": "Well."}, STAY])
+            record = await rigged.ended(call)
+            assert record.end_reason is EndReason.TRANSFERRED
+            assert "took too long" in next(iter(outputs(call).values()))[0]
+
     async def test_a_transfer_without_effect_is_told_to_the_agent(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("supervisor.line.TRANSFER_SECONDS", 0.5)
         answering, problems = self.transferring("tel:+31201112233")
@@ -333,6 +384,22 @@ class TestLimits:
             call = await rigged.ring([{"caller": "Hm."}, {"model": "Yes?"}, STAY])
             await rigged.seen(call, "frame_in", "response.create")
             assert said_by_us(call) == ["Ask who is there."]
+
+    async def test_what_the_model_still_plays_is_not_silence(self) -> None:
+        """Audio plays for long after its response is done."""
+        async with rig(agent(limits=Limits(silence_seconds=2, silence_question=None))) as rigged:
+            playing = {"event": {"type": "output_audio_buffer.started", "response_id": "resp_long"}}
+            script: list[dict[str, Any]] = [{"caller": "Read me the terms."}, {"model": "Well."}, {"pause_ms": 500}]
+            call = await rigged.ring([*script, playing, {"pause_ms": 4000}, {"hang_up": True}])
+            assert (await rigged.ended(call)).end_reason is EndReason.CALLER_HUNG_UP
+
+    async def test_a_caller_who_pushes_to_talk_is_heard(self) -> None:
+        session = {**SESSION, "audio": {"input": {"turn_detection": None}}}
+        talking = Agent(session=session, greeting="Hello.", limits=Limits(no_audio_seconds=1.5))
+        async with rig(talking) as rigged:
+            committed = {"event": {"type": "input_audio_buffer.committed", "item_id": "item_1"}}
+            call = await rigged.ring([{"wait_for": "greeting"}, committed, {"pause_ms": 3500}, {"hang_up": True}])
+            assert (await rigged.ended(call)).end_reason is EndReason.CALLER_HUNG_UP
 
     async def test_tools_in_a_row_end_with_the_model_having_to_speak(self) -> None:
         answering = agent()

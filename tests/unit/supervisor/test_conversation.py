@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from supervisor.actions import Action, Answered, Expired, RunTool, Said, Send, Used
 from supervisor.conversation import Conversation
 from supervisor.errors import EventError
-from supervisor.floor import MOST_UNANSWERED
+from supervisor.floor import MOST_UNANSWERED, MOST_WANTED
 from supervisor.toolcalls import OUTPUT_TRIES, ToolCall, output_item_id
 
 
@@ -33,9 +33,11 @@ def item_done(item: dict[str, Any], response_id: str = "resp_1") -> dict[str, An
     return {"type": "response.output_item.done", "response_id": response_id, "item": item}
 
 
-def done(response_id: str = "resp_1", *output: dict[str, Any], usage: dict[str, Any] | None = None) -> dict[str, Any]:
+def done(
+    response_id: str = "resp_1", *output: dict[str, Any], usage: dict[str, Any] | None = None, mark: str | None = None
+) -> dict[str, Any]:
     response = {"id": response_id, "status": "completed", "output": list(output), "usage": usage}
-    return {"type": "response.done", "response": response}
+    return {"type": "response.done", "response": {**response, "metadata": {"sideband": mark} if mark else None}}
 
 
 def error(code: str, event_id: str | None = None) -> dict[str, Any]:
@@ -48,6 +50,17 @@ def sent(actions: list[Action]) -> list[str]:
 
 def event_of(actions: list[Action], type_: str) -> dict[str, Any]:
     return next(action.event for action in actions if isinstance(action, Send) and action.event["type"] == type_)
+
+
+def spoken(conversation: Conversation, actions: list[Action]) -> list[str | None]:
+    """Let each response that is asked for begin and end, until none is; returns their instructions."""
+    instructions = []
+    while "response.create" in sent(actions):
+        create = event_of(actions, "response.create")
+        instructions.append(create["response"].get("instructions"))
+        conversation.receive(created("resp_ours", mark=create["event_id"]))
+        actions = conversation.receive(done("resp_ours", mark=create["event_id"]))
+    return instructions
 
 
 class TestResponses:
@@ -64,14 +77,54 @@ class TestResponses:
         assert conversation.respond() == []
         assert sent(conversation.receive(done())) == ["response.create"]
 
-    def test_asks_once_however_often_it_is_wanted(self) -> None:
+    def test_to_go_on_is_asked_once_however_often_it_is_wanted(self) -> None:
         conversation = Conversation()
         conversation.receive(created())
         conversation.respond()
-        conversation.respond({"instructions": "the last one wins"})
-        actions = conversation.receive(done())
-        assert sent(actions) == ["response.create"]
-        assert event_of(actions, "response.create")["response"]["instructions"] == "the last one wins"
+        conversation.respond()
+        assert sent(conversation.receive(done())) == ["response.create"]
+        assert conversation.receive(created("resp_2", mark=conversation.waiting_for)) == []
+        assert conversation.receive(done("resp_2")) == []
+
+    def test_all_that_is_to_be_said_is_said_in_order(self) -> None:
+        conversation = Conversation()
+        actions = conversation.respond({"instructions": "ONE"})
+        for text in ("TWO", "THREE"):
+            assert conversation.respond({"instructions": text}) == []
+        assert spoken(conversation, actions) == ["ONE", "TWO", "THREE"]
+
+    def test_of_a_thousand_things_to_say_only_the_first_few_wait(self) -> None:
+        conversation = Conversation()
+        conversation.receive(created())
+        for number in range(1000):
+            conversation.respond({"instructions": str(number)})
+        assert conversation.full
+        conversation.respond()
+        assert spoken(conversation, conversation.receive(done())) == [*map(str, range(MOST_WANTED)), None]
+
+    def test_what_was_to_be_said_is_thrown_away_by_an_interruption(self) -> None:
+        conversation = Conversation()
+        create = event_of(conversation.respond({"instructions": "ONE"}), "response.create")
+        conversation.respond({"instructions": "TWO"})
+        conversation.interrupt()
+        conversation.receive(created("resp_vad"))
+        conversation.receive(error("conversation_already_has_active_response", create["event_id"]))
+        assert conversation.receive(done("resp_vad")) == []
+        assert not conversation.busy
+
+    def test_what_was_asked_for_as_the_socket_was_lost_is_not_asked_for_again_when_it_had_begun(self) -> None:
+        conversation = Conversation()
+        lost = event_of(conversation.respond({"instructions": "ONE"}), "response.create")
+        again = event_of(conversation.attached(), "response.create")
+        conversation.receive(error("conversation_already_has_active_response", again["event_id"]))
+        assert conversation.receive(done("resp_1", mark=lost["event_id"])) == []
+
+    def test_what_was_asked_for_as_the_socket_was_lost_is_asked_for_again_when_another_had_begun(self) -> None:
+        conversation = Conversation()
+        conversation.respond({"instructions": "ONE"})
+        again = event_of(conversation.attached(), "response.create")
+        conversation.receive(error("conversation_already_has_active_response", again["event_id"]))
+        assert spoken(conversation, conversation.receive(done("resp_vad"))) == ["ONE"]
 
     def test_does_not_ask_again_while_a_request_is_in_flight(self) -> None:
         conversation = Conversation()
@@ -168,6 +221,79 @@ class TestToolCalls:
         assert conversation.receive(shown) == []
 
 
+class TestSayingAndAnswering:
+    """What is said word for word answers no tool call: the model still has to speak of the output."""
+
+    def called(self) -> Conversation:
+        """The model has called a tool, and goes on speaking."""
+        conversation = Conversation()
+        conversation.receive(created())
+        conversation.receive(item_done(function_call()))
+        return conversation
+
+    def shown(self, conversation: Conversation) -> None:
+        item = {"type": "function_call_output", "call_id": "call_1", "id": output_item_id("call_1")}
+        conversation.receive({"type": "conversation.item.added", "item": item})
+
+    def test_a_tool_that_says_something_and_returns_at_once_is_heard_and_answered(self) -> None:
+        conversation = self.called()
+        conversation.respond({"instructions": "One moment."})
+        conversation.tool_finished("call_1", "12 euro")
+        assert spoken(conversation, conversation.receive(done("resp_1", function_call()))) == ["One moment.", None]
+
+    def test_an_interruption_throws_away_words_and_no_answer(self) -> None:
+        conversation = self.called()
+        conversation.respond({"instructions": "One moment."})
+        conversation.tool_finished("call_1", "12 euro")
+        assert sent(conversation.interrupt()) == ["response.cancel", "output_audio_buffer.clear"]
+        assert spoken(conversation, conversation.receive(done("resp_1", function_call()))) == [None]
+
+    def test_a_response_of_voice_detection_that_has_seen_the_output_will_do(self) -> None:
+        conversation = self.called()
+        conversation.respond({"instructions": "One moment."})
+        conversation.tool_finished("call_1", "12 euro")
+        conversation.receive(done("resp_1", function_call()))
+        conversation.receive(created("resp_say", mark=conversation.waiting_for))
+        self.shown(conversation)
+        conversation.receive({"type": "input_audio_buffer.speech_started"})
+        conversation.receive({"type": "input_audio_buffer.speech_stopped"})
+        conversation.receive(done("resp_say"))
+        assert sent(conversation.break_silence()) == []
+        create = conversation.waiting_for
+        assert create
+        conversation.receive(created("resp_vad"))
+        conversation.receive(error("conversation_already_has_active_response", create))
+        assert conversation.receive(done("resp_vad")) == []
+        assert not conversation.busy
+
+    def test_a_response_of_voice_detection_that_began_before_the_output_will_not_do(self) -> None:
+        conversation = self.called()
+        conversation.receive(done("resp_1", function_call()))
+        actions = conversation.tool_finished("call_1", "12 euro")
+        create = event_of(actions, "response.create")
+        conversation.receive(created("resp_vad"))
+        self.shown(conversation)
+        conversation.receive(error("conversation_already_has_active_response", create["event_id"]))
+        assert spoken(conversation, conversation.receive(done("resp_vad"))) == [None]
+
+    def test_a_response_that_began_as_its_socket_was_lost_has_not_seen_what_came_after_it(self) -> None:
+        conversation = Conversation()
+        conversation.receive(done("resp_1", function_call("call_1")))
+        conversation.receive(done("resp_2", function_call("call_2")))
+        lost = event_of(conversation.tool_finished("call_1", "12 euro"), "response.create")
+        again = event_of(conversation.attached(), "response.create")
+        conversation.receive(error("conversation_already_has_active_response", again["event_id"]))
+        conversation.tool_finished("call_2", "9 to 5")
+        assert spoken(conversation, conversation.receive(done("resp_3", mark=lost["event_id"]))) == [None]
+
+    def test_what_is_to_be_said_after_a_hosted_tool_does_not_replace_its_result(self) -> None:
+        conversation = Conversation()
+        conversation.receive(created())
+        conversation.respond({"instructions": "One moment."})
+        hosted = {"type": "mcp_call", "id": "mcp_1", "name": "stock", "output": "3"}
+        assert spoken(conversation, conversation.receive(done("resp_1", hosted))) == ["One moment.", None]
+
+
 class TestReattach:
     """After a lost socket nothing is replayed, so what is unknown is asked for."""
 
@@ -236,6 +362,45 @@ class TestOtherEvents:
     def test_the_sixty_minutes_are_over(self) -> None:
         assert Conversation().receive(error("session_expired")) == [Expired()]
 
+    @pytest.mark.parametrize("item_id", [None, "", 2**63 + 1, 1.5, True, ["item_1"], {"id": "item_1"}])
+    @pytest.mark.parametrize(
+        "type_",
+        [
+            "conversation.item.input_audio_transcription.completed",
+            "conversation.item.input_audio_transcription.failed",
+            "response.output_audio_transcript.done",
+            "response.output_text.done",
+        ],
+    )
+    def test_words_under_an_id_that_is_none_are_left_out(self, type_: str, item_id: Any) -> None:
+        with pytest.raises(EventError):
+            Conversation().receive({"type": type_, "item_id": item_id, "transcript": "Hello?", "text": "Hello?"})
+
+    @pytest.mark.parametrize("text", [5, ["Hello?"], {"text": "Hello?"}])
+    def test_words_that_are_not_text_are_left_out(self, text: Any) -> None:
+        with pytest.raises(EventError):
+            Conversation().receive({"type": "response.output_text.done", "item_id": "item_1", "text": text})
+
+    @pytest.mark.parametrize("tool_call_id", ["", 2**63 + 1, ["call_1"], None])
+    def test_a_tool_call_under_an_id_that_is_none_is_left_out_and_the_response_ends_all_the_same(
+        self, tool_call_id: Any
+    ) -> None:
+        conversation = Conversation()
+        conversation.receive(created())
+        odd = {**function_call(), "call_id": tool_call_id}
+        with pytest.raises(EventError):
+            conversation.receive(item_done(odd))
+        assert conversation.receive(done("resp_1", odd, function_call())) == [RunTool("call_1", "look", "{}")]
+        conversation.tool_finished("call_1", "42")
+        assert conversation.waiting_for
+
+    @pytest.mark.parametrize("odd", [None, "", 5, ["resp_1"]])
+    def test_a_response_under_an_id_that_is_none_still_has_the_floor_and_leaves_it(self, odd: Any) -> None:
+        conversation = Conversation()
+        conversation.receive(created(odd))
+        assert conversation.respond() == []
+        assert sent(conversation.receive(done(odd))) == ["response.create"]
+
     @given(
         st.dictionaries(
             st.sampled_from(["type", "response", "item", "error", "item_id", "transcript", "response_id"]),
@@ -253,6 +418,39 @@ class TestOtherEvents:
         with suppress(EventError):
             conversation.receive(event)
         assert sent(conversation.attached()) == []
+
+
+class TestTheCallerIsThere:
+    """Voice detection may be off: then the caller is heard by what is committed, or typed."""
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            {"type": "input_audio_buffer.committed", "item_id": "item_1"},
+            {"type": "conversation.item.added", "item": {"id": "item_1", "type": "message", "role": "user"}},
+            {"type": "input_audio_buffer.speech_started", "item_id": "item_1"},
+            {"type": "input_audio_buffer.dtmf_event_received", "event": "1"},
+        ],
+    )
+    def test_the_caller_is_heard(self, event: dict[str, Any]) -> None:
+        conversation = Conversation()
+        assert conversation.reads(event["type"])
+        conversation.receive(event)
+        assert conversation.caller_heard
+
+    def test_silence_that_is_committed_by_a_time_out_is_not_the_caller(self) -> None:
+        conversation = Conversation()
+        conversation.receive({"type": "input_audio_buffer.timeout_triggered", "item_id": "item_1"})
+        conversation.receive({"type": "input_audio_buffer.committed", "item_id": "item_1"})
+        user: dict[str, Any] = {"id": "item_1", "type": "message", "role": "user"}
+        conversation.receive({"type": "conversation.item.added", "item": user})
+        assert not conversation.caller_heard
+
+    def test_what_the_model_says_is_not_the_caller(self) -> None:
+        conversation = Conversation()
+        item = {"id": "item_1", "type": "message", "role": "assistant"}
+        conversation.receive({"type": "conversation.item.added", "item": item})
+        assert not conversation.caller_heard
 
 
 class TestNothingComesBack:

@@ -1,8 +1,9 @@
 """The conversation core against a model of OpenAI: whatever order events come in, its rules hold.
 
 The model plays the server: it begins responses for us and for voice detection, completes or cuts tool calls, loses
-sockets with what was on them, and answers retrievals. Its assertions and invariants hold at every step; that every
-completed call was answered once, in `teardown`.
+sockets with what was on them, and answers retrievals. Its assertions and invariants hold at every step; in `teardown`,
+that every completed call was answered once, that each output was followed by a response that may speak of it, and that
+all that was to be said was said once, in order, but for what was thrown away or asked for as a socket was lost.
 """
 
 from typing import Any
@@ -30,6 +31,16 @@ class Server(RuleBasedStateMachine):
         self.refused = 0
         self.begun = 0
         self.calls_of: dict[str, list[str]] = {}
+        self.mark_of: dict[str, dict[str, str] | None] = {}
+        self.unspoken: set[str] = set()
+        """Outputs after which no response has begun that was free to speak of them."""
+        self.words = 0
+        self.wanted: list[str] = []
+        """What is to be said, and is neither begun nor thrown away."""
+        self.maybe: set[str] = set()
+        """What was asked for as it was thrown away: it may be said, but not later than what follows."""
+        self.repeated: set[str | None] = set()
+        """What was asked for as its socket was lost: it may be said again."""
 
     def do(self, actions: list[Action], *, arrives: bool = True) -> None:
         """Take what the core asks for; what does not arrive is lost with its socket."""
@@ -58,6 +69,7 @@ class Server(RuleBasedStateMachine):
             self.error("item_create_duplicate_item_id", event["event_id"])
         else:
             self.outputs[item["call_id"]] = 1
+            self.unspoken.add(item["call_id"])
             self.do(self.core.receive({"type": "conversation.item.added", "item": item}))
 
     def show(self, event: dict[str, Any]) -> None:
@@ -71,10 +83,17 @@ class Server(RuleBasedStateMachine):
     def error(self, code: str, event_id: str) -> None:
         self.do(self.core.receive({"type": "error", "error": {"code": code, "event_id": event_id}}))
 
-    def begin(self, metadata: dict[str, str] | None) -> None:
+    def begin(self, metadata: dict[str, str] | None, instructions: str | None = None) -> None:
+        if instructions is None:
+            self.unspoken.clear()
+        elif instructions in self.wanted or instructions not in self.repeated:
+            place = self.wanted.index(instructions)
+            assert self.maybe.issuperset(self.wanted[:place]), "said before what was to be said before"
+            del self.wanted[: place + 1]
         self.begun += 1
         self.active = f"resp_{self.begun}"
         self.calls_of[self.active] = []
+        self.mark_of[self.active] = metadata
         response = {"id": self.active, "status": "in_progress", "metadata": metadata}
         self.do(self.core.receive({"type": "response.created", "response": response}))
 
@@ -85,7 +104,7 @@ class Server(RuleBasedStateMachine):
         create, self.unanswered_create = self.unanswered_create, None
         assert create is not None
         if self.active is None:
-            self.begin(create["response"].get("metadata"))
+            self.begin(create["response"].get("metadata"), create["response"].get("instructions"))
         else:
             self.error("conversation_already_has_active_response", create["event_id"])
 
@@ -117,7 +136,7 @@ class Server(RuleBasedStateMachine):
             {"type": "function_call", "call_id": id_, "name": "x", "arguments": "{}", "status": "completed"}
             for id_ in self.calls_of[self.active]
         ]
-        response = {"id": self.active, "status": status, "output": output}
+        response = {"id": self.active, "status": status, "output": output, "metadata": self.mark_of[self.active]}
         self.active = None
         self.do(self.core.receive({"type": "response.done", "response": response}))
 
@@ -131,14 +150,33 @@ class Server(RuleBasedStateMachine):
         if fate != "arrives":
             if fate != "is lost":
                 self.outputs[tool_call_id] = 1
+                self.unspoken.add(tool_call_id)
             self.reattach()
 
     @rule()
     def the_agent_wants_to_speak(self) -> None:
-        self.do(self.core.respond({"instructions": "Say something."}))
+        self.words += 1
+        self.wanted.append(f"Say {self.words}.")
+        self.do(self.core.respond({"instructions": self.wanted[-1]}))
 
     @rule()
-    def the_socket_is_lost(self) -> None:
+    def the_agent_interrupts(self) -> None:
+        """What is being said ends by a rule of its own, as cancelled or otherwise."""
+        asked = (self.unanswered_create or {"response": {}})["response"].get("instructions")
+        self.maybe = {asked} if asked else set()
+        self.wanted = [words for words in self.wanted if words == asked]
+        self.do(self.core.interrupt())
+
+    @rule(begins=st.booleans())
+    def the_socket_is_lost(self, *, begins: bool) -> None:
+        """What was on its way to OpenAI may have got there, and begun; nobody can know once it has ended."""
+        if self.unanswered_create is not None:
+            response = self.unanswered_create["response"]
+            self.repeated.add(response.get("instructions"))
+            if begins and self.active is None:
+                core, self.core = self.core, Conversation()
+                self.begin(response.get("metadata"), response.get("instructions"))
+                self.core = core
         self.reattach()
 
     def reattach(self) -> None:
@@ -160,12 +198,14 @@ class Server(RuleBasedStateMachine):
         for tool_call_id in list(self.running):
             self.running.remove(tool_call_id)
             self.do(self.core.tool_finished(tool_call_id, "done"))
-        for _ in range(10):
+        for _ in range(100):
             if self.unanswered_create is not None:
                 self.the_request_is_answered()
             if self.active is not None:
                 self.the_response_ends("completed")
         assert set(self.outputs) == self.completed
+        assert self.unspoken == set(), "nobody has asked the model to speak of an output"
+        assert self.maybe.issuperset(self.wanted), "something was never said"
         assert not self.core.busy
         assert self.unanswered_create is None
 
