@@ -50,6 +50,8 @@ _FATAL = {"insufficient_quota", "invalid_api_key", "account_deactivated", "billi
 class Conversation:
     """What is known of one call's conversation. Feed it every event; do what it returns, in order."""
 
+    owner: int = 0
+    """Which owner of the call this is, by its epoch."""
     caller_speaking: bool = False
     caller_heard: bool = False
     """Whether the caller has said, typed or pressed anything since we hold the call."""
@@ -68,10 +70,11 @@ class Conversation:
     _silent_item: object = None
     """Id of the item that OpenAI made of the caller's silence."""
     _approvals: set[str] = field(default_factory=set)
-    _floor: Floor = field(default_factory=Floor)
+    _floor: Floor = field(init=False)
     _tool_calls: ToolCalls = field(init=False)
 
     def __post_init__(self) -> None:
+        self._floor = Floor(owner=self.owner)
         self._tool_calls = ToolCalls(self._floor)
 
     def reads(self, type_: str) -> bool:

@@ -55,6 +55,8 @@ class _Wish:
 class Floor:
     """What is spoken now, and what is to be spoken next."""
 
+    owner: int = 0
+    """Which owner of the call this is: the next one must not take a late echo of the last one's ids for its own."""
     active: str | None = None
     """Id of the response that is being spoken, or `UNKNOWN_RESPONSE` when only its existence is known."""
     _wanted: tuple[_Wish, ...] = ()
@@ -84,7 +86,7 @@ class Floor:
     def event(self, type_: str) -> dict[str, Any]:
         """A new client event, with an id by which an error can name it."""
         self._events += 1
-        return {"type": type_, "event_id": f"sb_{self._events}"}
+        return {"type": type_, "event_id": f"sb_{self.owner}_{self._events}"}
 
     def respond(self, response: Mapping[str, Any] | None = None, *, only_if_silent: bool = False) -> list[Action]:
         """Want a response, and ask for it as soon as no other is active; see `Conversation.respond`."""

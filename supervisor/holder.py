@@ -179,6 +179,7 @@ class Holder:
     def _read_notice(self) -> None:
         try:
             self._notice = CallNotice.parse(self.claim.data)
+            self.claim.data = b""  # it is not needed again, and a call may last for an hour
         except ValidationError as error:
             problems = f"{error.error_count()} problems"
             raise NoticeError(f"message {self.claim.message_id} is not a CallNotice: {problems}") from error

@@ -61,7 +61,7 @@ class Running:
     """When the last owner stopped to listen, if it said so; None once we are attached."""
     uncertain: bool
     """Whether something may have been said or asked while nobody was attached."""
-    conversation: Conversation = field(default_factory=Conversation, init=False)
+    conversation: Conversation = field(init=False)
     call: Call = field(init=False)
     beside: Beside = field(init=False)
     tools: ToolRunner = field(init=False)
@@ -77,6 +77,7 @@ class Running:
 
     def __post_init__(self) -> None:
         recording, agent = self.recording, self.agent
+        self.conversation = Conversation(owner=recording.record.epoch)
         self.beside = Beside(recording.changed)
         spawn = self.beside.spawn
         line = self._line = HeldLine(
