@@ -167,9 +167,10 @@ class Agent:
         return register if function is None else register(function)
 
     def incoming(self, rule: Rule) -> Rule:
-        """Have a function decide about each call that rings: return `Accept`, `Reject` or None, which accepts.
+        """Have a function decide about each call, a browser's too: return `Accept`, `Reject` or None, which accepts.
 
-        A rule that raises, or takes longer than 2 s, rejects the call with 503 rather than letting it ring.
+        A rule that raises, or takes longer than 2 s, rejects the call with 503 rather than letting it ring. A browser's
+        call does not ring: rejected, it is hung up.
         """
         self.rule = takes(rule, "incoming")
         return rule
