@@ -86,7 +86,8 @@ class Agent:
     ) -> None:
         _refuse_other(session, Mapping, "session", "a mapping, as OpenAI's API has it")
         _refuse_other(limits, Limits | None, "limits", "Limits(...)")
-        for name, text in (("greeting", greeting), ("apology", apology), ("fallback", fallback)):
+        _refuse_other(apology, str, "apology", "a text")
+        for name, text in (("greeting", greeting), ("fallback", fallback)):
             _refuse_other(text, str | None, name, "a text")
         for name, number in (("max_calls", max_calls), ("max_calls_per_caller", max_calls_per_caller)):
             _refuse_other(number, int | None, name, "a whole number")
