@@ -86,7 +86,8 @@ class Agent:
     ) -> None:
         _refuse_other(session, Mapping, "session", "a mapping, as OpenAI's API has it")
         _refuse_other(limits, Limits | None, "limits", "Limits(...)")
-        for name, text in (("greeting", greeting), ("apology", apology), ("fallback", fallback)):
+        _refuse_other(apology, str, "apology", "a text")
+        for name, text in (("greeting", greeting), ("fallback", fallback)):
             _refuse_other(text, str | None, name, "a text")
         for name, number in (("max_calls", max_calls), ("max_calls_per_caller", max_calls_per_caller)):
             _refuse_other(number, int | None, name, "a whole number")
@@ -167,9 +168,10 @@ class Agent:
         return register if function is None else register(function)
 
     def incoming(self, rule: Rule) -> Rule:
-        """Have a function decide about each call that rings: return `Accept`, `Reject` or None, which accepts.
+        """Have a function decide about each call, a browser's too: return `Accept`, `Reject` or None, which accepts.
 
-        A rule that raises, or takes longer than 2 s, rejects the call with 503 rather than letting it ring.
+        A rule that raises, or takes longer than 2 s, rejects the call with 503 rather than letting it ring. A browser's
+        call does not ring: rejected, it is hung up.
         """
         self.rule = takes(rule, "incoming")
         return rule

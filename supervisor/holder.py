@@ -170,7 +170,7 @@ class Holder:
         if name is not None:
             return name
         log.error("no_agent", action="refused: give the router a default, or a rule that fits")
-        if record.accepted_at is None and self._notice.transport == "sip":
+        if record.accepted_at is None:
             await self._reject(NOT_FOUND)  # should another application have taken it, it is left alone
         else:
             await taking.hang_up(self.house, self._notice)
@@ -239,12 +239,8 @@ class Holder:
     async def _take(self, running: Running, incoming: Incoming, *, seated: bool) -> None:
         """Decide, accept and attach, as far as no earlier owner did."""
         record = self._recording.record
-        if record.accepted_at is None and self._notice.transport == "sip":
+        if record.accepted_at is None and (self._notice.transport == "sip" or self._untouched):
             await self._decide(running.agent, incoming, seated=seated)
-        elif not seated:
-            log.info("hung_up_busy")
-            await taking.hang_up(self.house, self._notice)
-            raise CallOver(EndReason.REJECTED)
         accepted = self._notice.transport != "sip" or await taking.accept(
             self.house, record, running.agent.accept_body(record.session), first_owner=self._first_owner
         )
@@ -276,15 +272,23 @@ class Holder:
             return EndReason.CALLER_HUNG_UP
         return EndReason.NEVER_ATTACHED if accepted else EndReason.NOT_ACCEPTED
 
-    async def _reject(self, status_code: int) -> bool:
-        """Refuse the call; False when it was decided before. It was not, if the last owner left it in good order."""
+    @property
+    def _untouched(self) -> bool:
+        """Whether no owner can have taken the call and died before it could say so."""
         left_in_order = self._running is not None and self._running.left_at is not None
-        return await taking.reject(
-            self.house,
-            self._notice.call_id,
-            status_code,
-            maybe_accepted=not (self._first_owner or left_in_order),
-        )
+        return self._first_owner or left_in_order
+
+    async def _reject(self, status_code: int) -> bool:
+        """Refuse the call, a browser's by hanging up; False when it was decided before.
+
+        Raises:
+            HandOver: OpenAI did not do it.
+        """
+        if self._notice.transport != "sip":
+            if not await taking.hang_up(self.house, self._notice):
+                raise HandOver("the call could not be hung up")
+            return True
+        return await taking.reject(self.house, self._notice.call_id, status_code, maybe_accepted=not self._untouched)
 
     async def _refuse(self) -> None:
         """Leave nobody ringing, and nobody talking to nobody.

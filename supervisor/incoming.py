@@ -31,6 +31,11 @@ class Incoming:
         return self.notice.call_id
 
     @property
+    def transport(self) -> str:
+        """`sip` or `webrtc`."""
+        return self.notice.transport
+
+    @property
     def caller(self) -> sip.Address | None:
         """Who calls."""
         return sip.caller(self.notice.sip_headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -121,6 +122,11 @@ def tool_from(function: ToolFunction, *, idempotent: bool, timeout_seconds: floa
     for what, seconds in (("timeout", timeout_seconds), ("filler_after", limits.get("filler_after_seconds", 1))):
         if not isinstance(seconds, int | float) or seconds <= 0:
             raise StartupError(f"tool {name}: {what}={seconds!r}: give a number of seconds above 0")
+    max_calls, filler = limits.get("max_calls"), limits.get("filler")
+    if max_calls is not None and (not isinstance(max_calls, int) or max_calls <= 0):
+        raise StartupError(f"tool {name}: max_calls={max_calls!r}: give a whole number above 0, or None")
+    if not isinstance(filler, str | None):
+        raise StartupError(f"tool {name}: filler={filler!r}: give a text, or None")
     hints = get_type_hints(function, localns=_call_type(), include_extras=True)
     parameters = dict(inspect.signature(function).parameters)
     wants_call = next(iter(parameters), None) == "call"
@@ -131,10 +137,10 @@ def tool_from(function: ToolFunction, *, idempotent: bool, timeout_seconds: floa
     fields: dict[str, Any] = {}
     filled: dict[str, FromCall] = {}
     for parameter in parameters.values():
-        if source := _source_of(hints.get(parameter.name)):
+        _refuse_unfit(parameter, hints, name)
+        if source := _source_of(hints[parameter.name]):
             filled[parameter.name] = source
             continue
-        _refuse_unfit(parameter, hints, name)
         default = ... if parameter.default is parameter.empty else parameter.default
         if not _is_json(default):
             raise StartupError(
@@ -166,9 +172,12 @@ def _name(function: ToolFunction) -> str:
     name = getattr(function, "__name__", None)
     if name is None or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise StartupError(f"tool {name or function!r}: write a plain or async function with def, one that returns")
+    if not _TOOL_NAME.fullmatch(str(name)):
+        raise StartupError(f"tool {name}: OpenAI takes up to 64 letters, digits, _ and -: rename the function")
     return str(name)
 
 
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 

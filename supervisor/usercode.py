@@ -1,8 +1,8 @@
 """Calling users' code: bounded, off the event loop where it is plain, and whatever it does it fails like any other.
 
 Some of what it does would reach far beyond it. `SystemExit`, of a command-line parser perhaps, would end the process
-with all its calls; `CancelledError`, of a shared task that somebody else cancelled, would pass for our cancellation;
-and code that does not heed its cancellation would keep whoever called it for ever.
+with all its calls. `CancelledError`, of a shared task that somebody else cancelled, would pass for our own. Code that
+does not heed its cancellation would keep whoever called it for ever.
 """
 
 from __future__ import annotations

@@ -12,12 +12,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from emulator.rig import entries, greetings, outputs, rig
-from supervisor import Agent, Call, Incoming, Reject, Router
+from function.notice import CallNotice
+from supervisor import Accept, Agent, Call, Incoming, Reject, Router
 from supervisor import usercode as under_test
 from supervisor.records import EndReason
 
 if TYPE_CHECKING:
     from emulator.openai.call import Call as PlacedCall
+    from emulator.rig import Rig
 
 SESSION: dict[str, Any] = {"model": "gpt-realtime-2.1"}
 ASKS: list[dict[str, Any]] = [{"wait_for": "greeting"}, {"caller": "Go."}, {"tool": "lookup"}, {"hang_up": True}]
@@ -232,3 +234,80 @@ async def test_on_end_is_told_of_a_call_that_is_given_up(monkeypatch: pytest.Mon
         record = await rigged.ended(call)
     assert (record.end_reason, told) == (EndReason.FAILED, [call.call_id])
     assert entries(call, "rest", "hangup")
+
+
+class TestBrowsers:
+    """The rule is asked about their calls too, once; such a call is not ringing, so that it is hung up if refused."""
+
+    @pytest.mark.parametrize("decision", [Reject(603), "a mistake"])
+    async def test_a_rule_that_refuses_a_browsers_call_hangs_it_up(self, decision: Any) -> None:
+        answering = agent()
+        answering.incoming(lambda _incoming: decision)
+        async with rig(answering) as rigged:
+            call = await self.call(rigged)
+            record = await rigged.ended(call)
+        assert (record.end_reason, record.attached_at) == (EndReason.REJECTED, None)
+        assert [entry.type for entry in entries(call, "rest")] == ["hangup"]
+
+    async def test_a_rule_gives_a_browsers_call_a_session_and_a_state_and_is_asked_once(self) -> None:
+        answering, asked = agent(), list[Incoming]()
+
+        @answering.incoming
+        def by_user(incoming: Incoming) -> Accept | Reject:
+            asked.append(incoming)
+            if len(asked) > 1:
+                return Reject()
+            return Accept(session={"instructions": "Speak Dutch."}, state={"user": incoming.context["sub"]})
+
+        async with rig(answering) as rigged:
+            call = await self.call(rigged)
+            updated = await rigged.seen(call, "frame_in", "session.update")
+            await rigged.seen(call, "frame_out", "output_audio_buffer.stopped")
+            rigged.supervise(answering)
+            rigged.supervisors[0].stop.set()
+            again = await rigged.seen(call, "frame_in", "session.update", after=updated.sequence)
+            call.hang_up()
+            record = await rigged.ended(call)
+        assert [entry.payload["session"]["instructions"] for entry in (updated, again)] == ["Speak Dutch."] * 2
+        assert (record.state, record.epoch) == ({"user": "user-17"}, 2)
+        assert [incoming.transport for incoming in asked] == ["webrtc"]
+
+    async def test_a_browsers_call_that_could_not_be_hung_up_is_left_to_another_supervisor(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("supervisor.holder.PASS_ON_SECONDS", 0)
+        answering = agent()
+        answering.incoming(lambda _incoming: Reject())
+        async with rig(answering) as rigged:
+            rigged.stand_in.inject({"fault": "rest", "operation": "hangup", "status": 403, "times": 1})
+            call = await self.call(rigged)
+            record = await rigged.ended(call)
+        assert (record.end_reason, record.epoch, call.state) == (EndReason.REJECTED, 2, "ended")
+
+    async def test_a_browsers_call_whose_owner_died_is_served_whatever_the_rule_says(self) -> None:
+        answering, asked = agent(), asyncio.Event()
+
+        @answering.incoming
+        async def decide(_incoming: Incoming) -> Reject:
+            if not asked.is_set():
+                asked.set()
+                await asyncio.sleep(60)
+            return Reject()
+
+        async with rig(answering) as rigged:
+            call = await self.call(rigged)
+            await asked.wait()
+            rigged.supervisors[0].task.cancel()
+            await asyncio.gather(rigged.supervisors[0].task, return_exceptions=True)
+            rigged.supervise(answering)
+            await rigged.seen(call, "frame_out", "output_audio_buffer.stopped")
+            call.hang_up()
+            record = await rigged.ended(call)
+        assert (record.end_reason, record.epoch) == (EndReason.CALLER_HUNG_UP, 2)
+
+    async def call(self, rigged: Rig) -> PlacedCall:
+        """One that the function made for a browser."""
+        call = rigged.stand_in.place_webrtc_call({"type": "realtime", **SESSION}, ephemeral_key=None)
+        notice = CallNotice(call_id=call.call_id, transport="webrtc", source="relay", context={"sub": "user-17"})
+        await rigged.publish(notice.data())
+        return call

@@ -77,6 +77,7 @@ def test_an_agent_whose_module_fails_is_explained_in_one_line(
         (lambda: Agent(session=cast("dict[str, str]", "gpt")), r"Agent\(session='gpt'\): give a mapping"),
         (lambda: Agent(session=SESSION, limits=cast("Limits", {"max_usd": 2})), "give Limits"),
         (lambda: Agent(session=SESSION, greeting=cast("str", ["x"])), "give a text"),
+        (lambda: Agent(session=SESSION, apology=cast("str", None)), "give a text"),
         (lambda: Agent(session=SESSION, max_calls=cast("int", "2")), "give a whole number"),
         (lambda: Agent(session=SESSION, fallback="+3120"), "write a tel: or sip: URI"),
         (lambda: Agent(session=SESSION).incoming(cast("Rule", lambda: None)), r"is called as <lambda>\(incoming\)"),

@@ -205,9 +205,13 @@ async def test_a_tools_own_time_out_is_told_as_a_failure_with_its_traceback() ->
     assert [(line["event"], type(line["exc_info"])) for line in logs] == [("tool_failed", TimeoutError)]
 
 
+def _order(order_id: str) -> None: ...
 def _several(*orders: str) -> None: ...
 def _options(**options: str) -> None: ...
 def _nameless(order_id: str, /) -> None: ...
+def _filled_nameless(customer: Annotated[str, FromCall("context.sub")], /) -> None: ...
+def _filled_several(*customers: Annotated[str, FromCall("context.sub")]) -> None: ...
+def _prüfe(order_id: str) -> None: ...  # noqa: PLC2401 - which is what this is about
 def _late_call(order_id: str, call: Call) -> None: ...
 def _renamed_call(a_call: Call, order_id: str) -> None: ...
 def _generator() -> Any:
@@ -223,6 +227,10 @@ def _generator() -> Any:
         (_late_call, "_late_call: call: make the Call the first parameter"),
         (_renamed_call, "_renamed_call: a_call: make the Call the first parameter, and name it call"),
         (_generator, "_generator.*: write a plain or async function with def, one that returns"),
+        (_filled_nameless, "_filled_nameless: customer.*: give each parameter a name"),
+        (_filled_several, r"_filled_several: \*customers.*: give each parameter a name"),
+        (_prüfe, "_prüfe: OpenAI takes up to 64 letters, digits, _ and -: rename the function"),
+        (lambda: None, "<lambda>: OpenAI takes up to 64"),
         (partial(_nameless, "B-1"), "partial.*: write a plain or async function with def"),
     ],
 )
@@ -235,6 +243,12 @@ def test_a_time_out_that_is_no_number_of_seconds_is_refused_at_start() -> None:
     for wrong in ("8", -1, 0):
         with pytest.raises(StartupError, match="give a number of seconds above 0"):
             agent().tool(timeout=cast("float", wrong))(_options)
+
+
+@pytest.mark.parametrize("wrong", [{"max_calls": "3"}, {"max_calls": 0}, {"filler": 2}])
+def test_a_wrong_argument_of_a_tool_is_refused_at_start(wrong: dict[str, Any]) -> None:
+    with pytest.raises(StartupError, match=f"tool _order: {next(iter(wrong))}="):
+        agent().tool(**wrong)(_order)
 
 
 def test_a_parameter_without_a_type_is_refused_at_start() -> None:
