@@ -1,7 +1,7 @@
 # Everything runs from .venv, made from the hashed requirements on first use.
 PYTHON ?= python3
 PUBSUB ?= embedded
-WORKERS ?= 3  # more than there are cores, since most tests wait for leases to run out
+WORKERS ?= 4  # more than there are cores, since most tests wait for leases to run out
 AGENT ?= examples.bikes:agent
 BIN := .venv/bin
 READY := .venv/.ready

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 PROJECT = "demo-project"
 PATIENCE_SECONDS = 30
+STOP_SECONDS = 45  # gunicorn gives a worker 30 s, and one that is told before it hears signals takes them all
 FROM_REPOSITORY = (sys.executable, "-m", "functions_framework", "--source", "function/main.py", "--target", "edge")
 
 
@@ -156,7 +157,7 @@ async def running_edge(
     finally:
         with suppress(ProcessLookupError):
             process.terminate()
-        await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+        await asyncio.wait_for(process.communicate(), STOP_SECONDS)
 
 
 async def _line_with(stderr: asyncio.StreamReader, pattern: str) -> str:
