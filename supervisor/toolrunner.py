@@ -24,6 +24,7 @@ from supervisor.tools import Tool, error_output
 
 log = structlog.get_logger()
 
+QUICK_SECONDS = 0.02  # a tool that takes longer has its start in the journal meanwhile
 JOURNAL_SECONDS = 3.0  # how long a tool waits for the store before the model is told that it is unavailable
 
 UNAVAILABLE = error_output("The service is unavailable at the moment. Nothing was done.")
@@ -131,8 +132,7 @@ class ToolRunner:
         if self._recorded(entry) is entry:
             entry.started_at = time.time()
             self.recording.journal(entry)
-        if tool.idempotent:  # it need not wait, since it may run again
-            self.recording.hurry()
+        # An idempotent tool need not wait, since it may run again; a quick one's start is written with its outcome.
         durable = tool.idempotent or await self.recording.flush(JOURNAL_SECONDS)
         if not self.claim.may_write():
             return None
@@ -145,7 +145,11 @@ class ToolRunner:
         if tool.max_calls and self._runs[tool.name] > tool.max_calls:
             log.warning("tool_overused", tool=tool.name, max_calls=tool.max_calls)
             return error_output("This tool may not be used again in this call.")
-        output = await self._run_filled(tool, entry.arguments)
+        late = asyncio.get_running_loop().call_later(QUICK_SECONDS, self.recording.hurry)
+        try:
+            output = await self._run_filled(tool, entry.arguments)
+        finally:
+            late.cancel()
         entry.finished_at = time.time()
         return output
 
