@@ -24,7 +24,7 @@ from supervisor.tools import Tool, error_output
 
 log = structlog.get_logger()
 
-QUICK_SECONDS = 0.02  # a tool that takes longer has its start in the journal meanwhile
+QUICK_SECONDS = 0.001  # a tool that takes longer has its start in the journal meanwhile; about what writing it takes
 JOURNAL_SECONDS = 3.0  # how long a tool waits for the store before the model is told that it is unavailable
 
 UNAVAILABLE = error_output("The service is unavailable at the moment. Nothing was done.")
