@@ -16,6 +16,7 @@ from function.notice import CallNotice
 from supervisor import Accept, Agent, Call, Incoming, Limits, Reject, Router
 from supervisor import supervisor as under_test
 from supervisor.records import EndReason
+from tests.stubborn import wait_stubbornly
 from tests.unit.supervisor.faulty_store import FaultyStore, Mode
 
 SESSION: dict[str, Any] = {"model": "gpt-realtime-2.1"}
@@ -28,11 +29,7 @@ def agent(**settings: Any) -> Agent:
 def stubborn(release: asyncio.Event) -> Callable[[], Awaitable[str]]:
     async def stubborn() -> str:
         """Never end, whoever cancels it."""
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
+        await wait_stubbornly(release)
         return "at last"
 
     return stubborn

@@ -16,6 +16,7 @@ from function.notice import CallNotice
 from supervisor import Accept, Agent, Call, Incoming, Reject, Router
 from supervisor import usercode as under_test
 from supervisor.records import EndReason
+from tests.stubborn import wait_stubbornly
 
 if TYPE_CHECKING:
     from emulator.openai.call import Call as PlacedCall
@@ -183,11 +184,7 @@ async def test_a_handler_that_ignores_its_cancellation_does_not_keep_its_call_fr
         return "done"
 
     async def stubborn(_event: Any) -> None:
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
+        await wait_stubbornly(release)
 
     with capture_logs() as logs:
         async with rig(answering) as rigged:

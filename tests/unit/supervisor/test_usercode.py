@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from supervisor import usercode
 from supervisor.errors import StartupError
 from supervisor.usercode import TookTooLongError, UserCodeError, run, takes
+from tests.stubborn import wait_stubbornly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,11 +47,7 @@ async def test_code_that_ignores_its_cancellation_is_waited_for_no_longer(monkey
     release = asyncio.Event()
 
     async def stubborn() -> None:
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
+        await wait_stubbornly(release)
 
     with capture_logs() as logs:
         with pytest.raises(TookTooLongError):
