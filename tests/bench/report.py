@@ -25,7 +25,8 @@ USD_PER_VCPU_SECOND = 0.000018
 
 WHY = {
     "tool_turn_1": "A tool's outcome is durable before its output is sent, so that a crash can't lose it: one SQLite"
-    " transaction in a thread of its own, 0.2 ms. The floor keeps nothing.",
+    " transaction in a thread of its own, 0.2 ms. It also runs in a task of its own, which is left behind if it hangs."
+    " The floor does neither.",
     "tool_turn_500": "The same, in one transaction for all that wait; no output leaves before all of them are written."
     " Half of the calls of the floor are answered before the other half was read.",
     "memory_attach": "The record, the claim, the rules and what runs beside the reader.",
