@@ -264,11 +264,7 @@ variable "token_secret" {
   ephemeral   = true
   sensitive   = true
   validation {
-    condition = (
-      !local.browsers_share_secret
-      || var.secret_versions.token_secret == 0
-      || can(regex("^\\S{32,}( \\S{32,})*$", var.token_secret))
-    )
+    condition     = var.secret_versions.token_secret == 0 || !local.browsers_share_secret || can(regex("^\\S{32,}( \\S{32,})*$", var.token_secret))
     error_message = "Calls from browsers need a secret of 32 characters or more, without spaces, in TF_VAR_token_secret; or set secret_versions.token_secret to 0 and add its versions yourself."
   }
 }
@@ -279,7 +275,7 @@ variable "transfer_targets" {
   default     = []
   nullable    = false
   validation {
-    condition     = alltrue([for target in var.transfer_targets : can(regex("^(tel:[+*?[]|sips?:\\S*[@*]|[*])\\S*$", target))])
+    condition     = alltrue([for target in var.transfer_targets : can(regex("^(tel:[+*?[]|sips?:[^\\s@*]*[@*]|[*])\\S*$", target))])
     error_message = "Write each as a pattern that a URI can match, without spaces: tel:+3120*, sip:*@pbx.example.com."
   }
 }

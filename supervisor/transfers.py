@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 _TEL = re.compile(r"tel:\+[0-9]{4,15}")
 _SIP = re.compile(r"sips?:[A-Za-z0-9._+\-]+@[A-Za-z0-9.\-]+(:[0-9]{1,5})?")
 
-PATTERN = re.compile(r"(tel:[+*?[]|sips?:\S*[@*]|[*])\S*")
+PATTERN = re.compile(r"^(tel:[+*?[]|sips?:[^\s@*]*[@*]|[*])\S*$")
 """What a pattern that can match a URI looks like."""
 
 

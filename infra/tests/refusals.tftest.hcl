@@ -157,7 +157,7 @@ run "a_token_secret_that_is_short" {
 run "an_agent_that_is_not_here" {
   command = plan
   variables {
-    agent            = "shop:agent"
+    agent            = "nowhere.to.be.found:agent"
     supervisor_image = null
   }
   expect_failures = [terraform_data.first_image]
