@@ -88,10 +88,14 @@ resource "google_monitoring_alert_policy" "this" {
     mime_type = "text/markdown"
     subject   = "${var.name}: ${each.key}"
     # The section itself, so that nobody has to look for it at night; a plan fails when the runbook has none.
-    content = join("\n\n", [
-      "Runbook: ${var.alerts.runbook_url}#${replace(lower(each.key), " ", "-")}",
-      trimspace(regex("(?s)\n## ${each.key}\n(.*?)(?:\n## |$)", local._runbook)[0]),
-    ])
+    content = replace(trimspace(regex("(?s)\n## ${each.key}\n(.*?)(?:\n## |$)", local._runbook)[0]), "$REGION", var.region)
+    dynamic "links" {
+      for_each = var.alerts.runbook_url == null ? [] : ["${var.alerts.runbook_url}#${replace(lower(each.key), " ", "-")}"]
+      content {
+        display_name = "Runbook"
+        url          = links.value
+      }
+    }
   }
 
   alert_strategy {

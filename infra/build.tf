@@ -5,7 +5,9 @@ locals {
   images_url  = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.name}"
   first_image = "${local.images_url}/supervisor:first"
 
-  agent_folder = regex("^\\w+", var.agent)
+  # The agent's module as files of this repository; its first part is a folder, since that is what the image gets.
+  _agent_path  = replace(regex("^[^:]+", var.agent), ".", "/")
+  _agent_files = concat(["${local._agent_path}/__init__.py"], strcontains(local._agent_path, "/") ? ["${local._agent_path}.py"] : [])
 }
 
 resource "google_artifact_registry_repository" "images" {
@@ -38,15 +40,21 @@ resource "terraform_data" "first_image" {
 
   provisioner "local-exec" {
     working_dir = local.root
-    command     = "gcloud builds submit . --config=infra/first-image.yaml --region=\"$REGION\" --project=\"$PROJECT\" --service-account=\"$ACCOUNT\" --gcs-source-staging-dir=\"$STAGING\" --substitutions=\"_IMAGE=$IMAGE,_AGENT=$AGENT,_AGENT_FOLDER=$FOLDER\""
+    command     = "gcloud builds submit . --config=infra/first-image.yaml --region=\"$REGION\" --project=\"$PROJECT\" --service-account=\"$ACCOUNT\" --gcs-source-staging-dir=\"$STAGING\" --substitutions=\"_IMAGE=$IMAGE,_AGENT=$AGENT\""
     environment = {
       ACCOUNT = google_service_account.build.id
       AGENT   = var.agent
-      FOLDER  = local.agent_folder
       IMAGE   = local.first_image
       PROJECT = var.project_id
       REGION  = var.region
       STAGING = "gs://${google_storage_bucket.source.name}/staging"
+    }
+  }
+
+  lifecycle {
+    precondition {
+      condition     = anytrue([for path in local._agent_files : fileexists("${local.root}/${path}")])
+      error_message = "The agent ${var.agent} is not in this repository: there is no ${join(", and no ", local._agent_files)}."
     }
   }
 
@@ -64,10 +72,9 @@ resource "google_cloudbuild_trigger" "push" {
   filename        = "cloudbuild.yaml"
   service_account = google_service_account.build.id
   substitutions = {
-    _AGENT        = var.agent
-    _AGENT_FOLDER = local.agent_folder
-    _NAME         = var.name
-    _REGION       = var.region
+    _AGENT  = var.agent
+    _NAME   = var.name
+    _REGION = var.region
   }
   repository_event_config {
     repository = var.build_trigger.repository

@@ -1,5 +1,6 @@
 # Values come from ephemeral variables through write-only arguments, so that neither plan nor state holds one. After the
-# first apply, new versions may come from anywhere: `gcloud secrets versions add`, or a rotation of the webhook.
+# first apply, new versions may come from anywhere: `gcloud secrets versions add`, or a rotation of the webhook. Terraform
+# never destroys one: 0 leaves it where it is, and a new one is there before anybody does without the old.
 
 resource "google_secret_manager_secret" "this" {
   for_each  = toset(concat(["openai-api-key", "openai-webhook-secret"], local.browsers_share_secret ? ["token-secret"] : []))
@@ -19,6 +20,7 @@ resource "google_secret_manager_secret_version" "openai_api_key" {
   secret                 = google_secret_manager_secret.this["openai-api-key"].id
   secret_data_wo         = var.openai_api_key
   secret_data_wo_version = var.secret_versions.openai_api_key
+  deletion_policy        = "ABANDON"
 }
 
 resource "google_secret_manager_secret_version" "openai_webhook_secret" {
@@ -26,6 +28,7 @@ resource "google_secret_manager_secret_version" "openai_webhook_secret" {
   secret                 = google_secret_manager_secret.this["openai-webhook-secret"].id
   secret_data_wo         = var.openai_webhook_secret
   secret_data_wo_version = var.secret_versions.openai_webhook_secret
+  deletion_policy        = "ABANDON"
 }
 
 resource "google_secret_manager_secret_version" "token_secret" {
@@ -33,4 +36,5 @@ resource "google_secret_manager_secret_version" "token_secret" {
   secret                 = google_secret_manager_secret.this["token-secret"].id
   secret_data_wo         = var.token_secret
   secret_data_wo_version = var.secret_versions.token_secret
+  deletion_policy        = "ABANDON"
 }

@@ -79,6 +79,8 @@ def main(url: str, secret: str) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != len(("smoke.py", "URL")) or not os.environ.get("OPENAI_WEBHOOK_SECRET"):
-        sys.exit(__doc__)
-    sys.exit(main(sys.argv[1], os.environ["OPENAI_WEBHOOK_SECRET"]))
+    match sys.argv[1:], os.environ.get("OPENAI_WEBHOOK_SECRET", "").strip():
+        case [url], secret if secret and url.startswith(("https://", "http://")):
+            sys.exit(main(url, secret))
+        case _:
+            sys.exit(__doc__)

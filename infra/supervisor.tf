@@ -99,10 +99,6 @@ resource "google_cloud_run_v2_worker_pool" "supervisor" {
       scaling[0].manual_instance_count,
       template[0].containers[0].image,
     ]
-    precondition {
-      condition     = local.max_calls >= 1
-      error_message = "A supervisor of ${var.supervisor.cpu} CPU and ${var.supervisor.memory_mib} MiB can hold no call: give it more."
-    }
   }
 
   depends_on = [

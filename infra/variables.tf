@@ -1,5 +1,5 @@
 variable "agent" {
-  description = "The agent that answers, as module:attribute; the module's first part is the folder that goes into the image. For the first image and the trigger: later ones are told by the build, see docs/deploy.md."
+  description = "The agent that answers, as module:attribute; the module's first part is the folder that goes into the image. For the first image and the trigger: a build by hand is told itself, see docs/deploy.md."
   type        = string
   default     = "examples.bikes:agent"
   validation {
@@ -9,14 +9,26 @@ variable "agent" {
 }
 
 variable "alerts" {
-  description = "Whom alerts tell (ids of Monitoring's notification channels), where the runbook is, and what a call may cost."
+  description = "Whom alerts tell (Monitoring's notification channels, by their full names; nobody unless set), a URL of the runbook to link to, and what an hour's calls may cost."
   type = object({
     notification_channels = optional(list(string), [])
-    runbook_url           = optional(string, "docs/runbook.md")
+    runbook_url           = optional(string)
     usd_per_hour          = optional(number, 50)
   })
   default  = {}
   nullable = false
+  validation {
+    condition     = alltrue([for channel in var.alerts.notification_channels : can(regex("^projects/[^/]+/notificationChannels/[^/]+$", channel))])
+    error_message = "Write each channel as projects/PROJECT/notificationChannels/NUMBER, as `gcloud beta monitoring channels list` shows it."
+  }
+  validation {
+    condition     = var.alerts.runbook_url == null || can(regex("^https?://[^\\s#]+$", var.alerts.runbook_url))
+    error_message = "Write the runbook's URL as https://HOST/PATH, without a #."
+  }
+  validation {
+    condition     = var.alerts.usd_per_hour > 0
+    error_message = "An alert at 0 USD an hour would never end."
+  }
 }
 
 variable "autoscaling" {
@@ -27,6 +39,14 @@ variable "autoscaling" {
     image         = optional(string, "us-central1-docker.pkg.dev/cloud-run-oss-images/crema-v1/autoscaler:1.2")
   })
   default = null
+  validation {
+    condition = var.autoscaling == null ? true : (
+      var.autoscaling.min_instances >= 1
+      && var.autoscaling.max_instances >= var.autoscaling.min_instances
+      && alltrue([for number in [var.autoscaling.min_instances, var.autoscaling.max_instances] : floor(number) == number])
+    )
+    error_message = "Both bounds are whole numbers: min_instances at least 1, or nobody answers, and max_instances at least that."
+  }
 }
 
 variable "browsers" {
@@ -37,6 +57,19 @@ variable "browsers" {
     token_jwks_url  = optional(string)
   })
   default = null
+  validation {
+    condition = var.browsers == null ? true : alltrue([
+      for origin in var.browsers.allowed_origins : can(regex("^https?://[a-z0-9.-]+(:[0-9]+)?$", origin))
+    ])
+    error_message = "Write each origin as browsers do: https://shop.example, in small letters, without a path, a last / or *."
+  }
+  validation {
+    condition = var.browsers == null ? true : (
+      length(var.browsers.token_audience) > 0
+      && (var.browsers.token_jwks_url == null || can(regex("^https?://\\S+$", var.browsers.token_jwks_url)))
+    )
+    error_message = "token_audience is not empty, and token_jwks_url, where there is one, begins with https://."
+  }
 }
 
 variable "build_trigger" {
@@ -70,8 +103,24 @@ variable "function" {
   default  = {}
   nullable = false
   validation {
-    condition     = var.function.cpu >= 1 && var.function.concurrency >= 4
-    error_message = "The function needs one CPU, below which Cloud Run sends one request at a time, and serves 4 or more."
+    condition     = contains([1, 2, 4, 6, 8], var.function.cpu)
+    error_message = "Cloud Run gives 1, 2, 4, 6 or 8 CPUs (with less than one it sends one request at a time)."
+  }
+  validation {
+    condition     = var.function.concurrency >= 4 && var.function.concurrency <= 1000 && floor(var.function.concurrency) == var.function.concurrency
+    error_message = "The function serves 4 to 1000 requests at a time."
+  }
+  validation {
+    condition = (
+      var.function.min_instances >= 0
+      && var.function.max_instances >= max(1, var.function.min_instances)
+      && alltrue([for number in [var.function.min_instances, var.function.max_instances] : floor(number) == number])
+    )
+    error_message = "Both are whole numbers: max_instances at least 1 and no less than min_instances."
+  }
+  validation {
+    condition     = var.function.memory_mib >= 512 && var.function.memory_mib <= 4096 * var.function.cpu && floor(var.function.memory_mib) == var.function.memory_mib
+    error_message = "Cloud Run gives 512 MiB of memory or more, and 4096 for each CPU at most."
   }
 }
 
@@ -80,6 +129,12 @@ variable "labels" {
   type        = map(string)
   default     = {}
   nullable    = false
+  validation {
+    condition = alltrue([
+      for key, value in var.labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", key)) && can(regex("^[a-z0-9_-]{0,63}$", value))
+    ])
+    error_message = "Keys and values of labels are small letters, digits, hyphens and underscores, 63 at most; a key begins with a letter."
+  }
 }
 
 variable "name" {
@@ -88,8 +143,8 @@ variable "name" {
   default     = "sideband"
   nullable    = false
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{2,17}$", var.name))
-    error_message = "Use 3 to 18 lower-case letters, digits and hyphens: service accounts are named after it."
+    condition     = can(regex("^[a-z][a-z0-9-]{2,16}[a-z0-9]$", var.name))
+    error_message = "Use 4 to 18 small letters, digits and hyphens, with a letter first and no hyphen last: service accounts and the records' database are named after it."
   }
 }
 
@@ -100,6 +155,10 @@ variable "openai" {
   })
   default  = {}
   nullable = false
+  validation {
+    condition     = can(regex("^https?://[^/\\s]+/\\S*[^/\\s]$", var.openai.base_url))
+    error_message = "Write it as https://HOST/v1."
+  }
 }
 
 variable "openai_api_key" {
@@ -108,6 +167,10 @@ variable "openai_api_key" {
   default     = null
   ephemeral   = true
   sensitive   = true
+  validation {
+    condition     = var.secret_versions.openai_api_key == 0 || can(regex("^\\S+$", var.openai_api_key))
+    error_message = "Give the key, without spaces, in TF_VAR_openai_api_key; or set secret_versions.openai_api_key to 0 and add its versions yourself."
+  }
 }
 
 variable "openai_webhook_secret" {
@@ -116,18 +179,33 @@ variable "openai_webhook_secret" {
   default     = null
   ephemeral   = true
   sensitive   = true
+  validation {
+    condition = var.secret_versions.openai_webhook_secret == 0 || try(alltrue([
+      for secret in split(" ", var.openai_webhook_secret) :
+      can(regex("^whsec_([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$", secret))
+    ]), false)
+    error_message = "Give whsec_ and what follows, whole, in TF_VAR_openai_webhook_secret (two with a space between during a rotation); or set secret_versions.openai_webhook_secret to 0 and add its versions yourself."
+  }
 }
 
 variable "project_id" {
   description = "The Google Cloud project's id."
   type        = string
   nullable    = false
+  validation {
+    condition     = can(regex("^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project_id))
+    error_message = "Give the project's id, such as my-project, which is not its name: `gcloud projects list` shows both."
+  }
 }
 
 variable "region" {
   description = "The region of everything: exactly-once delivery holds only where subscription and subscribers share one."
   type        = string
   nullable    = false
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
+    error_message = "Give one region, such as europe-west4; a zone (europe-west4-a) or a multi-region (eu) is none."
+  }
 }
 
 variable "secret_versions" {
@@ -139,6 +217,10 @@ variable "secret_versions" {
   })
   default  = {}
   nullable = false
+  validation {
+    condition     = alltrue([for version in values(var.secret_versions) : version >= 0 && floor(version) == version])
+    error_message = "Versions are whole numbers, 0 or more."
+  }
 }
 
 variable "supervisor" {
@@ -152,8 +234,20 @@ variable "supervisor" {
   default  = {}
   nullable = false
   validation {
+    condition     = contains([1, 2, 4, 6, 8], var.supervisor.cpu)
+    error_message = "Cloud Run gives 1, 2, 4, 6 or 8 CPUs."
+  }
+  validation {
     condition     = var.supervisor.instances >= 1 && floor(var.supervisor.instances) == var.supervisor.instances
     error_message = "At least one supervisor must run, or nobody answers."
+  }
+  validation {
+    condition     = var.supervisor.lease_seconds >= 10 && var.supervisor.lease_seconds <= 600 && floor(var.supervisor.lease_seconds) == var.supervisor.lease_seconds
+    error_message = "Pub/Sub's leases last 10 to 600 whole seconds."
+  }
+  validation {
+    condition     = var.supervisor.memory_mib >= 512 && var.supervisor.memory_mib <= 4096 * var.supervisor.cpu && floor(var.supervisor.memory_mib) == var.supervisor.memory_mib
+    error_message = "Cloud Run gives 512 MiB of memory or more, and 4096 for each CPU at most."
   }
 }
 
@@ -169,6 +263,10 @@ variable "token_secret" {
   default     = null
   ephemeral   = true
   sensitive   = true
+  validation {
+    condition     = var.secret_versions.token_secret == 0 || !local.browsers_share_secret || can(regex("^\\S{32,}( \\S{32,})*$", var.token_secret))
+    error_message = "Calls from browsers need a secret of 32 characters or more, without spaces, in TF_VAR_token_secret; or set secret_versions.token_secret to 0 and add its versions yourself."
+  }
 }
 
 variable "transfer_targets" {
@@ -177,7 +275,7 @@ variable "transfer_targets" {
   default     = []
   nullable    = false
   validation {
-    condition     = alltrue([for target in var.transfer_targets : can(regex("^(tel:|sips?:|[*])[^ ]*$", target))])
-    error_message = "Write each as a pattern that begins with tel:, sip:, sips: or * and has no space, such as tel:+3120*."
+    condition     = alltrue([for target in var.transfer_targets : can(regex("^(tel:[+*?[]|sips?:[^\\s@*]*[@*]|[*])\\S*$", target))])
+    error_message = "Write each as a pattern that a URI can match, without spaces: tel:+3120*, sip:*@pbx.example.com."
   }
 }

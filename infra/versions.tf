@@ -2,14 +2,15 @@ terraform {
   # 1.11 brought write-only arguments: no secret value ever reaches the state.
   required_version = ">= 1.11"
 
+  # Exact, since no lock file is committed: everybody gets the same providers.
   required_providers {
     archive = {
       source  = "hashicorp/archive"
-      version = "~> 2.7"
+      version = "2.8.1"
     }
     google = {
       source  = "hashicorp/google"
-      version = ">= 8.0, < 9.0"
+      version = "8.7.0"
     }
   }
 }

@@ -6,23 +6,32 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from supervisor.errors import StartupError
+from supervisor.transfers import PATTERN
 
 LAST_PORT = 65535
 _SUBSCRIPTION = re.compile(r"(projects/[^/\s]+/subscriptions/)?[^/\s]+")
 
-Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+_STORE = re.compile(r"sqlite:.+|firestore:[^/\s]*")
+
+Name = Annotated[str, Field(min_length=1)]
 
 
 class Settings(BaseSettings):
     """All settings of one supervisor process. Names carry their unit."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        str_strip_whitespace=True,
+        use_attribute_docstrings=True,
+    )
 
-    openai_api_key: SecretStr
+    openai_api_key: SecretStr = Field(min_length=1)
     """The key of the OpenAI project that owns the calls."""
     openai_base_url: str = "https://api.openai.com/v1"
     """REST; for European residency https://eu.api.openai.com/v1."""
@@ -57,15 +66,22 @@ class Settings(BaseSettings):
     """Whether logs may hold what people say, their numbers and addresses, and what exceptions say."""
     health_address: str = ""
     """HOST:PORT where /livez, /readyz and /metrics are served, such as 0.0.0.0:8081."""
-    otel_exporter_otlp_endpoint: str = Field(default="", pattern="^(https?://.+)?$")
+    otel_exporter_otlp_endpoint: str = ""
     """Where metrics and traces are sent, by OTLP over HTTP, such as https://telemetry.googleapis.com."""
 
     @field_validator("health_address", "pubsub_emulator_host")
     @classmethod
     def _host_and_port(cls, value: str) -> str:
         host, _, port = value.rpartition(":")
-        if value and not (host and port.isdecimal() and int(port) <= LAST_PORT):
+        if value and not (host and "/" not in host and port.isdecimal() and int(port) <= LAST_PORT):
             raise ValueError(f"write it as HOST:PORT, with a port of at most {LAST_PORT}")
+        return value
+
+    @field_validator("pubsub_endpoint")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        if "/" in value:
+            raise ValueError("write the host alone, such as europe-west4-pubsub.googleapis.com")
         return value
 
     @field_validator("log_level", mode="before")
@@ -76,7 +92,7 @@ class Settings(BaseSettings):
     @field_validator("records")
     @classmethod
     def _known_store(cls, value: str) -> str:
-        if not (value.startswith("firestore:") or value.removeprefix("sqlite:") not in ("", value)):
+        if not _STORE.fullmatch(value):
             raise ValueError("write it as sqlite:PATH, firestore: or firestore:DATABASE")
         return value
 
@@ -91,7 +107,7 @@ class Settings(BaseSettings):
     @classmethod
     def _uris(cls, value: str) -> str:
         for pattern in value.split():
-            if not pattern.startswith(("tel:", "sip:", "sips:", "*")):
+            if not PATTERN.fullmatch(pattern):
                 raise ValueError(
                     f"{pattern} matches nothing: write patterns such as tel:+3120* or sip:*@pbx.example.com"
                 )
@@ -99,16 +115,17 @@ class Settings(BaseSettings):
 
     @field_validator("otel_exporter_otlp_endpoint")
     @classmethod
-    def _without_slash(cls, value: str) -> str:
+    def _http(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("write it as https://HOST")
         return value.rstrip("/")
 
     @field_validator("openai_base_url", "openai_websocket_base_url")
     @classmethod
-    def _known_scheme(cls, value: str) -> str:
-        if value and not value.startswith(("http://", "https://", "ws://", "wss://")):
+    def _with_host_and_path(cls, value: str) -> str:
+        url = urlsplit(value)
+        if value and not (url.scheme in ("http", "https", "ws", "wss") and url.netloc and url.path.strip("/")):
             raise ValueError("write it as https://HOST/v1")
-        if value and not urlsplit(value).path.strip("/"):
-            raise ValueError("its path is missing: write it as https://HOST/v1")
         return value.rstrip("/")
 
     @property
@@ -134,5 +151,6 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
+        found = [(str(e["loc"][0]).upper(), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+        problems = "; ".join(f"{name}: {message}" for name, message in found)
         raise StartupError(f"set these environment variables: {problems}") from None

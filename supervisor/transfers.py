@@ -9,6 +9,9 @@ from fnmatch import fnmatchcase
 _TEL = re.compile(r"tel:\+[0-9]{4,15}")
 _SIP = re.compile(r"sips?:[A-Za-z0-9._+\-]+@[A-Za-z0-9.\-]+(:[0-9]{1,5})?")
 
+PATTERN = re.compile(r"^(tel:[+*?[]|sips?:[^\s@*]*[@*]|[*])\S*$")
+"""What a pattern that can match a URI looks like."""
+
 
 def refusal(target_uri: str, allowed: Sequence[str]) -> str | None:
     """Why a transfer to this URI is not allowed; None if it is.

@@ -1,4 +1,4 @@
-# What variables change, and what they refuse. Every provider is a stand-in: no cloud is asked.
+# What variables change; what they refuse is in refusals. Every provider is a stand-in: no cloud is asked.
 
 mock_provider "google" {}
 mock_provider "archive" {}
@@ -28,18 +28,12 @@ run "small_memory_bounds_the_calls" {
   }
 }
 
-run "no_supervisor_too_small_for_a_call" {
-  command = plan
-  variables {
-    supervisor = { memory_mib = 256 }
-  }
-  expect_failures = [google_cloud_run_v2_worker_pool.supervisor]
-}
-
 run "secret_versions_may_come_from_elsewhere" {
   command = plan
   variables {
-    secret_versions = { openai_api_key = 0, openai_webhook_secret = 0 }
+    openai_api_key        = null
+    openai_webhook_secret = null
+    secret_versions       = { openai_api_key = 0, openai_webhook_secret = 0 }
   }
   assert {
     condition     = length(google_secret_manager_secret_version.openai_api_key) + length(google_secret_manager_secret_version.openai_webhook_secret) == 0
@@ -92,46 +86,36 @@ run "pushes_are_built_when_asked_for" {
   }
 }
 
-run "names_are_short_enough_for_accounts" {
+run "what_the_supervisor_takes_is_taken" {
   command = plan
   variables {
-    name = "a-name-that-is-far-too-long"
-  }
-  expect_failures = [var.name]
-}
-
-run "a_transfer_target_that_matches_nothing_is_refused" {
-  command = plan
-  variables {
-    transfer_targets = ["tel:+3120*", "+31201234567"]
-  }
-  expect_failures = [var.transfer_targets]
-}
-
-run "an_agent_is_module_and_attribute" {
-  command = plan
-  variables {
-    agent = "examples/bikes.py"
-  }
-  expect_failures = [var.agent]
-}
-
-run "browsers_need_the_agents_sessions" {
-  command = plan
-  variables {
-    browsers = { allowed_origins = ["https://shop.example"] }
-  }
-  expect_failures = [google_cloud_run_v2_service.function]
-}
-
-run "browsers_by_keys_that_are_published_share_no_secret" {
-  command = plan
-  variables {
-    browsers = { allowed_origins = ["https://shop.example"], token_jwks_url = "https://shop.example/keys" }
+    agent            = "examples.reception:agent"
+    name             = "four"
+    openai           = { base_url = "https://eu.api.openai.com/v1" }
+    project_id       = "shop.example:a-project"
+    supervisor       = { cpu = 8, lease_seconds = 600, memory_mib = 32768 }
+    transfer_targets = ["*", "tel:*", "tel:+3120*", "tel:[+]31201234567", "sip:*@pbx.example.com", "sips:desk@pbx.example.com:5061"]
   }
   assert {
-    condition     = length(google_secret_manager_secret_iam_member.function_reads_token_secret) == 0 && length(google_secret_manager_secret_iam_member.function_makes_calls) == 1
-    error_message = "The function reads what it needs and no more."
+    condition     = local.supervisor_environment["TRANSFER_TARGETS"] == "* tel:* tel:+3120* tel:[+]31201234567 sip:*@pbx.example.com sips:desk@pbx.example.com:5061"
+    error_message = "Patterns reach the supervisor as they are written."
   }
-  expect_failures = [google_cloud_run_v2_service.function]
+}
+
+run "alerts_tell_whom_they_are_told_to_and_link_to_the_runbook" {
+  command = plan
+  variables {
+    alerts = {
+      notification_channels = ["projects/a-project/notificationChannels/123"]
+      runbook_url           = "https://wiki.example/runbook"
+    }
+  }
+  assert {
+    condition     = alltrue([for alert in google_monitoring_alert_policy.this : alert.notification_channels == tolist(["projects/a-project/notificationChannels/123"])])
+    error_message = "Every alert tells somebody."
+  }
+  assert {
+    condition     = google_monitoring_alert_policy.this["Dead letters"].documentation[0].links[0].url == "https://wiki.example/runbook#dead-letters"
+    error_message = "The link is of the alert's section."
+  }
 }

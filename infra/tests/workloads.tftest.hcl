@@ -120,10 +120,14 @@ run "every_alert_carries_its_section_of_the_runbook" {
   command = plan
   assert {
     condition = alltrue([
-      for name, alert in google_monitoring_alert_policy.this :
-      length(alert.documentation[0].content) > 200 && strcontains(alert.documentation[0].content, "#${replace(lower(name), " ", "-")}")
+      for alert in google_monitoring_alert_policy.this :
+      length(alert.documentation[0].content) > 200 && length(alert.documentation[0].links) == 0
     ])
-    error_message = "Who is woken up is told what to do."
+    error_message = "Who is woken up is told what to do, and sent to no page that is not there."
+  }
+  assert {
+    condition     = strcontains(google_monitoring_alert_policy.this["Supervisors are full"].documentation[0].content, "--region europe-west4 ")
+    error_message = "Its commands are of this region."
   }
   assert {
     condition     = !anytrue([for alert in values(local.alerts) : strcontains(alert.query, "oldest_unacked")])

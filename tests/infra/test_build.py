@@ -5,8 +5,10 @@ import base64
 import json
 import re
 import secrets
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +71,66 @@ def test_scripts_name_files_that_exist() -> None:
         assert (ROOT / path).is_file(), path
 
 
+BUILD_SCRIPTS = {
+    name: next(step["script"] for step in yaml.safe_load((ROOT / name).read_text())["steps"] if step["id"] == "build")
+    for name in ("cloudbuild.yaml", "infra/first-image.yaml")
+}
+
+
+@pytest.mark.parametrize("build", BUILD_SCRIPTS)
+@pytest.mark.parametrize(
+    ("agent", "folder"),
+    [("shop:agent", "shop"), ("shop.phones.desk:agent", "shop"), ("examples.bikes:agent", "examples")],
+)
+def test_one_name_of_an_agent_puts_its_folder_and_its_name_into_the_image(
+    tmp_path: Path, build: str, agent: str, folder: str
+) -> None:
+    done = build_image(tmp_path, BUILD_SCRIPTS[build], agent)
+    assert done.returncode == 0, done.stderr
+    assert {f"--build-arg=AGENT={agent}", f"--build-arg=AGENT_FOLDER={folder}", "--tag=supervisor:1"} <= set(
+        done.stdout.splitlines()
+    )
+
+
+@pytest.mark.parametrize("build", BUILD_SCRIPTS)
+def test_without_the_name_of_an_agent_nothing_is_built(tmp_path: Path, build: str) -> None:
+    """With a default, who forgot the name would put the example on a shop's line."""
+    done = build_image(tmp_path, BUILD_SCRIPTS[build], agent="")
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert "_AGENT=shop:agent" in done.stderr
+    assert BUILD["substitutions"]["_AGENT"] == ""
+
+
+def build_image(folder: Path, script: str, agent: str) -> subprocess.CompletedProcess[str]:
+    """Run a build's script with a docker that prints its arguments."""
+    docker = folder / "docker"
+    docker.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    docker.chmod(0o755)
+    environ = {"PATH": f"{folder}:/usr/bin:/bin", "AGENT": agent, "IMAGE": "supervisor:1"}
+    command = ["sh", "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environ)
+
+
+def test_every_build_is_told_the_agent() -> None:
+    for name in BUILD_SCRIPTS:
+        assert '"AGENT=${_AGENT}"' in (ROOT / name).read_text(), name
+    terraformed = terraform.read()
+    assert "_AGENT=$AGENT" in str(terraformed["terraform_data.first_image"])
+    assert "_AGENT" in terraformed["google_cloudbuild_trigger.push"]["substitutions"]
+
+
+def test_no_state_and_no_secret_is_committed_or_sent_to_the_build(tmp_path: Path) -> None:
+    shutil.copyfile(ROOT / ".gitignore", tmp_path / ".gitignore")
+    kept_out = {".env", "infra/terraform.tfstate", "infra/terraform.tfstate.backup", "infra/prod.tfvars", ".venv/x"}
+    kept = {"sessions.json", "infra/backend.tf", "shop/__init__.py"}
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True, timeout=60)
+    command = ["git", "check-ignore", *kept_out, *kept]
+    ignored = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path)
+    assert set(ignored.stdout.splitlines()) == kept_out
+    assert "#!include:.gitignore" in (ROOT / ".gcloudignore").read_text().splitlines()
+
+
 def test_a_service_that_does_not_serve_fails_the_build() -> None:
     def ask(service: dict[str, Any]) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(ROOT / "infra/serving.py")]
@@ -110,6 +172,11 @@ def test_a_smoke_test_with_a_wrong_secret_or_nobody_there_fails() -> None:
     ("arguments", "secret", "says"),
     [
         ((), "whsec_c2VjcmV0", "OPENAI_WEBHOOK_SECRET=whsec_... python infra/smoke.py"),
+        (
+            ("sideband.example/webhooks/openai",),
+            "whsec_c2VjcmV0",
+            "OPENAI_WEBHOOK_SECRET=whsec_... python infra/smoke.py",
+        ),
         (("http://127.0.0.1:9/",), "", "OPENAI_WEBHOOK_SECRET=whsec_... python infra/smoke.py"),
         (("http://127.0.0.1:9/",), "whsec_c2VjcmV0x", "not a webhook's secret, whsec_ and base64"),
     ],

@@ -9,6 +9,7 @@ import supervisor.settings
 from infra import function_archive
 from supervisor import metrics
 from supervisor.records import firestore
+from supervisor.transfers import PATTERN
 from tests.infra import terraform
 
 ROOT = terraform.ROOT
@@ -89,17 +90,6 @@ def test_secrets_are_told_as_secrets() -> None:
         assert not secret & plain
 
 
-def test_the_image_names_its_agent_and_every_build_says_which() -> None:
-    dockerfile = (ROOT / "supervisor/Dockerfile").read_text()
-    assert "SIDEBAND_AGENT=${AGENT}" in dockerfile
-    for build in ("cloudbuild.yaml", "infra/first-image.yaml"):
-        text = (ROOT / build).read_text()
-        assert "--build-arg=AGENT=${_AGENT}\n" in text, build
-        assert "--build-arg=AGENT_FOLDER=${_AGENT_FOLDER}\n" in text, build
-    terraformed = (terraform.INFRA / "build.tf").read_text()
-    assert "_AGENT=$AGENT,_AGENT_FOLDER=$FOLDER" in terraformed
-
-
 def test_the_health_port_is_the_images() -> None:
     (port,) = re.findall(r"health_port\s*=\s*(\d+)", (terraform.INFRA / "supervisor.tf").read_text())
     dockerfile = (ROOT / "supervisor/Dockerfile").read_text()
@@ -150,6 +140,15 @@ def test_what_is_in_the_package_but_no_module_is_in_the_archive_too() -> None:
 def test_terraform_and_the_build_read_the_same_list() -> None:
     assert "function-archive.json" in (terraform.INFRA / "function.tf").read_text()
     assert set(json.loads((terraform.INFRA / "function-archive.json").read_text()).values()) == {"function/", ""}
+
+
+def test_a_transfer_target_that_terraform_takes_is_one_that_the_supervisor_takes() -> None:
+    """By the same expression."""
+    (condition,) = re.findall(
+        r"for target in var.transfer_targets : .*", (terraform.INFRA / "variables.tf").read_text()
+    )
+    (terraformed,) = re.findall(r'regex\("(.*)"', condition)
+    assert terraformed.replace("\\\\", "\\") == PATTERN.pattern
 
 
 def test_all_that_a_record_is_kept_in_expires() -> None:

@@ -36,6 +36,47 @@ def test_unbroken_it_passes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+BROWSERS = """
+mock_provider "google" {}
+mock_provider "archive" {}
+override_data {
+  target = data.google_project.this
+  values = { number = "123456789012" }
+}
+variables {
+  project_id            = "a-project"
+  region                = "europe-west4"
+  openai_api_key        = "sk-never-in-a-state"
+  openai_webhook_secret = "whsec_bmV2ZXIgaW4gYSBzdGF0ZQ=="
+  supervisor_image      = "supervisor"
+  browsers              = { allowed_origins = ["https://shop.example"], token_jwks_url = "https://shop.example/keys" }
+}
+run "browsers" {
+  command = plan
+  assert {
+    condition = (
+      length(google_secret_manager_secret_iam_member.function_reads_token_secret) == 0
+      && length(google_secret_manager_secret_iam_member.function_makes_calls) == 1
+    )
+    error_message = "With keys that are published no secret is shared: the function reads what it needs and no more."
+  }
+}
+"""
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["without sessions.json", "with it"])
+def test_calls_from_browsers_need_the_agents_sessions(tmp_path: Path, *, made: bool) -> None:
+    infra = terraform.copy(tmp_path)
+    (infra / "tests/browsers.tftest.hcl").write_text(BROWSERS)
+    if made:
+        (tmp_path / "sessions.json").write_text("{}")
+    done = terraform.run_tests(infra, "browsers")
+    assert (done.returncode == 0) == made, done.stderr
+    assert (
+        "python -m supervisor.session examples.bikes:agent > sessions.json" in " ".join(done.stderr.split())
+    ) != made
+
+
 def test_everything_that_takes_labels_gets_them() -> None:
     assert "default_labels = local.labels" in (terraform.INFRA / "versions.tf").read_text()
 

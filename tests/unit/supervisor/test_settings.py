@@ -41,9 +41,16 @@ def test_what_has_no_default_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("RECORDS", "sqlite:"),
         ("RECORDS", "postgres://db"),
         ("TRANSFER_TARGETS", "tel:+3120* +31201234567"),
+        ("TRANSFER_TARGETS", "tel:0201234567"),
+        ("TRANSFER_TARGETS", "sip:pbx.example.com"),
         ("HEALTH_ADDRESS", "8081"),
         ("HEALTH_ADDRESS", "127.0.0.1:99999"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.googleapis.com"),
+        ("OPENAI_API_KEY", " "),
+        ("OPENAI_BASE_URL", "https:///v1"),
+        ("PUBSUB_EMULATOR_HOST", "http://localhost:8085"),
+        ("PUBSUB_ENDPOINT", "https://europe-west4-pubsub.googleapis.com"),
+        ("RECORDS", "firestore:projects/shop/databases/calls"),
     ],
 )
 def test_a_wrong_value_is_named_and_secrets_are_not_shown(
@@ -53,6 +60,14 @@ def test_a_wrong_value_is_named_and_secrets_are_not_shown(
     with pytest.raises(StartupError, match=name) as raised:
         load()
     assert "sk-secret" not in str(raised.value)
+    assert "pattern '" not in str(raised.value)  # a sentence, and no regular expression
+    assert "Value error" not in str(raised.value)
+
+
+def test_the_line_feed_that_a_secret_was_stored_with_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`echo KEY | gcloud secrets versions add` adds one, and no header can hold it."""
+    given(monkeypatch, **ENOUGH | {"OPENAI_API_KEY": "sk-secret-of-this-test\n"})
+    assert load().openai_api_key.get_secret_value() == "sk-secret-of-this-test"
 
 
 def test_the_levels_of_logs_may_be_written_small(monkeypatch: pytest.MonkeyPatch) -> None:
