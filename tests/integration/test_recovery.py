@@ -142,7 +142,7 @@ async def test_a_tool_call_that_nobody_heard_is_asked_for_once_after_a_silence(t
 
 async def test_a_stopped_holder_lets_its_tool_finish_and_hands_over_without_a_gap(tmp_path: Path) -> None:
     async with two_supervisors(tmp_path) as system:
-        call = await system.stand_in.place_call([ASK, {"tool": "pay"}, {"model": "Paid."}, {"hang_up": True}])
+        call = await system.stand_in.place_call([ASK, {"tool": "pay"}, {"model": "Paid."}, STAY])
         await effects(tmp_path, 1)
         first, holder = entries(call, "attach")[0], holder_of(system, call)
         stopping = asyncio.create_task(holder.stop(signal.SIGTERM))
@@ -151,6 +151,7 @@ async def test_a_stopped_holder_lets_its_tool_finish_and_hands_over_without_a_ga
         second = await seen(system, call, "attach", "attach", after=first.sequence)
         left = await seen(system, call, "detach", "detach", who=first.who)
         await stopping
+        call.hang_up()
         record = await record_of(tmp_path, call)
         assert second.sequence < left.sequence, "the next owner attaches before the last one leaves"
         assert list(outputs(call).values()) == [["paid"]]
