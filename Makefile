@@ -5,7 +5,7 @@ WORKERS ?= 4  # more than there are cores, since most tests wait for leases to r
 AGENT ?= examples.bikes:agent
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCES := function supervisor emulator examples infra tests docs
+SOURCES := sideband function supervisor emulator examples infra tests docs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test chaos infra-test fmt lint types docs bench bench-cold soak lock clean

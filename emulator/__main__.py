@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from emulator.google import EmulatorMissingError
+from emulator.pubsub.google import EmulatorMissingError
 
 if TYPE_CHECKING:
-    from emulator.testing import Rehearsal
+    from sideband.testing import Rehearsal
 
 app = typer.Typer(help="The outside world on one machine.", no_args_is_help=True, add_completion=False)
 errors = Console(stderr=True, highlight=False)
@@ -60,9 +60,9 @@ def rehearse(
     json: Annotated[bool, typer.Option("--json", help="One JSON line for each rehearsal.")] = False,
 ) -> None:
     """Play scripted calls against an agent, without a phone. Exit status 1 if an expectation was not met."""
-    from emulator.testing import RehearsalError, rehearse_file  # noqa: PLC0415 - loads the supervisor
-    from supervisor import logs  # noqa: PLC0415
+    from sideband.testing import RehearsalError, rehearse_file  # noqa: PLC0415 - loads the supervisor
     from supervisor.errors import StartupError  # noqa: PLC0415
+    from supervisor.telemetry import logs  # noqa: PLC0415
 
     all_met = True
     for script in scripts:
@@ -134,7 +134,7 @@ def openai(
     """Serve the stand-in for OpenAI alone, for function and supervisors that run elsewhere, such as in containers."""
     from emulator import dev as dev_  # noqa: PLC0415 - the other commands need not load it
     from emulator.openai import Options  # noqa: PLC0415 - the same
-    from emulator.pubsub_setup import create_calls  # noqa: PLC0415 - the same
+    from emulator.pubsub.topology import create_calls  # noqa: PLC0415 - the same
 
     async def serve() -> None:
         if pubsub:

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from emulator.local import LogLine, Process, System, local_system
 from emulator.openai import Call, Entry, Log
+from emulator.system import LogLine, Process, System, local_system
 
 AGENT = "examples.bikes:agent"
 LEASE_SECONDS = 10

@@ -22,9 +22,9 @@ from rich.markup import escape
 from watchfiles import PythonFilter, awatch
 
 from emulator.demo import Timeline
-from emulator.local import ROOT, Process, System, local_system
 from emulator.openai import Options, StandIn
 from emulator.openai import serve as serve_openai
+from emulator.system import ROOT, Process, System, local_system
 
 ADDRESS = Path("build/dev.json")  # where the other commands, run in the same folder, find a running one
 FUNCTION = "function"

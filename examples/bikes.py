@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from supervisor import Agent, Call
+from sideband import Agent, Call
 
 agent = Agent(
     session={

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from typing import Annotated, TypedDict
 
-from supervisor import Accept, Agent, Call, FromCall, Incoming, Limits, Reject
-from supervisor.actions import Approve
+from sideband import Accept, Agent, Call, FromCall, Incoming, Limits, Reject
+from supervisor.conversation.actions import McpApprovalRequest
 
 LARGEST_REFUND_EUR = 25
 ADVICE = ("dose", "dosage", "milligram", "take twice")
@@ -87,7 +87,7 @@ def no_medical_advice(_call: Call, saying: str) -> str | None:
 
 
 @agent.approve
-def small_refunds(_call: Call, request: Approve) -> bool:
+def small_refunds(_call: Call, request: McpApprovalRequest) -> bool:
     """Approve refunds up to a limit, and nothing else."""
     if request.name != "refund":
         return False

@@ -10,7 +10,7 @@ from datetime import datetime, time
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from supervisor import Agent, Call, Incoming, Router, TransferFailed
+from sideband import Agent, Call, Incoming, Router, TransferFailed
 
 OPEN, CLOSED = time(9), time(17)
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")

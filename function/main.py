@@ -24,10 +24,11 @@ from http import HTTPStatus
 import flask
 import functions_framework
 
-from function import intake, logs, webhook, webrtc
+from function import logs, webhook, webrtc
+from function import request_limits as intake
 from function.errors import RequestError, SettingsError, UnavailableError
 from function.publisher import Publisher
-from function.rotating import webhook_secrets
+from function.rotating_secrets import webhook_secrets
 from function.settings import load
 from function.webrtc import browser_calls
 

@@ -13,7 +13,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import PublisherClient, PubsubMessage
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
-from function.bulkhead import Bulkhead
+from function.concurrency import Bulkhead
 from function.errors import PublishError
 
 if TYPE_CHECKING:

@@ -105,7 +105,7 @@ class Settings(BaseSettings):
 
     sessions_file: Path | None = Field(
         default=None,
-        description="the agents' sessions, as python -m supervisor.session writes them; turns calls from browsers on, "
+        description="the agents' sessions, as python -m sideband.sessions writes them; turns calls from browsers on, "
         "and then the settings below are needed too",
     )
     openai_api_key: SecretStr | None = Field(

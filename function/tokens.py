@@ -21,7 +21,7 @@ from function.errors import RequestError, UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from function.rotating import RotatingSecrets
+    from function.rotating_secrets import RotatingSecrets
 
 Claims = dict[str, Any]
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
-from function.bulkhead import Bulkhead
+from function.concurrency import Bulkhead
 from function.errors import OpenAIError, RequestError, SettingsError, UnavailableError
 from function.notice import CallNotice
 from function.openai import CALL_ID, MadeCall, OpenAI
-from function.rotating import token_secrets
+from function.rotating_secrets import token_secrets
 from function.tokens import PublishedKeys, SharedSecrets, Tokens
 from function.webhook import valid_traceparent
 
@@ -180,7 +180,7 @@ def read_sessions(file: Path) -> dict[str, Session]:
     Raises:
         SettingsError: the file can't be read, or holds something else.
     """
-    problem = f"SESSIONS_FILE={file} {{}}: write it with python -m supervisor.session MODULE:ATTRIBUTE > {file}"
+    problem = f"SESSIONS_FILE={file} {{}}: write it with python -m sideband.sessions MODULE:ATTRIBUTE > {file}"
     try:
         sessions = json.loads(file.read_bytes())
     except OSError as error:

@@ -1,7 +1,7 @@
 """Claims: the Pub/Sub lease of a notice is the ownership of its call.
 
 `Claims.pull` leases as many notices as there are free slots, `Claims.renew_forever` extends all of them with one
-batched request every third of a lease, and a claim that is lost, or can't be renewed in time, is fenced: its holder is
+batched request every third of a lease, and a claim that is lost, or can't be renewed in time, is fenced: its owner is
 told, and `Claim.may_write` says no before Pub/Sub can have given the notice to another.
 
 Why unary calls and an own loop: Google's streaming client hoards surplus messages, drops leases after an hour, and
@@ -58,7 +58,7 @@ class Claim:
     on_lost: Callable[[], None] = field(default=lambda: None)
     """Called once, when the claim is fenced."""
     call_id: str = ""
-    """For the log; its holder reads it from the notice."""
+    """For the log; its owner reads it from the notice."""
 
     def may_write(self) -> bool:
         """Whether no other process can own the call yet."""

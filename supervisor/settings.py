@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from supervisor.errors import StartupError
-from supervisor.transfers import PATTERN
+from supervisor.transfer_targets import PATTERN
 
 LAST_PORT = 65535
 _SUBSCRIPTION = re.compile(r"(projects/[^/\s]+/subscriptions/)?[^/\s]+")

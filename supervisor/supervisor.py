@@ -13,16 +13,17 @@ from google.auth.exceptions import GoogleAuthError
 from structlog.contextvars import bind_contextvars
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from supervisor import health
+from supervisor.agents.router import Router
+from supervisor.calls.owner import CallOwner
+from supervisor.calls.services import Services
 from supervisor.claims import PULL_SECONDS, Claims, subscriber
-from supervisor.control import Control
 from supervisor.errors import NoticeError, StartupError
-from supervisor.holder import Holder
-from supervisor.house import House
-from supervisor.incoming import Router
-from supervisor.metrics import State, observe
-from supervisor.records import Recorder, open_store
+from supervisor.openai.rest import RestClient
+from supervisor.records.opening import open_store
+from supervisor.records.writer import RecordWriter
 from supervisor.settings import Settings
+from supervisor.telemetry import health
+from supervisor.telemetry.metrics import State, observe
 
 log = structlog.get_logger()
 
@@ -43,35 +44,35 @@ async def supervise(settings: Settings, router: Router, stop: asyncio.Event) -> 
         raise StartupError(f"Pub/Sub: {' '.join(str(error).split())} Or set PUBSUB_EMULATOR_HOST.") from error
     user_agent = f"sideband-supervisor ({socket.gethostname()}-{os.getpid()})"
     api_key = settings.openai_api_key.get_secret_value()
-    control = Control(api_key=api_key, base_url=settings.openai_base_url, user_agent=user_agent)
-    house = House(
+    rest = RestClient(api_key=api_key, base_url=settings.openai_base_url, user_agent=user_agent)
+    services = Services(
         router=router,
         claims=Claims(client, settings.subscription_path, lease_seconds=settings.lease_seconds),
-        control=control,
-        recorder=Recorder(open_store(settings.records, project=settings.google_cloud_project)),
+        rest=rest,
+        record_writer=RecordWriter(open_store(settings.records, project=settings.google_cloud_project)),
         websocket_base_url=settings.websocket_base_url,
         bearer=api_key,
         user_agent=user_agent,
         transfer_targets=tuple(settings.transfer_targets.split()),
     )
-    supervisor = Supervisor(house, settings.max_calls)
+    supervisor = Supervisor(services, settings.max_calls)
     observe(supervisor.state)
     try:
         async with health.serving(settings.health_address, supervisor.state):
             await supervisor.run(stop, settings.handover_seconds)
     finally:
-        await control.close()
+        await rest.close()
         await client.transport.close()
 
 
 class Supervisor:
     """The calls in hand."""
 
-    def __init__(self, house: House, max_calls: int) -> None:
-        self._house = house
+    def __init__(self, services: Services, max_calls: int) -> None:
+        self._services = services
         self._max_calls = max_calls
-        self._holders: dict[Holder, asyncio.Task[None]] = {}
-        self._left: asyncio.Queue[Holder] = asyncio.Queue()
+        self._owners: dict[CallOwner, asyncio.Task[None]] = {}
+        self._left: asyncio.Queue[CallOwner] = asyncio.Queue()
         """Those that ended without giving their claim back, in whatever way."""
         self._slot_freed = asyncio.Event()
         self._ready = False
@@ -79,15 +80,15 @@ class Supervisor:
     def state(self) -> State:
         """How it stands, for those who ask from outside."""
         return State(
-            calls=len(self._holders), max_calls=self._max_calls, leases=len(self._house.claims), ready=self._ready
+            calls=len(self._owners), max_calls=self._max_calls, leases=len(self._services.claims), ready=self._ready
         )
 
     async def run(self, stop: asyncio.Event, handover_seconds: float) -> None:
         """Claim, hold and renew until `stop` is set, then hand over."""
         async with asyncio.TaskGroup() as group:
             beside = [
-                group.create_task(self._house.claims.renew_forever(), name="renew leases"),
-                group.create_task(self._house.recorder.run(), name="write records"),
+                group.create_task(self._services.claims.renew_forever(), name="renew leases"),
+                group.create_task(self._services.record_writer.run(), name="write records"),
                 group.create_task(self._tick_forever(), name="tick"),
                 group.create_task(self._give_back_forever(), name="give back what was left"),
             ]
@@ -95,7 +96,7 @@ class Supervisor:
             log.info("started", max_calls=self._max_calls)
             await stop.wait()
             self._ready = False
-            log.info("stopping", calls=len(self._holders))
+            log.info("stopping", calls=len(self._owners))
             self._slot_freed.set()
             try:
                 async with asyncio.timeout(handover_seconds):
@@ -104,31 +105,31 @@ class Supervisor:
             except TimeoutError:
                 log.warning("stop_timed_out", reason="what is still claimed goes to others when its lease runs out")
                 claiming.cancel()
-            for task in (*beside, *self._holders.values()):
+            for task in (*beside, *self._owners.values()):
                 task.cancel()
-        await self._house.recorder.close(RECORDS_SECONDS)
+        await self._services.record_writer.close(RECORDS_SECONDS)
         log.info("stopped")
 
     async def _hand_over(self, tools_seconds: float) -> None:
         """Hand over every call, all at once."""
         async with asyncio.TaskGroup() as group:
-            for holder in self._holders:
-                group.create_task(holder.hand_over(tools_seconds), name="hand over", context=holder.context)
+            for owner in self._owners:
+                group.create_task(owner.hand_over(tools_seconds), name="hand over", context=owner.context)
 
     async def _tick_forever(self) -> None:
         """One wheel for what is due in any call."""
         while True:
             await asyncio.sleep(1)
             now = time.time()
-            for holder in self._holders:
-                holder.context.run(_tick, holder, now)
+            for owner in self._owners:
+                owner.context.run(_tick, owner, now)
 
     async def _give_back_forever(self) -> None:
         """Give back what would be renewed for ever, and its call be nobody's."""
         while True:
-            holder = await self._left.get()
-            holder.context.run(log.error, "claim_left", action="the notice will be delivered again")
-            await self._house.claims.release([holder.claim], after_seconds=FAILED_NOTICE_SECONDS)
+            owner = await self._left.get()
+            owner.context.run(log.error, "claim_left", action="the notice will be delivered again")
+            await self._services.claims.release([owner.claim], after_seconds=FAILED_NOTICE_SECONDS)
 
     async def _claim(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         """Pull as many notices as there are free slots, and never more, until `stop` is set.
@@ -137,42 +138,42 @@ class Supervisor:
         given back at once.
         """
         while not stop.is_set():
-            free = self._max_calls - len(self._holders)
+            free = self._max_calls - len(self._owners)
             if free <= 0:
                 self._slot_freed.clear()
                 await self._slot_freed.wait()
                 continue
             async for attempt in self._until_pubsub_answers():
                 with attempt:
-                    claims = await self._house.claims.pull(
+                    claims = await self._services.claims.pull(
                         free, within_seconds=PULL_SECONDS if self._ready else FIRST_PULL_SECONDS
                     )
             if stop.is_set():
-                await self._house.claims.release(claims)
+                await self._services.claims.release(claims)
                 return
             self._ready = True
             for claim in claims:
-                holder = Holder(self._house, claim)
-                self._holders[holder] = group.create_task(
-                    self._hold(holder), name=f"message {claim.message_id}", context=holder.context
+                owner = CallOwner(self._services, claim)
+                self._owners[owner] = group.create_task(
+                    self._hold(owner), name=f"message {claim.message_id}", context=owner.context
                 )
 
-    async def _hold(self, holder: Holder) -> None:
+    async def _hold(self, owner: CallOwner) -> None:
         """Hold one call; whatever goes wrong with it stays with it."""
-        claim = holder.claim
+        claim = owner.claim
         bind_contextvars(message_id=claim.message_id)
         try:
-            await holder.hold()
+            await owner.hold()
         except NoticeError as error:
             log.error("notice_unreadable", error=str(error), action="after 50 attempts it is a dead letter")
-            await self._house.claims.release([claim], after_seconds=FAILED_NOTICE_SECONDS)
+            await self._services.claims.release([claim], after_seconds=FAILED_NOTICE_SECONDS)
         except Exception:  # a bug in one call must not end the others
             log.exception("call_failed", action="the notice will be delivered again")
-            await self._house.claims.release([claim], after_seconds=FAILED_NOTICE_SECONDS)
+            await self._services.claims.release([claim], after_seconds=FAILED_NOTICE_SECONDS)
         finally:
             if not claim.lost:
-                self._left.put_nowait(holder)
-            del self._holders[holder]
+                self._left.put_nowait(owner)
+            del self._owners[owner]
             self._slot_freed.set()
 
     def _until_pubsub_answers(self) -> AsyncRetrying:
@@ -186,7 +187,7 @@ class Supervisor:
     def _pull_failed(self, state: RetryCallState) -> None:
         """Tell why; what does not pass until somebody acts says what to do, and that this process claims nothing."""
         error = state.outcome.exception() if state.outcome else None
-        subscription = self._house.claims.subscription
+        subscription = self._services.claims.subscription
         match error:
             case PermissionDenied():
                 action = f"give this process's service account roles/pubsub.subscriber on {subscription}"
@@ -199,8 +200,8 @@ class Supervisor:
         log.error("pull_failed", error=str(error), action=action)
 
 
-def _tick(holder: Holder, now: float) -> None:
+def _tick(owner: CallOwner, now: float) -> None:
     try:
-        holder.tick(now)
+        owner.tick(now)
     except Exception:  # a bug in one call must not end the others
         log.exception("tick_failed")

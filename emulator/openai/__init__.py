@@ -35,16 +35,16 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import web
 
-from emulator.openai.call import Call
-from emulator.openai.control import control_manners, control_routes
+from emulator.openai.api.rest import rest_manners, rest_routes, stand_in_key
+from emulator.openai.api.sideband import sideband_routes
+from emulator.openai.api.stand_in_control import control_manners, control_routes
+from emulator.openai.api.webhook_endpoints import endpoint_routes
+from emulator.openai.calls.call import Call
+from emulator.openai.calls.script import ScriptError, parse_script
 from emulator.openai.errors import ApiError
 from emulator.openai.log import Entry, Log
 from emulator.openai.options import CutFault, DelayFault, Fault, Options, RestFault, UpgradeFault, WebhookFault
-from emulator.openai.rest import rest_manners, rest_routes, stand_in_key
-from emulator.openai.script import ScriptError, parse_script
-from emulator.openai.sideband import sideband_routes
 from emulator.openai.stand_in import StandIn
-from emulator.openai.webhook_endpoints import endpoint_routes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

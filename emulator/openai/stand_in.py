@@ -6,13 +6,13 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from emulator.openai.call import Call
-from emulator.openai.endpoints import Endpoints
+from emulator.openai.api.endpoints import Endpoints
+from emulator.openai.api.webhooks import ring_webhooks
+from emulator.openai.calls.call import Call
+from emulator.openai.calls.script import parse_script
 from emulator.openai.ids import new_id
 from emulator.openai.log import Log
 from emulator.openai.options import CutFault, DelayFault, Fault, fault_adapter
-from emulator.openai.script import parse_script
-from emulator.openai.webhooks import ring_webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from emulator.openai.log import Kind
     from emulator.openai.options import Options
-    from emulator.openai.session import Session
+    from emulator.openai.realtime.session import Session
 
 _Kind = TypeVar("_Kind", bound=Fault)
 

@@ -1,4 +1,4 @@
-"""What a store of records can do, and which one `RECORDS` names."""
+"""What a store of records can do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol, TypeVar
 
-from supervisor.errors import SidebandError, StartupError
+from supervisor.errors import SidebandError
 from supervisor.records.record import ENTRY, SEGMENT, CallRecord, JournalEntry, Segment
 
 T = TypeVar("T")
@@ -87,24 +87,6 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Let go of the store."""
-
-
-def open_store(url: str, *, project: str) -> Store:
-    """Open the store that `RECORDS` names: `sqlite:PATH`, `firestore:` or `firestore:DATABASE`.
-
-    Raises:
-        StartupError: the URL is none of these, or the store can't be opened.
-    """
-    scheme, _, rest = url.partition(":")
-    if scheme == "sqlite" and rest:
-        from supervisor.records.sqlite import SqliteStore  # noqa: PLC0415 - only what is used is loaded
-
-        return SqliteStore.open(rest)
-    if scheme == "firestore":
-        from supervisor.records.firestore import FirestoreStore  # noqa: PLC0415 - its import takes half a second
-
-        return FirestoreStore.open(project=project, database=rest or "(default)")
-    raise StartupError(f"RECORDS={url}: write it as sqlite:PATH, firestore: or firestore:DATABASE")
 
 
 async def together(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

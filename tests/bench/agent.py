@@ -9,8 +9,8 @@ import os
 import time
 from pathlib import Path
 
-from supervisor import Agent, Call
-from supervisor.actions import Event
+from sideband import Agent, Call
+from supervisor.conversation.actions import Event
 
 STAMP = "bench.stamp"
 _AT_ONCE = 100

@@ -11,9 +11,11 @@ from random import Random
 from typing import Any
 
 from emulator.demo import greetings, tools_answered
-from emulator.local import LogLine, Process, System
 from emulator.openai import Call
-from supervisor.records import CallRecord, EndReason, Store
+from emulator.system import LogLine, Process, System
+from supervisor.outcomes import EndReason
+from supervisor.records.record import CallRecord
+from supervisor.records.store import Store
 
 Script = list[dict[str, Any]]
 

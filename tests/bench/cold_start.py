@@ -20,15 +20,15 @@ from uuid import uuid4
 
 from google.pubsub_v1 import PubsubMessage
 
-from emulator.pubsub_setup import clients, create_calls
+from emulator.pubsub.topology import clients, create_calls
 from function.notice import CallNotice
 from tests.bench.compare import Compared, Side, compared, show, turns
 from tests.bench.deployed import deployed_python
 from tests.bench.function_requests import THREADS, commands
 from tests.bench.pubsub import pubsub_process
-from tests.deliveries import incoming
-from tests.edge_process import PATIENCE_SECONDS, PROJECT, ROOT, running_edge
-from tests.edge_pubsub import create_topic, free_port
+from tests.support.deliveries import incoming
+from tests.support.edge_process import PATIENCE_SECONDS, PROJECT, ROOT, running_edge
+from tests.support.edge_pubsub import create_topic, free_port
 
 LOOK_AGAIN_SECONDS = 0.005
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from tests.edge_process import BIN, ROOT
+from tests.support.edge_process import BIN, ROOT
 
 INSTALL_SECONDS = 300
 

@@ -19,8 +19,8 @@ from typing import TypedDict
 from tests.bench.compare import Compared, Side, compared, show, turns
 from tests.bench.load import Load
 from tests.bench.pubsub import pubsub_process
-from tests.edge_process import ROOT, running_edge
-from tests.edge_pubsub import create_topic
+from tests.support.edge_process import ROOT, running_edge
+from tests.support.edge_pubsub import create_topic
 
 THREADS = "32"  # the function's default, and what infra/ sets
 IN_SEQUENCE = 300

@@ -23,7 +23,7 @@ from google.pubsub_v1 import PublisherAsyncClient
 from google.pubsub_v1.types import PubsubMessage
 
 from emulator.pubsub import serve as serve_pubsub
-from emulator.pubsub_setup import clients, create_calls
+from emulator.pubsub.topology import clients, create_calls
 from function.notice import CallNotice
 from tests.bench.tape import KEY
 

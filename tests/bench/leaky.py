@@ -4,7 +4,7 @@ import asyncio
 import os
 from typing import Any
 
-from supervisor import Agent, Call
+from sideband import Agent, Call
 
 agent = Agent(session={"model": "gpt-realtime-2.1"}, greeting="Greet the caller.")
 taken: list[Any] = []

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypedDict
 from uuid import uuid4
 
-from tests.deliveries import incoming, signature, signed
+from tests.support.deliveries import incoming, signature, signed
 
 PATIENCE_SECONDS = 10
 

@@ -16,11 +16,11 @@ import aiohttp
 from google.pubsub_v1 import SubscriberAsyncClient
 from google.pubsub_v1.types import PubsubMessage
 
-from emulator.pubsub_setup import clients, create_calls
+from emulator.pubsub.topology import clients, create_calls
 from tests.bench.harness import PROJECT, TOPIC, Exchange, Server, exchange, openai_server, supervisor
 from tests.bench.progress import say
-from tests.deliveries import incoming, signed
-from tests.edge_process import Edge, running_edge
+from tests.support.deliveries import incoming, signed
+from tests.support.edge_process import Edge, running_edge
 
 ROUNDS, CALLS = 5, 20
 PAUSE_SECONDS = 0.02

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from emulator.pubsub import serve
-from tests.edge_process import PATIENCE_SECONDS, ROOT
+from tests.support.edge_process import PATIENCE_SECONDS, ROOT
 
 
 @asynccontextmanager

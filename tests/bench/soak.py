@@ -23,8 +23,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from emulator.local import local_system
-from supervisor.records import open_store
+from emulator.system import local_system
+from supervisor.records.opening import open_store
 from tests.bench.callers import LOOK, Callers, Said
 from tests.bench.soak_report import Sample, Soak, as_json, as_plot, show
 from tests.bench.vitals import SupervisorGoneError, Vitals, look

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from emulator.local import Process
+from emulator.system import Process
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from emulator.__main__ import Pubsub
-from emulator.google import EmulatorMissingError
+from emulator.pubsub.google import EmulatorMissingError
 from tests.chaos.evidence import Evidence
 from tests.chaos.oracle import Judgement, judge
 from tests.chaos.plan import make_plan

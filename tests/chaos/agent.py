@@ -7,7 +7,7 @@ that does not know of it, do not belong to the same history.
 import asyncio
 import os
 
-from supervisor import Agent, Call
+from sideband import Agent, Call
 
 agent = Agent(session={"model": "gpt-realtime-2.1"}, greeting="Greet the caller.")
 

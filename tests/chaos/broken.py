@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from supervisor import __main__, claims, holder
-from supervisor.records import JournalEntry, Recording
+from supervisor import claims, process
+from supervisor.calls import owner
+from supervisor.records.handle import RecordHandle
+from supervisor.records.record import JournalEntry
 
 
 def without_fencing() -> None:
     """Claims that may always write, and that are never lost, not even to an owner with a later epoch."""
     claims.Claim.may_write = lambda _self: True  # type: ignore[assignment,method-assign]
     claims.Claims._fence = lambda *_args: None  # type: ignore[method-assign]
-    holder.Holder._dispute = lambda _self: None  # type: ignore[method-assign,assignment]
+    owner.CallOwner._dispute = lambda _self: None  # type: ignore[method-assign,assignment]
 
 
 def without_journal() -> None:
@@ -22,13 +24,13 @@ def without_journal() -> None:
     async def flush(*_args: Any) -> bool:
         return True
 
-    def journal(recording: Recording, entry: JournalEntry) -> None:
-        recording.record.journal[entry.tool_call_id] = entry
+    def journal(handle: RecordHandle, entry: JournalEntry) -> None:
+        handle.record.journal[entry.tool_call_id] = entry
 
-    Recording.flush = flush  # type: ignore[method-assign,assignment]
-    Recording.journal = journal  # type: ignore[method-assign,assignment]
+    RecordHandle.flush = flush  # type: ignore[method-assign,assignment]
+    RecordHandle.journal = journal  # type: ignore[method-assign,assignment]
 
 
 if __name__ == "__main__":
     {"fencing": without_fencing, "journal": without_journal}[sys.argv[1]]()
-    sys.exit(__main__.main())
+    sys.exit(process.main())

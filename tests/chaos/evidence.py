@@ -11,7 +11,7 @@ from math import inf
 from typing import Any, Literal
 
 from emulator.openai import Entry
-from supervisor.records import CallRecord
+from supervisor.records.record import CallRecord
 
 Kind = Literal["kill", "restart", "freeze", "stall", "isolate", "hiccup", "lock"]
 

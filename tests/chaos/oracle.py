@@ -25,7 +25,8 @@ from functools import cached_property
 from typing import Any
 
 from emulator.openai import Entry
-from supervisor.records import CallRecord, EndReason
+from supervisor.outcomes import EndReason
+from supervisor.records.record import CallRecord
 from tests.chaos.evidence import Evidence, Stop
 from tests.chaos.ownership import Gap, end_of, gaps_of, holds_of, orphaned_seconds, quiet_spans, took_effect
 

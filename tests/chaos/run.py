@@ -16,15 +16,17 @@ from typing import Any
 from google.pubsub_v1 import PublisherAsyncClient
 from google.pubsub_v1.types import PubsubMessage
 
-from emulator.google import google_firestore_emulator
-from emulator.local import TOPIC, Process, System, local_system
 from emulator.openai import Call
+from emulator.pubsub.google import google_firestore_emulator
+from emulator.system import TOPIC, Process, System, local_system
 from function.notice import CallNotice
-from supervisor.records import CallRecord, Store, open_store
+from supervisor.records.opening import open_store
+from supervisor.records.record import CallRecord
+from supervisor.records.store import Store
 from tests.chaos.evidence import Disturbance, Evidence, Kind, Stop, read_effects
 from tests.chaos.plan import LEASE_SECONDS, Fault, PlacedCall, Plan
 from tests.chaos.proxy import Proxy, proxy_to
-from tests.pubsub_servers import clients
+from tests.support.pubsub_servers import clients
 
 SPEED = 20.0  # of the conversations
 PATIENCE_SECONDS = 8.0  # how long a caller waits for an answer before they go on

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from emulator.openai import Entry
-from supervisor.records import CallRecord, EndReason, Segment
+from supervisor.outcomes import EndReason
+from supervisor.records.record import CallRecord, Segment
 from tests.chaos.evidence import Disturbance, Effect, Evidence, Stop, pid_of, read_effects
 from tests.chaos.oracle import COUNTERS, Judgement, Violation, judge
 from tests.chaos.report import EXCERPT_AFTER, EXCERPT_BEFORE, as_json, excerpt, percentile, show

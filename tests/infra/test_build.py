@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from emulator.local import local_system
+from emulator.system import local_system
 from infra import smoke
 from tests.infra import terraform
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import function.settings
 import supervisor.settings
 from infra import function_archive
-from supervisor import metrics
 from supervisor.records import firestore
-from supervisor.transfers import PATTERN
+from supervisor.telemetry import metrics
+from supervisor.transfer_targets import PATTERN
 from tests.infra import terraform
 
 ROOT = terraform.ROOT

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.local import local_system
+from emulator.system import local_system
 from tests.infra import terraform
 
 ROOT = terraform.ROOT

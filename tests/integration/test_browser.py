@@ -15,10 +15,10 @@ from aiohttp import ClientSession, web
 from playwright.async_api import Page, async_playwright, expect
 from pydantic import SecretStr
 
-from emulator.local import System, local_system
+from emulator.system import System, local_system
 from examples.bikes import agent
 from examples.browser.__main__ import Settings, app
-from tests.tokens import TOKEN_SECRET, token
+from tests.support.tokens import TOKEN_SECRET, token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,9 +11,9 @@ from google.api_core.exceptions import NotFound
 from google.pubsub_v1.types import PubsubMessage
 
 from emulator.pubsub import serve
-from emulator.pubsub_setup import create_calls
+from emulator.pubsub.topology import create_calls
 from supervisor.claims import FENCE_MARGIN_SECONDS, Claim, Claims
-from tests.pubsub_servers import Pubsub, clients
+from tests.support.pubsub_servers import Pubsub, clients
 
 LEASE_SECONDS = 10
 
@@ -62,7 +62,7 @@ async def test_a_claim_may_write_until_shortly_before_its_lease_can_have_run_out
 
 
 async def test_a_claim_that_went_to_another_is_fenced_at_the_next_renewal(pubsub: Pubsub) -> None:
-    """Two claims are renewed in one request; only the lost one is fenced, and its holder is told."""
+    """Two claims are renewed in one request; only the lost one is fenced, and its owner is told."""
     await pubsub.create_calls()
     await pubsub.publish(b"a")
     await pubsub.publish(b"b")
@@ -144,7 +144,7 @@ async def test_an_acknowledged_notice_does_not_come_again(pubsub: Pubsub) -> Non
 
 
 async def test_cut_off_from_pubsub_a_claim_is_fenced_before_its_lease_can_have_run_out() -> None:
-    """The server goes away; the holder's own clock must say stop."""
+    """The server goes away; the owner's own clock must say stop."""
     lost = asyncio.Event()
     async with AsyncExitStack() as server_up:
         server = await server_up.enter_async_context(serve())

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from emulator.dev import FUNCTION, SUPERVISORS, concerned
-from emulator.local import ROOT, local_system
+from emulator.system import ROOT, local_system
 
 SECONDS = 60
 SHOP = """
-from supervisor import Agent
+from sideband import Agent
 session = {"model": "gpt-realtime-2.1", "audio": {"input": {"transcription": {"model": "gpt-live-transcribe"}}}}
 agent = Agent(session=session, greeting="Say hello.")
 """
@@ -111,7 +111,7 @@ async def test_the_stand_in_serves_what_runs_elsewhere(tmp_path: Path) -> None:
     [
         ("function/webhook.py", [FUNCTION]),
         ("function/notice.py", [FUNCTION, *SUPERVISORS]),
-        ("supervisor/holder.py", [*SUPERVISORS]),
+        ("supervisor/owner.py", [*SUPERVISORS]),
         ("examples/bikes.py", [*SUPERVISORS]),
     ],
 )

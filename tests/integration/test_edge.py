@@ -14,9 +14,9 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from tests.deliveries import OTHER_SECRET, SECRET, incoming, signed
-from tests.edge_process import FROM_REPOSITORY, PATIENCE_SECONDS, PROJECT, ROOT, Answer, Edge, running_edge
-from tests.edge_pubsub import Claims, create_topic, free_port, pubsub
+from tests.support.deliveries import OTHER_SECRET, SECRET, incoming, signed
+from tests.support.edge_process import FROM_REPOSITORY, PATIENCE_SECONDS, PROJECT, ROOT, Answer, Edge, running_edge
+from tests.support.edge_pubsub import Claims, create_topic, free_port, pubsub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.deliveries import incoming
-from tests.edge_process import BIN, ROOT, running_edge
-from tests.edge_pubsub import create_topic, pubsub
+from tests.support.deliveries import incoming
+from tests.support.edge_process import BIN, ROOT, running_edge
+from tests.support.edge_pubsub import create_topic, pubsub
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,9 +14,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.deliveries import incoming, signed
-from tests.edge_process import PATIENCE_SECONDS, Edge, running_edge
-from tests.edge_pubsub import create_topic, free_port, pubsub
+from tests.support.deliveries import incoming, signed
+from tests.support.edge_process import PATIENCE_SECONDS, Edge, running_edge
+from tests.support.edge_pubsub import create_topic, free_port, pubsub
 
 if TYPE_CHECKING:
     from collections.abc import Callable

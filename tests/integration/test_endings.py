@@ -11,13 +11,13 @@ import pytest
 from google.api_core.exceptions import ServiceUnavailable
 from google.pubsub_v1 import SubscriberAsyncClient
 
-from emulator.rig import entries, greetings, outputs, rig
 from function.notice import CallNotice
-from supervisor import Accept, Agent, Call, Incoming, Limits, Reject, Router
+from sideband import Accept, Agent, Call, Incoming, Limits, Reject, Router
+from sideband._rig import entries, greetings, outputs, rig
 from supervisor import supervisor as under_test
-from supervisor.records import EndReason
-from tests.stubborn import wait_stubbornly
-from tests.unit.supervisor.faulty_store import FaultyStore, Mode
+from supervisor.outcomes import EndReason
+from tests.support.faulty_store import FaultyStore, Mode
+from tests.support.stubborn import wait_stubbornly
 
 SESSION: dict[str, Any] = {"model": "gpt-realtime-2.1"}
 
@@ -88,8 +88,8 @@ class TestRefusing:
 
     @pytest.fixture(autouse=True)
     def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("supervisor.taking.CONTROL_SECONDS", 0)
-        monkeypatch.setattr("supervisor.holder.PASS_ON_SECONDS", 0)
+        monkeypatch.setattr("supervisor.openai.signalling.CONTROL_SECONDS", 0)
+        monkeypatch.setattr("supervisor.calls.owner.PASS_ON_SECONDS", 0)
 
     @pytest.mark.parametrize("status", [503, 401, 429])
     @pytest.mark.parametrize(("answering", "told"), [(busy(), 486), (Router({"day": agent()}), 404)])
@@ -106,7 +106,7 @@ class TestRefusing:
     async def test_the_last_that_may_try_to_refuse_a_call_ends_it_all_the_same(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("supervisor.holder.LAST_ATTEMPT", 3)
+        monkeypatch.setattr("supervisor.calls.owner.LAST_ATTEMPT", 3)
         async with rig(busy()) as rigged:
             rigged.stand_in.inject({"fault": "rest", "operation": "reject", "status": 503, "times": 100})
             call = await rigged.ring([])
@@ -167,8 +167,8 @@ async def test_on_end_is_called_once_however_often_the_end_cannot_be_written(mon
     """The store is down when the call ends, so its notice comes again and again."""
     store, ends = FaultyStore(), list[str]()
     monkeypatch.setattr(under_test, "open_store", lambda *_args, **_named: store)
-    monkeypatch.setattr("supervisor.holder.SETTLE_SECONDS", 0.2)
-    monkeypatch.setattr("supervisor.holder.SETTLE_AGAIN_SECONDS", 1)
+    monkeypatch.setattr("supervisor.calls.owner.SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr("supervisor.calls.owner.SETTLE_AGAIN_SECONDS", 1)
     answering = agent(greeting="Greet.")
 
     @answering.on_end
@@ -190,7 +190,7 @@ async def test_on_end_is_called_once_however_often_the_end_cannot_be_written(mon
 
 async def test_a_call_whose_clock_cannot_be_read_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is due in one call fails, once a second."""
-    monkeypatch.setattr("supervisor.running.Running._mind_unanswered", lambda _self, _now: 1 / 0)
+    monkeypatch.setattr("supervisor.calls.attached.AttachedCall._mind_unanswered", lambda _self, _now: 1 / 0)
     answering = agent(greeting="Greet.")
     async with rig(answering) as rigged:
         call = await rigged.ring([{"wait_for": "greeting"}, {"pause_ms": 2500}, {"hang_up": True}])
@@ -307,7 +307,7 @@ async def test_a_tool_that_ignores_its_cancellation_does_not_keep_its_call_from_
 async def test_a_call_ends_in_its_record_though_a_tool_ignores_its_cancellation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("supervisor.running.LAST_TOOLS_SECONDS", 0.2)
+    monkeypatch.setattr("supervisor.calls.attached.LAST_TOOLS_SECONDS", 0.2)
     answering, release = agent(greeting="Greet."), asyncio.Event()
     answering.tool(timeout=120)(stubborn(release))
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from emulator import rig
-from emulator.testing import RehearsalError, rehearse, rehearse_file
 from examples import bikes, clinic, reception
-from supervisor import Agent
+from sideband import Agent
+from sideband import _rig as rig
+from sideband.testing import RehearsalError, rehearse, rehearse_file
 
 # A caller who lets the greeting end: until then, and a moment more, they are not listened to.
 HEARD: list[dict[str, Any]] = [{"wait_for": "greeting"}, {"pause_ms": 300}]
@@ -75,7 +75,7 @@ class TestReception:
         assert rehearsal.end_reason == "transferred"
 
     async def test_a_transfer_without_effect_ends_in_a_message(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("supervisor.line.TRANSFER_SECONDS", 0.5)
+        monkeypatch.setattr("supervisor.calls.call_control.TRANSFER_SECONDS", 0.5)
         message = {"message": "Call me back.", "name": "Jan"}
         rehearsal = await rehearse(
             reception.day,

@@ -8,11 +8,11 @@ import pytest
 from google.api_core.exceptions import DeadlineExceeded
 from google.pubsub_v1.types import PubsubMessage
 
-from emulator.pubsub_setup import clients
-from emulator.rig import Rig, entries, greetings, outputs, rig
+from emulator.pubsub.topology import clients
 from function.notice import CallNotice
-from supervisor import Agent, Call
-from supervisor.records import EndReason
+from sideband import Agent, Call
+from sideband._rig import Rig, entries, greetings, outputs, rig
+from supervisor.outcomes import EndReason
 
 TALK: list[dict[str, Any]] = [{"caller": "Hello?"}, {"model": "Good morning."}]
 STAY: dict[str, Any] = {"pause_ms": 60_000}
@@ -184,7 +184,7 @@ async def test_the_limit_of_the_session_ends_the_call_and_the_agent_was_told_bef
 async def test_a_call_whose_handling_fails_again_and_again_is_refused_and_becomes_a_dead_letter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("supervisor.holder.FAILED_AGAIN_SECONDS", 0)
+    monkeypatch.setattr("supervisor.calls.owner.FAILED_AGAIN_SECONDS", 0)
     poisonous = agent()
     poisonous.session["model"] = object()
     async with rig(poisonous) as rigged:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from emulator.local import Process, System, local_system
 from emulator.openai import Call, Entry
-from tests.openai_types import check_client_event, check_server_event
-from tests.pubsub_servers import PubsubServer
+from emulator.system import Process, System, local_system
+from tests.support.openai_types import check_client_event, check_server_event
+from tests.support.pubsub_servers import PubsubServer
 
 LEASE_SECONDS = 10
 CALL_SECONDS = 60
@@ -108,11 +108,11 @@ async def test_a_stopped_holder_hands_over_at_once(pubsub_server: PubsubServer) 
         call = await system.stand_in.place_call([STAY])
         await until(system, call, "frame_out", "output_audio_buffer.stopped")
         first = entries(call, "attach")[0]
-        holder = holder_of(system, call)
+        owner = holder_of(system, call)
         stopped_at = time.monotonic()
-        await holder.stop(signal.SIGTERM)
+        await owner.stop(signal.SIGTERM)
         assert time.monotonic() - stopped_at < 10
-        assert holder.child.returncode == 0
+        assert owner.child.returncode == 0
         second = await until(system, call, "attach", "attach", after=first.sequence)
         assert second.monotonic_seconds - stopped_at < LEASE_SECONDS / 2
         assert second.who != first.who

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.parser import text_string_to_metric_families
 
-from emulator.local import Process, local_system
+from emulator.system import Process, local_system
 
 CALL_SECONDS = 60
 ORDER: list[dict[str, Any]] = [

@@ -17,8 +17,8 @@ import pytest
 from google.api_core import exceptions
 from google.pubsub_v1.types import DeadLetterPolicy, ListSubscriptionsRequest, PubsubMessage
 
-from emulator.pubsub_setup import create_calls
-from tests.pubsub_servers import ONCE, REQUEST_SECONDS, Pubsub
+from emulator.pubsub.topology import create_calls
+from tests.support.pubsub_servers import ONCE, REQUEST_SECONDS, Pubsub
 
 
 def lost(error: pytest.ExceptionInfo[exceptions.InvalidArgument]) -> set[str]:

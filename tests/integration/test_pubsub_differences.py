@@ -12,7 +12,7 @@ import pytest
 from google.api_core import exceptions
 from google.pubsub_v1.types import DeadLetterPolicy, RetryPolicy
 
-from tests.pubsub_servers import ONCE, Pubsub, clients
+from tests.support.pubsub_servers import ONCE, Pubsub, clients
 
 
 async def test_short_ack_deadlines(pubsub: Pubsub) -> None:

@@ -13,19 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from supervisor.records import (
-    CallRecord,
-    Change,
-    EndReason,
-    Fate,
-    JournalEntry,
-    Recorder,
-    Segment,
-    Store,
-    StoreError,
-    open_store,
-)
-from supervisor.records.record import ENTRY
+from supervisor.outcomes import EndReason
+from supervisor.records.opening import open_store
+from supervisor.records.record import ENTRY, CallRecord, JournalEntry, Segment
+from supervisor.records.store import Change, Fate, Store, StoreError
+from supervisor.records.writer import RecordWriter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -266,12 +258,12 @@ async def test_state_of_any_depth_that_is_kept_can_be_claimed(place: Place, stor
 @pytest.mark.parametrize("odd", [2**63 + 1, ("i", 1), "\ud83d"], ids=["large number", "tuple", "half an emoji"])
 async def test_an_id_that_no_store_takes_costs_its_record_alone(place: Place, odd: Any) -> None:
     """OpenAI's ids are strings; whatever else may come, neither the process nor another call's record pays for it."""
-    recorder = Recorder(open_store(place.url, project=place.project))
-    wrong, right = [await recorder.claim(call_id, "message", within_seconds=5) for call_id in ("wrong", "right")]
-    for recording, item_id in ((wrong, odd), (right, "i1")):
-        recording.said(segment(item_id))
+    record_writer = RecordWriter(open_store(place.url, project=place.project))
+    wrong, right = [await record_writer.claim(call_id, "message", within_seconds=5) for call_id in ("wrong", "right")]
+    for handle, item_id in ((wrong, odd), (right, "i1")):
+        handle.said(segment(item_id))
     with capture_logs() as logs:
-        await recorder.close(within_seconds=5)
+        await record_writer.close(within_seconds=5)
     assert [(line["event"], line["call_id"]) for line in logs] == [("record_refused", "wrong")]
     assert (await read(place.open(), "right")).transcript == [segment("i1")]
 
@@ -323,7 +315,7 @@ async def test_what_a_flush_has_confirmed_survives_kill_9(tmp_path: Path) -> Non
     async def write_and_die(call_id: str) -> list[str]:
         """Give the tool calls that the process said were durable, until it was killed."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.record_writer", url, call_id, stdout=asyncio.subprocess.PIPE
+            sys.executable, "-m", "tests.support.record_writer", url, call_id, stdout=asyncio.subprocess.PIPE
         )
         assert process.stdout is not None
         try:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor.errors import StartupError
-from supervisor.records import CallRecord, Change, Fate, JournalEntry, Segment
 from supervisor.records.firestore import FirestoreStore
+from supervisor.records.record import CallRecord, JournalEntry, Segment
+from supervisor.records.store import Change, Fate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

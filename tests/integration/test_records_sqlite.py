@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor.errors import StartupError
-from supervisor.records import Change, Fate, JournalEntry, Segment, StoreError, open_store
+from supervisor.records.opening import open_store
+from supervisor.records.record import JournalEntry, Segment
 from supervisor.records.sqlite import SqliteStore
+from supervisor.records.store import Change, Fate, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

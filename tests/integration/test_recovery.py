@@ -1,4 +1,4 @@
-"""A call outlives its holder: real processes, killed, stopped and frozen (design, invariants I1 to I4)."""
+"""A call outlives its owner: real processes, killed, stopped and frozen (design, invariants I1 to I4)."""
 
 import asyncio
 import signal
@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from emulator.local import Process, System, local_system
 from emulator.openai import Call, Entry
-from emulator.rig import entries, greetings, outputs
-from supervisor.records import CallRecord, EndReason, open_store
-from supervisor.toolrunner import UNKNOWN
+from emulator.system import Process, System, local_system
+from sideband._rig import entries, greetings, outputs
+from supervisor.calls.tool_runner import UNKNOWN
+from supervisor.outcomes import EndReason
+from supervisor.records.opening import open_store
+from supervisor.records.record import CallRecord
 
 LEASE_SECONDS = 10
 CALL_SECONDS = 60.0
@@ -33,7 +35,7 @@ async def two_supervisors(
         "GO": str(tmp_path / "go"),
         "RECORDS": f"sqlite:{tmp_path / 'records.sqlite'}",
     }
-    async with local_system(agent="tests.agents:agent", options=options, environment=environment) as system:
+    async with local_system(agent="tests.support.agents:agent", options=options, environment=environment) as system:
         names = supervisors or ("A", "B")
         await asyncio.gather(system.start_function(), *(system.start_supervisor(name) for name in names))
         yield system
@@ -144,9 +146,9 @@ async def test_a_stopped_holder_lets_its_tool_finish_and_hands_over_without_a_ga
     async with two_supervisors(tmp_path) as system:
         call = await system.stand_in.place_call([ASK, {"tool": "pay"}, {"model": "Paid."}, STAY])
         await effects(tmp_path, 1)
-        first, holder = entries(call, "attach")[0], holder_of(system, call)
-        stopping = asyncio.create_task(holder.stop(signal.SIGTERM))
-        await holder.logged("stopping")
+        first, owner = entries(call, "attach")[0], holder_of(system, call)
+        stopping = asyncio.create_task(owner.stop(signal.SIGTERM))
+        await owner.logged("stopping")
         (tmp_path / "go").touch()
         second = await seen(system, call, "attach", "attach", after=first.sequence)
         left = await seen(system, call, "detach", "detach", who=first.who)
@@ -158,15 +160,15 @@ async def test_a_stopped_holder_lets_its_tool_finish_and_hands_over_without_a_ga
         assert written_by(call, first.who, second) == []
         assert record.end_reason is EndReason.CALLER_HUNG_UP
         assert greetings(call) == 1
-        assert holder.child.returncode == 0
+        assert owner.child.returncode == 0
 
 
 async def test_a_hand_over_works_where_a_second_socket_is_refused(tmp_path: Path) -> None:
     async with two_supervisors(tmp_path, options={"second_attach": "refuse"}) as system:
         call = await system.stand_in.place_call([STAY])
         await seen(system, call, "frame_out", "output_audio_buffer.stopped")
-        holder = holder_of(system, call)
-        stopping = asyncio.create_task(holder.stop(signal.SIGTERM))
+        owner = holder_of(system, call)
+        stopping = asyncio.create_task(owner.stop(signal.SIGTERM))
         left = await seen(system, call, "detach", "detach")
         second = await seen(system, call, "attach", "attach", after=left.sequence)
         await stopping
@@ -182,18 +184,18 @@ async def test_a_holder_that_was_frozen_for_longer_than_its_lease_writes_nothing
     async with two_supervisors(tmp_path) as system:
         call = await system.stand_in.place_call([ASK, {"tool": "pay"}, {"model": "I am not sure."}, STAY])
         await effects(tmp_path, 1)
-        first, holder = entries(call, "attach")[0], holder_of(system, call)
-        holder.send(signal.SIGSTOP)
+        first, owner = entries(call, "attach")[0], holder_of(system, call)
+        owner.send(signal.SIGSTOP)
         second = await seen(system, call, "attach", "attach", after=first.sequence)
         (tmp_path / "go").touch()
         await seen(system, call, "frame_in", "response.create", after=second.sequence)
-        holder.send(signal.SIGCONT)
-        await holder.logged("let_go")
+        owner.send(signal.SIGCONT)
+        await owner.logged("let_go")
         assert written_by(call, first.who, second) == []
         assert list(outputs(call).values()) == [[UNKNOWN]]
         another = await system.stand_in.place_call([STAY])
         await seen(system, another, "attach", "attach")
-        assert holder.running
+        assert owner.running
 
 
 @pytest.mark.timeout(180)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from emulator.rig import entries, outputs, rig
-from supervisor import Accept, Agent, Call, Incoming, Limits, Reject, Router
-from supervisor.call import TransferFailed
-from supervisor.records import EndReason
+from sideband import Accept, Agent, Call, Incoming, Limits, Reject, Router
+from sideband._rig import entries, outputs, rig
+from supervisor.agents.call import TransferFailed
+from supervisor.outcomes import EndReason
 
 SESSION: dict[str, Any] = {
     "model": "gpt-realtime-2.1",
@@ -347,7 +347,7 @@ class TestTransfer:
             assert "took too long" in next(iter(outputs(call).values()))[0]
 
     async def test_a_transfer_without_effect_is_told_to_the_agent(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("supervisor.line.TRANSFER_SECONDS", 0.5)
+        monkeypatch.setattr("supervisor.calls.call_control.TRANSFER_SECONDS", 0.5)
         answering, problems = self.transferring("tel:+31201112233")
         async with rig(answering, transfer_targets="tel:*", options={"refer": "no_effect"}) as rigged:
             call = await rigged.ring(

@@ -12,7 +12,7 @@ from websockets.asyncio.server import serve
 from websockets.server import ServerProtocol
 
 from supervisor.errors import SidebandClosed
-from supervisor.sideband import Sideband, attach
+from supervisor.openai.sideband import Sideband, attach
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,14 +13,14 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from emulator import rig as rigging
-from emulator.pubsub_setup import create_calls
-from emulator.rig import Rig, rig
-from supervisor import Agent, Call, Limits
+from emulator.pubsub.topology import create_calls
+from sideband import Agent, Call, Limits
+from sideband import _rig as rigging
+from sideband._rig import Rig, rig
 from supervisor import supervisor as under_test
+from supervisor.calls.owner import CallOwner
 from supervisor.claims import Claim
-from supervisor.holder import Holder
-from supervisor.records import EndReason
+from supervisor.outcomes import EndReason
 from supervisor.supervisor import Supervisor
 
 STAY: dict[str, Any] = {"pause_ms": 60_000}
@@ -105,20 +105,20 @@ async def test_what_a_hand_over_does_is_logged_with_the_calls_id_and_trace(lines
 async def test_a_claim_whose_call_nobody_holds_any_more_is_given_back(
     how: str, lines: list[EventDict], made: list[Supervisor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hold, left = Holder.hold, list[Holder]()
+    hold, left = CallOwner.hold, list[CallOwner]()
 
-    async def leave(holder: Holder) -> None:
+    async def leave(owner: CallOwner) -> None:
         if left:
-            await hold(holder)
+            await hold(owner)
             return
-        left.append(holder)
+        left.append(owner)
         if how == "is cancelled":
             raise asyncio.CancelledError
         if how == "cancels itself" and (task := asyncio.current_task()):
             task.cancel()
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(Holder, "hold", leave)
+    monkeypatch.setattr(CallOwner, "hold", leave)
     async with rig(agent()) as rigged:
         call = await rigged.ring([{"wait_for": "greeting"}, {"hang_up": True}])
         record = await rigged.ended(call)
@@ -137,10 +137,10 @@ async def test_a_claim_that_is_lost_names_its_call_as_soon_as_its_notice_was_rea
     async with rig(agent()) as rigged:
         call = await rigged.ring([STAY])
         await rigged.seen(call, "attach")
-        (holder,) = made[0]._holders
-        made[0]._house.claims._fence(holder.claim, "a test")
+        (owner,) = made[0]._owners
+        made[0]._services.claims._fence(owner.claim, "a test")
         unread = Claim(ack_id="a", message_id="9", data=b"", delivery_attempt=1)
-        made[0]._house.claims._fence(unread, "a test")
+        made[0]._services.claims._fence(unread, "a test")
     named, unnamed = (line for line in lines if line["event"] == "claim_lost")
     assert named["call_id"] == call.call_id
     assert (unnamed["message_id"], "call_id" in unnamed) == ("9", False)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from emulator.rig import entries, greetings, outputs, rig
 from function.notice import CallNotice
-from supervisor import Accept, Agent, Call, Incoming, Reject, Router
-from supervisor import usercode as under_test
-from supervisor.records import EndReason
-from tests.stubborn import wait_stubbornly
+from sideband import Accept, Agent, Call, Incoming, Reject, Router
+from sideband._rig import entries, greetings, outputs, rig
+from supervisor.agents import user_code as under_test
+from supervisor.outcomes import EndReason
+from tests.support.stubborn import wait_stubbornly
 
 if TYPE_CHECKING:
-    from emulator.openai.call import Call as PlacedCall
-    from emulator.rig import Rig
+    from emulator.openai.calls.call import Call as PlacedCall
+    from sideband._rig import Rig
 
 SESSION: dict[str, Any] = {"model": "gpt-realtime-2.1"}
 ASKS: list[dict[str, Any]] = [{"wait_for": "greeting"}, {"caller": "Go."}, {"tool": "lookup"}, {"hang_up": True}]
@@ -225,7 +225,7 @@ async def test_on_end_is_told_of_a_call_that_is_given_up(monkeypatch: pytest.Mon
     async with rig(answering) as rigged:
         call = await rigged.ring(STAYS)
         await rigged.seen(call, "frame_out", "output_audio_buffer.stopped")
-        monkeypatch.setattr("supervisor.holder.MOST_FAILURES", {False: 0, True: 0})
+        monkeypatch.setattr("supervisor.calls.owner.MOST_FAILURES", {False: 0, True: 0})
         rigged.supervise(answering)
         rigged.supervisors[0].stop.set()
         record = await rigged.ended(call)
@@ -272,7 +272,7 @@ class TestBrowsers:
     async def test_a_browsers_call_that_could_not_be_hung_up_is_left_to_another_supervisor(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("supervisor.holder.PASS_ON_SECONDS", 0)
+        monkeypatch.setattr("supervisor.calls.owner.PASS_ON_SECONDS", 0)
         answering = agent()
         answering.incoming(lambda _incoming: Reject())
         async with rig(answering) as rigged:

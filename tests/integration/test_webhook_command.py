@@ -14,8 +14,8 @@ import pytest
 from aiohttp import web
 
 from emulator.openai import Options, StandIn, serve
-from tests.edge_process import PROJECT, ROOT, running_edge
-from tests.edge_pubsub import create_topic, pubsub
+from tests.support.edge_process import PROJECT, ROOT, running_edge
+from tests.support.edge_pubsub import create_topic, pubsub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

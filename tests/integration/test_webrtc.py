@@ -15,9 +15,9 @@ import pytest_asyncio
 
 from emulator.openai import Call, Options, StandIn, serve
 from function.notice import CallNotice
-from tests.edge_process import PATIENCE_SECONDS, Answer, Edge, running_edge
-from tests.edge_pubsub import Claims, create_topic, pubsub
-from tests.tokens import OTHER_TOKEN_SECRET, TOKEN_SECRET, token
+from tests.support.edge_process import PATIENCE_SECONDS, Answer, Edge, running_edge
+from tests.support.edge_pubsub import Claims, create_topic, pubsub
+from tests.support.tokens import OTHER_TOKEN_SECRET, TOKEN_SECRET, token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

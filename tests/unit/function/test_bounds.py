@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from function.bulkhead import WAIT_SECONDS, Bulkhead
+from function.concurrency import WAIT_SECONDS, Bulkhead
 from function.errors import UnavailableError
 from function.logs import Sampler
 

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from werkzeug.test import create_environ, run_wsgi_app
 
-from tests.deliveries import OTHER_SECRET, SECRET, incoming, signed
-from tests.edge_process import ROOT
-from tests.tokens import OTHER_TOKEN_SECRET, TOKEN_SECRET, token
+from tests.support.deliveries import OTHER_SECRET, SECRET, incoming, signed
+from tests.support.edge_process import ROOT
+from tests.support.tokens import OTHER_TOKEN_SECRET, TOKEN_SECRET, token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from function.rotating import REREAD_SECONDS, RotatingSecrets
+from function.rotating_secrets import REREAD_SECONDS, RotatingSecrets
 from function.settings import check_webhook_secret
-from tests.deliveries import OTHER_SECRET, SECRET
+from tests.support.deliveries import OTHER_SECRET, SECRET
 
 if TYPE_CHECKING:
     from pathlib import Path

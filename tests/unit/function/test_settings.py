@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from function.errors import SettingsError
-from function.rotating import webhook_secrets
+from function.rotating_secrets import webhook_secrets
 from function.settings import Settings, load
 from function.webrtc import read_sessions
 

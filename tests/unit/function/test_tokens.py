@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from function.errors import RequestError, UnavailableError
-from function.rotating import RotatingSecrets
+from function.rotating_secrets import RotatingSecrets
 from function.settings import check_token_secret
 from function.tokens import JWKS_DOWN_SECONDS, PublishedKeys, SharedSecrets, Tokens
-from tests.tokens import OTHER_TOKEN_SECRET, TOKEN_SECRET, claims, token
+from tests.support.tokens import OTHER_TOKEN_SECRET, TOKEN_SECRET, claims, token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

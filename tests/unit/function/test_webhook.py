@@ -28,8 +28,8 @@ from function.webhook import (
     read_event,
     verify,
 )
-from tests import deliveries
-from tests.deliveries import OTHER_SECRET, SECRET
+from tests.support import deliveries
+from tests.support.deliveries import OTHER_SECRET, SECRET
 
 NOW = 1_750_287_078
 signature = partial(deliveries.signature, timestamp=NOW)

@@ -1,0 +1,1 @@
+"""The doors of the stand-in: REST, sidebands, webhooks, and its own control."""

@@ -1,0 +1,100 @@
+"""The sideband WebSocket: `GET /v1/realtime?call_id=...` (reference 3)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiohttp import WSMsgType, web
+
+from emulator.openai.api.rest import authorise, error_response, port_of, stand_in_key, who_of
+from emulator.openai.api.sideband_socket import Socket
+from emulator.openai.errors import ApiError, not_found
+from emulator.openai.options import UpgradeFault
+
+if TYPE_CHECKING:
+    from emulator.openai.calls.call import Call
+
+_MAX_FRAME_BYTES = 20 * 1024 * 1024
+
+
+async def _attach(request: web.Request) -> web.StreamResponse:
+    """Attach a socket to a call, and carry its frames until it is gone."""
+    stand_in = request.app[stand_in_key]
+    call_id = request.query.get("call_id")
+    call = stand_in.calls.get(call_id or "")
+    who = who_of(request)
+    try:
+        await _suffer(stand_in.strike(UpgradeFault, call_id))
+        call = _attachable_call(request, call)
+    except ApiError as error:
+        payload = error.fields()
+        stand_in.note_request("refused", str(error.status), payload, call_id=call_id, who=who, port=port_of(request))
+        return error_response(error)
+    connection = web.WebSocketResponse(compress=False, max_msg_size=_MAX_FRAME_BYTES)
+    await connection.prepare(request)
+    transport = request.transport
+    if transport is None:
+        return connection
+    socket = Socket(
+        connection,
+        transport,
+        number=call.next_attach(),
+        who=who,
+        port=port_of(request),
+        delay_seconds=call.held_back_seconds,
+    )
+    await _carry(call, socket, connection)
+    return connection
+
+
+async def _suffer(fault: UpgradeFault | None) -> None:
+    if fault:
+        await asyncio.sleep(fault.hang_seconds)
+        raise ApiError("The server is overloaded or not ready yet.", code=None, status=fault.status)
+
+
+def _attachable_call(request: web.Request, call: Call | None) -> Call:
+    key = authorise(request, ephemeral=True)
+    options = request.app[stand_in_key].options
+    if "call_id" not in request.query:
+        raise ApiError(
+            "This stand-in serves sidebands only: give a call_id.", code="missing_required_parameter", param="call_id"
+        )
+    if call is None or request.headers.get("openai-beta"):
+        raise not_found()  # the removed beta answers in the same way
+    if call.state == "ended":
+        error = not_found()
+        error.status = options.ended_attach_status
+        raise error
+    if not call.attachable:
+        raise not_found()
+    if call.ephemeral_key and not _key_fits(call.ephemeral_key, key, options.ephemeral_calls_attach_with):
+        raise not_found()
+    if call.attached and options.second_attach == "refuse":
+        raise ApiError(
+            "Another client is attached to this call.", code="already_attached", status=options.second_attach_status
+        )
+    return call
+
+
+def _key_fits(maker: str, key: str, wanted: str) -> bool:
+    return wanted == "either" or (key == maker) == (wanted == "ephemeral")
+
+
+async def _carry(call: Call, socket: Socket, connection: web.WebSocketResponse) -> None:
+    call.attach(socket)
+    writer = asyncio.create_task(socket.write(), name=f"write {call.call_id} {socket.number}")
+    try:
+        async for message in connection:
+            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                call.receive(socket, message.data)
+    finally:
+        writer.cancel()
+        call.detach(socket, connection.close_code)
+        await asyncio.wait({writer})
+
+
+def sideband_routes() -> list[web.RouteDef]:
+    """The route of the sideband."""
+    return [web.get("/v1/realtime", _attach)]

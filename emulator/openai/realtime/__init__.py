@@ -1,0 +1,1 @@
+"""The Realtime session, without I/O: items, responses, input audio, usage."""

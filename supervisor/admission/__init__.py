@@ -1,0 +1,1 @@
+"""Who gets in: which agent answers a call, and whether it does."""

@@ -1,0 +1,55 @@
+"""Decide about a call that rings: which agent answers, and what its rule says."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import structlog
+
+from supervisor.agents import user_code
+from supervisor.agents.agent import Agent
+from supervisor.agents.incoming import UNAVAILABLE, Accept, Incoming, Reject
+from supervisor.agents.router import Router
+
+log = structlog.get_logger()
+
+RULE_SECONDS = 2.0
+_threads = ThreadPoolExecutor(16, thread_name_prefix="incoming rule")  # so that hanging tools turn no callers away
+
+
+async def decide(agent: Agent, incoming: Incoming) -> Accept | Reject:
+    """Ask the agent's rule. One that fails or is slow rejects, rather than letting it ring."""
+    if agent.rule is None:
+        return Accept()
+    try:
+        decision = await user_code.run(partial(agent.rule, incoming), within_seconds=RULE_SECONDS, threads=_threads)
+    except user_code.TookTooLongError:
+        log.error("incoming_rule_timed_out", timeout_seconds=RULE_SECONDS)
+        return Reject(UNAVAILABLE)
+    except user_code.UserCodeError as failed:
+        log.error("incoming_rule_failed", error=str(failed), exc_info=failed.__cause__)
+        return Reject(UNAVAILABLE)
+    if decision is None:
+        return Accept()
+    if not isinstance(decision, Accept | Reject):
+        returned = type(decision).__name__  # what it is may be personal
+        log.error("incoming_rule_failed", error=f"it returned a {returned}: return Accept(), Reject() or None")
+        return Reject(UNAVAILABLE)
+    return decision
+
+
+async def choose(router: Router, incoming: Incoming) -> str | None:
+    """The name of the agent that answers; None if nobody does. A chooser that fails leaves it to the other rules."""
+    for chooser in router.choosers:
+        try:
+            name = await user_code.run(partial(chooser, incoming), within_seconds=RULE_SECONDS, threads=_threads)
+        except (user_code.TookTooLongError, user_code.UserCodeError) as failed:
+            log.error("chooser_failed", error=str(failed), exc_info=failed.__cause__, action="the other rules choose")
+            continue
+        if isinstance(name, str) and name in router.agents:
+            return name
+        if name:
+            error = f"it returned a {type(name).__name__} that names no agent; there are {', '.join(router.agents)}"
+            log.error("chooser_failed", error=error, action="the other rules choose")
+    return router.name_for(incoming)

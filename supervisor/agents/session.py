@@ -1,0 +1,180 @@
+"""Checks a session before OpenAI gets it: what the API breaks on in silence is refused, with what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+import orjson
+from openai.types.realtime import RealtimeSessionCreateRequestParam
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import is_typeddict
+
+# Models that OpenAI shuts down: the date, and what to use instead (OpenAI's deprecations page, 2026-10).
+RETIRING = {
+    **dict.fromkeys(
+        ("gpt-realtime", "gpt-realtime-2025-08-28", "gpt-4o-realtime-preview"), ("2027-01-20", "gpt-realtime-2.1")
+    ),
+    **dict.fromkeys(
+        ("gpt-realtime-mini", "gpt-realtime-mini-2025-12-15", "gpt-4o-mini-realtime-preview"),
+        ("2027-01-20", "gpt-realtime-2.1-mini"),
+    ),
+    "gpt-realtime-mini-2025-10-06": ("2026-07-23", "gpt-realtime-2.1-mini"),
+}
+RETIRING_TRANSCRIPTION = dict.fromkeys(
+    ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-transcribe-diarize"),
+    ("2027-02-26", "gpt-transcribe or gpt-live-transcribe"),
+)
+PROMPT_ENDS_ON = "2026-11-30"
+SPEEDS = (0.25, 1.5)  # reference, session fields
+SIP_VAD_NUMBERS = ("threshold", "prefix_padding_ms", "silence_duration_ms")
+
+_SESSION: TypeAdapter[Any] = TypeAdapter(RealtimeSessionCreateRequestParam)
+
+
+def problems(session: Mapping[str, Any], *, where: Literal["start", "sip_accept"] = "start") -> list[str]:
+    """What is wrong with a session, a sentence each that says what to write instead.
+
+    Args:
+        session: as `Agent(session=...)` has it.
+        where: at start nothing is known of the call; a SIP call's accept also refuses numbers of voice detection, which
+            belong into the update after it (OpenAI reference 2.1).
+    """
+    return [*_shape(session), *_models(session), *_audio(session, where), *_mcp(session)]
+
+
+def transcribes(session: Mapping[str, Any]) -> bool:
+    """Whether what the caller says is transcribed."""
+    return _at(session, "audio", "input", "transcription", "model") is not None
+
+
+def merged(session: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
+    """A session after an update: only what is in the update changes, at any depth; a value of another type is new.
+
+    Examples:
+        >>> merged({"audio": {"output": {"speed": 1.2}}}, {"audio": {"input": {"turn_detection": None}}})
+        {'audio': {'output': {'speed': 1.2}, 'input': {'turn_detection': None}}}
+        >>> merged({"on": {"type": "server_vad", "threshold": 0.5}}, {"on": {"type": "semantic_vad"}})
+        {'on': {'type': 'semantic_vad'}}
+    """
+    session = dict(session)
+    for name, value in update.items():
+        old = session.get(name)
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and value.get("type") in (None, old.get("type")):
+            session[name] = merged(old, value)
+        else:
+            session[name] = value
+    return session
+
+
+def _shape(session: Mapping[str, Any]) -> Iterator[str]:
+    if session.get("type", "realtime") != "realtime":
+        yield f"session.type is {session['type']!r}: leave it out, or write 'realtime'"
+    if not session.get("model"):
+        yield "session.model is missing: write 'gpt-realtime-2.1'"
+    if "prompt" in session:
+        yield f"session.prompt: OpenAI ends prompts on {PROMPT_ENDS_ON}; put the text into session.instructions"
+    unknown = list(_unknown_fields(session, RealtimeSessionCreateRequestParam, "session"))
+    yield from unknown or _wrong_values(session)
+
+
+def _wrong_values(session: Mapping[str, Any]) -> Iterator[str]:
+    """Values that OpenAI's own types do not allow. None is let through: the API takes it in more places."""
+    try:
+        _SESSION.validate_json(orjson.dumps({"type": "realtime", "model": "", **session}), strict=True)
+    except TypeError as error:
+        yield f"session can't be sent: {error}"
+    except ValidationError as invalid:
+        found: dict[str, list[str]] = {}
+        wrong = [one for one in invalid.errors(include_url=False) if one["input"] is not None]
+        for one in [one for one in wrong if one["loc"][-1] != "type"] or wrong:
+            found.setdefault(_named(session, one["loc"]), []).append(one["msg"].removeprefix("Input "))
+        for where, expected in found.items():
+            yield f"{where}: {' or '.join(dict.fromkeys(expected))}"
+
+
+def _named(session: Mapping[str, Any], path: tuple[int | str, ...]) -> str:
+    """A path into the session, without the names of the types that were tried on the way."""
+    name, value = "session", cast("Any", session)
+    for part in path:
+        if isinstance(value, Mapping) and part in value:
+            name, value = f"{name}.{part}", value[cast("str", part)]
+        elif isinstance(value, Sequence) and isinstance(part, int):
+            name, value = f"{name}[{part}]", value[part]
+        elif part == path[-1] and isinstance(part, str) and part.isidentifier() and isinstance(value, Mapping):
+            name = f"{name}.{part}"
+    return name
+
+
+def _models(session: Mapping[str, Any]) -> Iterator[str]:
+    if found := RETIRING.get(str(session.get("model"))):
+        yield f"session.model: OpenAI shuts {session['model']} down on {found[0]}; use {found[1]}"
+    model = _at(session, "audio", "input", "transcription", "model")
+    if found := RETIRING_TRANSCRIPTION.get(str(model)):
+        yield f"session.audio.input.transcription.model: OpenAI shuts {model} down on {found[0]}; use {found[1]}"
+
+
+def _audio(session: Mapping[str, Any], where: str) -> Iterator[str]:
+    for side in ("input", "output"):
+        if _at(session, "audio", side, "format") is not None:
+            yield f"session.audio.{side}.format: leave it out; the call negotiates it, and forcing it makes noise"
+    speed = _at(session, "audio", "output", "speed")
+    if isinstance(speed, int | float) and not SPEEDS[0] <= speed <= SPEEDS[1]:
+        yield f"session.audio.output.speed is {speed}: OpenAI takes {SPEEDS[0]} to {SPEEDS[1]}"
+    detection = _at(session, "audio", "input", "turn_detection")
+    if where == "sip_accept" and isinstance(detection, Mapping):
+        for name in SIP_VAD_NUMBERS:
+            if name in detection:
+                yield f"session.audio.input.turn_detection.{name} can't be in the accept of a SIP call"
+
+
+def _mcp(session: Mapping[str, Any]) -> Iterator[str]:
+    labels: set[str] = set()
+    tools = session.get("tools")
+    for tool in tools if isinstance(tools, Sequence) else ():
+        if not isinstance(tool, Mapping) or tool.get("type") != "mcp":
+            continue
+        label = str(tool.get("server_label"))
+        if label in labels:
+            yield f"session.tools: two MCP servers are labelled {label!r}; give each a label of its own"
+        labels.add(label)
+        if sum(name in tool for name in ("server_url", "connector_id", "tunnel_id")) != 1:
+            yield f"session.tools: MCP server {label!r} needs either server_url, connector_id or tunnel_id"
+
+
+def _at(value: Any, *path: str) -> Any:
+    for name in path:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(name)
+    return value
+
+
+def _unknown_fields(value: Mapping[str, Any], shape: Any, path: str) -> Iterator[str]:
+    """Fields that OpenAI's own types do not know, at any depth."""
+    known = _fields(shape)
+    for name, inner in value.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            yield f"{path}.{name}: there is no such field" + (f"; did you mean {close[0]}?" if close else "")
+        elif isinstance(inner, Mapping) and (shapes := known[name]):
+            fitting = [each for each in shapes if set(inner) <= set(_fields(each))] or list(shapes)
+            yield from _unknown_fields(inner, fitting[0], f"{path}.{name}")
+
+
+@functools.cache
+def _fields(shape: Any) -> dict[str, tuple[Any, ...]]:
+    """The fields of a TypedDict, each with the TypedDicts that its value may be."""
+    return {name: tuple(_typed_dicts(hint)) for name, hint in get_type_hints(shape).items()}
+
+
+def _typed_dicts(hint: Any) -> Iterator[Any]:
+    if is_typeddict(hint):
+        yield hint
+    elif get_origin(hint) in (Union, types.UnionType, typing.Annotated, typing.Required, typing.NotRequired):
+        for part in get_args(hint):
+            yield from _typed_dicts(part)

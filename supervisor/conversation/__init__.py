@@ -1,0 +1,1 @@
+"""What is said and done in a call, decided without I/O."""

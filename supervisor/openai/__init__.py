@@ -1,0 +1,1 @@
+"""I/O to OpenAI: REST requests, the sideband socket, and what follows when they fail."""

@@ -1,0 +1,23 @@
+"""The call as an agent's code sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from function.notice import CallNotice
+from supervisor.agents.call import Call
+
+if TYPE_CHECKING:
+    from supervisor.agents.call import Line
+
+
+def test_a_state_that_would_not_be_kept_can_not_be_put_in_its_place() -> None:
+    kept: dict[str, Any] = {"order": "B-1042"}
+    call = Call(CallNotice(call_id="rtc_1"), cast("Line", None), kept)
+    with pytest.raises(AttributeError, match=r"rtc_1.*call\.state\.update.*call\.state\.clear"):
+        call.state = {"fresh": 1}
+    call.state |= {"step": 2}
+    assert call.state is kept
+    assert kept == {"order": "B-1042", "step": 2}

@@ -1,0 +1,100 @@
+"""Who calls whom, from headers that anybody may have written."""
+
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.agents.sip import caller, dialled, parse_address
+
+
+@pytest.mark.parametrize(
+    ("header", "number", "uri"),
+    [
+        ("<sip:+31201234567@trunk.test;user=phone>;tag=a", "+31201234567", "sip:+31201234567@trunk.test"),
+        ('"Jan \\"J\\" <x>" <sip:0201234567@trunk.test>', "0201234567", "sip:0201234567@trunk.test"),
+        ("sip:%2B31201234567@trunk.test", "+31201234567", "sip:%2B31201234567@trunk.test"),
+        ("<tel:+31-20-123.45(67)>", "+31201234567", "tel:+31-20-123.45(67)"),
+        ("Bob <sips:bob@trunk.test:5061>", None, "sips:bob@trunk.test:5061"),
+        ("<sip:anonymous@anonymous.invalid>", None, "sip:anonymous@anonymous.invalid"),
+    ],
+)
+def test_addresses(header: str, number: str | None, uri: str) -> None:
+    address = parse_address(header)
+    assert address is not None
+    assert address.number == number
+    assert address.uri == uri
+
+
+@pytest.mark.parametrize("header", ["", "anonymous", "<>", "sip:", "http://evil.test"])
+def test_what_is_no_address_is_none(header: str) -> None:
+    assert parse_address(header) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "display_name"),
+    [
+        ('"Jan" ', "Jan"),
+        (' \u00a0"Jan \\"J\\" <x>"', 'Jan "J" <x>'),
+        ("Jan de Boer  ", "Jan de Boer"),
+        ("", ""),
+        ('""', ""),
+        ('"Jan ', ""),
+        ('Jan "J" ', ""),
+    ],
+)
+def test_a_display_name_is_what_stands_before_the_bracket(before: str, display_name: str) -> None:
+    address = parse_address(f"{before}<sip:jan@trunk.test>")
+    assert address is not None
+    assert address.display_name == display_name
+    bare = parse_address("Jan sip:jan@trunk.test")
+    assert bare is not None
+    assert bare.display_name == ""
+
+
+DISPLAY = re.compile(r'^\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^<"]*?))\s*<')
+"""The grammar of a display name as one pattern, which takes cubic time."""
+
+
+@given(st.text(alphabet='aB \t\u00a0"\\<>:', max_size=30))
+def test_a_display_name_is_what_the_grammar_says(before: str) -> None:
+    address = parse_address(header := f"{before}<sip:jan@trunk.test>")
+    assert address is not None
+    found = DISPLAY.match(header)
+    name = (found["quoted"] if found["quoted"] is not None else found["plain"]) if found else ""
+    assert address.display_name == re.sub(r"\\(.)", r"\1", name).strip()
+
+
+def test_the_longest_header_is_read_at_once() -> None:
+    began = time.process_time()
+    assert caller([("From", "\u00a0" * 2000 + "sip:jan@trunk.test")]) is not None
+    assert time.process_time() - began < 1  # in proportion it takes microseconds; in cubic time, 8 seconds
+
+
+@given(st.text(max_size=3000))
+def test_no_header_breaks_it(header: str) -> None:
+    address = parse_address(header)
+    assert address is None or len(address.uri) <= len(header)
+
+
+def test_the_trunk_is_believed_before_the_caller_and_repeats_and_case_do_not_matter() -> None:
+    headers = [
+        ("From", "<sip:+1@evil.test>"),
+        ("p-asserted-identity", "nonsense"),
+        ("P-Asserted-Identity", "<sip:+31201234567@trunk.test>"),
+    ]
+    found = caller(headers)
+    assert found is not None
+    assert found.number == "+31201234567"
+    assert caller([]) is None
+
+
+def test_a_diverted_call_was_for_whom_it_was_first() -> None:
+    to = ("To", "<sip:+31200000009@trunk.test>")
+    diversions = [("Diversion", "<sip:+31200000002@trunk.test>"), ("Diversion", "<sip:+31200000001@trunk.test>")]
+    first, plain = dialled([to, *diversions]), dialled([to])
+    assert first is not None
+    assert plain is not None
+    assert (first.number, plain.number) == ("+31200000001", "+31200000009")

@@ -1,0 +1,98 @@
+"""Calling users' code: whatever it does, whoever called it is told in time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from supervisor.agents import user_code
+from supervisor.agents.user_code import TookTooLongError, UserCodeError, run, takes
+from supervisor.errors import StartupError
+from tests.support.stubborn import wait_stubbornly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def find_none() -> str:
+    return next(name for name in ("a", "b") if name == "c")
+
+
+async def cancel_oneself() -> None:
+    task = asyncio.current_task()
+    assert task
+    task.cancel()
+    await asyncio.sleep(0)
+
+
+def fail_as_test_runners_do() -> None:
+    pytest.fail("must not be called")
+
+
+@pytest.mark.parametrize("code", [find_none, cancel_oneself, fail_as_test_runners_do])
+async def test_whatever_is_raised_is_an_ordinary_failure_at_once(code: Callable[[], Any]) -> None:
+    began = time.monotonic()
+    with pytest.raises(UserCodeError) as raised:
+        await run(code, within_seconds=5)
+    assert raised.value.__cause__, "or the log has no traceback"
+    assert time.monotonic() - began < 2
+
+
+async def test_code_that_ignores_its_cancellation_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_code, "CANCEL_SECONDS", 0.01)
+    release = asyncio.Event()
+
+    async def stubborn() -> None:
+        await wait_stubbornly(release)
+
+    with capture_logs() as logs:
+        with pytest.raises(TookTooLongError):
+            await run(stubborn, within_seconds=0.01)
+        asked = asyncio.create_task(run(stubborn, within_seconds=60))
+        await asyncio.sleep(0)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+    release.set()
+    assert [(line["event"], line["function"]) for line in logs] == [("ignores_cancellation", "stubborn")] * 2
+
+
+async def test_who_is_cancelled_cancels_the_code_and_lets_it_tidy_up() -> None:
+    tidied = list[str]()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)
+            tidied.append("all")
+
+    asked = asyncio.create_task(run(work, within_seconds=60))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert tidied == ["all"]
+
+
+def _generator(_call: object) -> Any:
+    yield 1
+
+
+async def _async_generator(_call: object) -> Any:
+    yield 1
+
+
+@pytest.mark.parametrize("function", [_generator, _async_generator])
+def test_a_generator_which_nobody_would_run_is_refused_at_start(function: Callable[..., Any]) -> None:
+    with pytest.raises(StartupError, match="generator: it would never run: return instead of yield"):
+        takes(function, "call")
+
+
+def test_a_function_whose_parameters_nobody_can_know_is_taken_as_it_is() -> None:
+    assert takes(dict, "call") is dict

@@ -1,0 +1,149 @@
+"""What is counted from which line of the log."""
+
+import ast
+import time
+from contextvars import copy_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
+
+from supervisor.telemetry import metrics
+from supervisor.telemetry.metrics import Metrics, heard_at
+
+ROOT = Path(__file__).resolve().parents[4]
+LEASE_SECONDS = 15
+
+
+class Counted:
+    """Metrics of a call that rang `age` seconds ago, and what they say now."""
+
+    def __init__(self) -> None:
+        self._reader = InMemoryMetricReader()
+        self._provider = MeterProvider([self._reader], shutdown_on_exit=False)
+        self._metrics = Metrics(self._provider.get_meter("sideband"), lease_seconds=LEASE_SECONDS)
+
+    def lines(self, *lines: dict[str, Any], age: float | None = None) -> list[dict[str, Any]]:
+        """Count these lines as one call's task would log them."""
+
+        def log() -> list[dict[str, Any]]:
+            heard_at.set(None if age is None else time.time() - age)
+            return [dict(self._metrics.count(None, "info", dict(line))) for line in lines]
+
+        return copy_context().run(log)
+
+    def read(self, name: str) -> list[tuple[dict[str, Any], Any]]:
+        """The points of a metric: labels and value, which is (count, sum) of a histogram."""
+        data = self._reader.get_metrics_data()
+        points = [
+            point
+            for resource in (data.resource_metrics if data else [])
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+            for point in metric.data.data_points
+        ]
+        return [(dict(point.attributes or {}), _value(point)) for point in points]
+
+
+def _value(point: Any) -> Any:
+    if isinstance(point, HistogramDataPoint):
+        return point.count, pytest.approx(point.sum, abs=0.5)
+    assert isinstance(point, NumberDataPoint)
+    return point.value
+
+
+FIRST = {"event": "claimed", "epoch": 1, "handed_over_at": None}
+ATTACHED = {"event": "attached", "again": False}
+ATTACHED_AGAIN = {"event": "attached", "again": True}
+
+
+def test_stages_are_measured_from_the_webhook_and_told_in_the_line() -> None:
+    counted = Counted()
+    lines = counted.lines(FIRST, {"event": "accepted"}, ATTACHED, {"event": "greeted"}, age=2)
+    assert [line["age_seconds"] for line in lines] == [pytest.approx(2, abs=0.5)] * 4
+    assert counted.read("sideband_stage_seconds") == [({"stage": stage}, (1, 2)) for stage in metrics.STAGES]
+    assert counted.read("sideband_claims_total") == [({"taken_over": "false"}, 1)]
+
+
+def test_a_call_of_unknown_age_is_counted_all_the_same() -> None:
+    counted = Counted()
+    counted.lines(FIRST, ATTACHED, {"event": "ended", "reason": "missed"})
+    assert counted.read("sideband_calls_ended_total") == [({"reason": "missed"}, 1)]
+    assert not counted.read("sideband_stage_seconds")
+
+
+def test_after_a_crash_the_whole_lease_counts_as_without_an_owner() -> None:
+    counted = Counted()
+    counted.lines({**FIRST, "epoch": 2}, ATTACHED_AGAIN, age=60)
+    assert counted.read("sideband_orphan_seconds") == [({"cause": "crash"}, (1, LEASE_SECONDS))]
+    assert not counted.read("sideband_stage_seconds")
+    assert not counted.read("sideband_reattaches_total")
+
+
+def test_after_a_hand_over_the_time_since_then_counts() -> None:
+    counted = Counted()
+    counted.lines({**FIRST, "epoch": 2, "handed_over_at": time.time() - 3}, ATTACHED_AGAIN, age=60)
+    assert counted.read("sideband_orphan_seconds") == [({"cause": "handover"}, (1, 3))]
+
+
+def test_a_socket_that_its_owner_opens_again_is_a_reattach() -> None:
+    counted = Counted()
+    counted.lines(FIRST, ATTACHED, ATTACHED_AGAIN, ATTACHED_AGAIN, age=60)
+    assert counted.read("sideband_reattaches_total") == [({}, 2)]
+
+
+def test_calls_do_not_mix() -> None:
+    counted = Counted()
+    counted.lines({**FIRST, "epoch": 2}, age=60)
+    counted.lines(ATTACHED_AGAIN, age=60)
+    assert not counted.read("sideband_orphan_seconds")
+
+
+@pytest.mark.parametrize("error", metrics.TOOL_ERRORS)
+def test_tool_errors_are_told_apart_by_tool_and_kind(error: str) -> None:
+    counted = Counted()
+    counted.lines(
+        {"event": error, "tool": "order_status"}, {"event": "tool_finished", "tool": "order_status", "ms": 500}
+    )
+    assert counted.read("sideband_tool_errors_total") == [
+        ({"tool": "order_status", "error": error.removeprefix("tool_")}, 1)
+    ]
+    assert counted.read("sideband_tool_seconds") == [({"tool": "order_status"}, (1, 0.5))]
+
+
+def test_ends_hand_overs_lost_leases_and_cost_are_counted() -> None:
+    counted = Counted()
+    counted.lines(
+        {"event": "ended", "reason": "caller_hung_up", "cost_usd": 0.25},
+        {"event": "handed_over"},
+        {"event": "passed_on", "cause": "401"},
+        {"event": "claim_lost"},
+        age=30,
+    )
+    assert counted.read("sideband_calls_ended_total") == [({"reason": "caller_hung_up"}, 1)]
+    assert counted.read("sideband_cost_usd_total") == [({}, 0.25)]
+    assert counted.read("sideband_call_seconds") == [({}, (1, 30))]
+    assert sorted(str(point) for point in counted.read("sideband_handovers_total")) == [
+        "({'cause': 'failure'}, 1)",
+        "({'cause': 'stop'}, 1)",
+    ]
+    assert counted.read("sideband_lost_leases_total") == [({}, 1)]
+
+
+def test_every_line_that_is_counted_is_logged_somewhere() -> None:
+    """A line that is renamed in the code, and not in the metrics, turns this red."""
+    logged = {
+        str(node.args[0].value)
+        for path in (ROOT / "supervisor").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)
+        if isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "log"
+    }
+    assert logged >= {*metrics.STAGES, *metrics.TOOL_ERRORS} | {
+        *("ended", "tool_finished", "handed_over", "passed_on", "claim_lost")
+    }
