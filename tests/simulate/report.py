@@ -1,0 +1,4 @@
+from typing import Any
+
+
+def write(results: Any, folder: Any) -> None: ...
