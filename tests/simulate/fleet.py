@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Any, TypedDict
 
-from simpy import Environment, Event
+from simpy import Environment
 
 from tests.simulate.figures import Figures
 from tests.simulate.measures import Spread, spread
 from tests.simulate.pubsub import Notice, after
 from tests.simulate.queues import Queue
-from tests.simulate.supervisor import Supervisor
+from tests.simulate.supervisor import Process, Supervisor
 from tests.simulate.world import Call, Claim, Plan, World
 
-Process = Iterator[Event]
 STAGES = {
     "function": ("rang_at", "published_at"),
     "Pub/Sub": ("published_at", "delivered_at"),

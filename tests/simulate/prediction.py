@@ -53,7 +53,7 @@ def predict(figures: Figures, costs: Costs, *, seed: int) -> Run:
     fleet.supervisors[1].die()
     fleet.run(REPLACE_SECONDS)
     recovered, books.changes = books.changes, []
-    fleet.run(figures.cold_start_seconds)
+    fleet.run(costs["cold_start_seconds"])
     fleet.start()
     fleet.run(QUIET_SECONDS)
     return {

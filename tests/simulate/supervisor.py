@@ -7,7 +7,8 @@ calls all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from typing import Any
 
 from simpy import Event
 
@@ -15,7 +16,7 @@ from tests.simulate.pubsub import Lease, after
 from tests.simulate.queues import Queue
 from tests.simulate.world import Call, Claim, World
 
-Process = Iterator[Event]
+Process = Generator[Event, Any, None]
 
 
 class Supervisor:
@@ -56,17 +57,17 @@ class Supervisor:
         while self._pulling:
             if not self.free:
                 yield self._env.timeout(self._plan.look_seconds)
-            self._pull = self._pubsub.pull(self.free or self._plan.looked_at)
-            yield self._pull
-            claims = [Claim(notice, delivery, self.settle) for notice, delivery in self._pull.value]
+            pull = self._pull = self._pubsub.pull(self.free or self._plan.looked_at)
+            leases = yield pull
             self._pull = None
-            if self._pulling:
-                yield from self._confirm(claims)
-            elif self.alive:
-                self._release(claims, 0)
+            yield from self._confirm([Claim(notice, delivery, self.settle) for notice, delivery in leases])
 
     def _confirm(self, claims: Sequence[Claim]) -> Process:
-        """Renew for the first time; take what is confirmed and has room."""
+        """Renew for the first time, and take what is confirmed; give all back where it is too late to take any."""
+        if not self._pulling:
+            if self.alive:
+                self._release(claims, 0)
+            return
         sent_at = self._env.now
         for claim in claims:
             claim.notice.content.stamp("delivered_at", sent_at)
@@ -101,22 +102,20 @@ class Supervisor:
             self._release([claim], self._plan.pass_on_seconds)
 
     def _take(self, claim: Claim) -> Process:
-        """Open the record, accept, and attach."""
-        call, figures, latency, database = (
-            claim.notice.content,
-            self._figures,
-            self._pubsub.latency,
-            self._world.database,
-        )
+        """Open the record, accept, attach. The core is waited for before each, so that calls get there side by side."""
+        call, figures, database = claim.notice.content, self._figures, self._world.database
+        latency, third = self._pubsub.latency, figures.take_core_seconds / 3
         answered = call.answered_at is not None
-        yield self._env.timeout(self._work(figures.take_core_seconds))
+        yield self._env.timeout(self._work(third))
         yield self._env.timeout(database.open_again() if answered else database.open())
         call.stamp("opened_at", self._env.now)
+        yield self._env.timeout(self._work(third))
         if not answered:
             yield self._env.timeout(latency.of(figures.accept_seconds))
         if claim.may_write(self._env.now):
             self._world.counts.add("attaches")
             yield self._env.timeout(self._attaches.join(self._env.now, latency.of(figures.attach_seconds)))
+            yield self._env.timeout(self._work(third))
         if claim.may_write(self._env.now):
             self._world.books.attach(claim)
 

@@ -139,14 +139,17 @@ def test_slow_function() -> None:
 
     def burst(fleet: Fleet) -> None:
         def ring() -> None:
-            fleet.rings_per_second = 3 * FIGURES.function_requests_per_second
+            fleet.rings_per_second = 3 * fleet.figures.function_requests_per_second
 
         after(fleet.env, STRIKE_AT, ring)
 
-    plan = Plan(calls=100, supervisors=100, max_calls=2000, databases=100)
-    _, result = run(plan, burst, STRIKE_AT + 20)
+    figures = replace(FIGURES, function_requests_per_second=60)
+    fleet = Fleet(figures, Plan(calls=1800, supervisors=10, max_calls=2000, databases=100))
+    burst(fleet)
+    fleet.run(STRIKE_AT + 20)
     longer_each_second = 2  # three come while one is answered
-    assert result["stages"]["function"]["most"] == pytest.approx(longer_each_second * FIGURES.scale_seconds, rel=0.3)
+    most = fleet.result()["stages"]["function"]["most"]
+    assert most == pytest.approx(longer_each_second * FIGURES.scale_seconds, rel=0.3)
 
 
 def test_quota_collapse() -> None:
