@@ -7,10 +7,10 @@ from functools import partial
 
 import structlog
 
-from supervisor.agents import user_code
 from supervisor.agents.agent import Agent
 from supervisor.agents.incoming import UNAVAILABLE, Accept, Incoming, Reject
 from supervisor.agents.router import Router
+from supervisor.agents.user_code import Failure, contained
 
 log = structlog.get_logger()
 
@@ -22,13 +22,15 @@ async def decide(agent: Agent, incoming: Incoming) -> Accept | Reject:
     """Ask the agent's rule. One that fails or is slow rejects, rather than letting it ring."""
     if agent.rule is None:
         return Accept()
-    try:
-        decision = await user_code.run(partial(agent.rule, incoming), within_seconds=RULE_SECONDS, threads=_threads)
-    except user_code.TookTooLongError:
-        log.error("incoming_rule_timed_out", timeout_seconds=RULE_SECONDS)
-        return Reject(UNAVAILABLE)
-    except user_code.UserCodeError as failed:
-        log.error("incoming_rule_failed", error=str(failed), exc_info=failed.__cause__)
+    decision = await contained(
+        partial(agent.rule, incoming),
+        within_seconds=RULE_SECONDS,
+        threads=_threads,
+        failed="incoming_rule_failed",
+        timed_out="incoming_rule_timed_out",
+        level="error",
+    )
+    if isinstance(decision, Failure):
         return Reject(UNAVAILABLE)
     if decision is None:
         return Accept()
@@ -42,10 +44,16 @@ async def decide(agent: Agent, incoming: Incoming) -> Accept | Reject:
 async def choose(router: Router, incoming: Incoming) -> str | None:
     """The name of the agent that answers; None if nobody does. A chooser that fails leaves it to the other rules."""
     for chooser in router.choosers:
-        try:
-            name = await user_code.run(partial(chooser, incoming), within_seconds=RULE_SECONDS, threads=_threads)
-        except (user_code.TookTooLongError, user_code.UserCodeError) as failed:
-            log.error("chooser_failed", error=str(failed), exc_info=failed.__cause__, action="the other rules choose")
+        name = await contained(
+            partial(chooser, incoming),
+            within_seconds=RULE_SECONDS,
+            threads=_threads,
+            failed="chooser_failed",
+            timed_out="chooser_failed",
+            level="error",
+            action="the other rules choose",
+        )
+        if isinstance(name, Failure):
             continue
         if isinstance(name, str) and name in router.agents:
             return name

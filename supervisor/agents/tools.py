@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
-from supervisor.agents import user_code
+from supervisor.agents.user_code import Failure, contained
 from supervisor.errors import StartupError
 
 if TYPE_CHECKING:
@@ -70,15 +70,17 @@ class Tool:
                 log.warning("tool_not_run", tool=self.name, reason=f"the call has no {source.path}")
                 return error_output("This can't be done in this call: who calls is not known well enough.")
             keywords[name] = value
-        try:
-            function = partial(self.function, *positional, **keywords)
-            result = await user_code.run(function, within_seconds=self.timeout_seconds)
-        except user_code.TookTooLongError:
-            log.warning("tool_timed_out", tool=self.name, timeout_seconds=self.timeout_seconds)
-            return error_output("The tool took too long. Its outcome is unknown.")
-        except user_code.UserCodeError as failed:
-            log.error("tool_failed", tool=self.name, error=str(failed), exc_info=failed.__cause__)
+        result = await contained(
+            partial(self.function, *positional, **keywords),
+            within_seconds=self.timeout_seconds,
+            failed="tool_failed",
+            timed_out="tool_timed_out",
+            tool=self.name,
+        )
+        if result is Failure.RAISED:
             return error_output("The tool failed.")
+        if result is Failure.TIMED_OUT:
+            return error_output("The tool took too long. Its outcome is unknown.")
         return _output(result, self.name)
 
 
