@@ -13,6 +13,7 @@ import sys
 import orjson
 
 from supervisor.agents.router import load
+from supervisor.agents.session import accept_body
 from supervisor.errors import StartupError
 
 
@@ -28,7 +29,7 @@ def main(arguments: list[str]) -> int:
     except StartupError as error:
         sys.stderr.write(f"sideband.sessions: {error}\n")
         return 2
-    sessions = {name: agent.accept_body(transport="webrtc") for name, agent in agents.items()}
+    sessions = {name: accept_body(agent.session, agent.tools, transport="webrtc") for name, agent in agents.items()}
     sys.stdout.buffer.write(orjson.dumps(sessions, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return 0
 

@@ -20,10 +20,10 @@ _threads = ThreadPoolExecutor(16, thread_name_prefix="incoming rule")  # so that
 
 async def decide(agent: Agent, incoming: Incoming) -> Accept | Reject:
     """Ask the agent's rule. One that fails or is slow rejects, rather than letting it ring."""
-    if agent.rule is None:
+    if agent.handlers.incoming is None:
         return Accept()
     decision = await contained(
-        partial(agent.rule, incoming),
+        partial(agent.handlers.incoming, incoming),
         within_seconds=RULE_SECONDS,
         threads=_threads,
         failed="incoming_rule_failed",

@@ -26,8 +26,8 @@ class TransferFailed(SidebandError):
     """The call was not transferred; it is still ours. The message says why."""
 
 
-class Line(Protocol):
-    """What a call can be made to do; its owner does it."""
+class Control(Protocol):
+    """What a `Call` asks of the process that owns the call; `supervisor.calls` implements it."""
 
     async def send(self, event: Mapping[str, Any]) -> None:
         """Write a client event to the sideband."""
@@ -48,46 +48,64 @@ class Line(Protocol):
         """End the call."""
 
     async def transfer(self, target_uri: str) -> None:
-        """Give the call to somebody else."""
+        """Transfer the call to somebody else."""
 
 
 @dataclass(eq=False, slots=True)
-class Keys:
-    """The keys that a caller has pressed and nobody has collected yet."""
+class CallInputs:
+    """What reaches a call's code from outside: events for its handlers, and keys for `Call.digits`.
 
-    _pressed: asyncio.Queue[str] | None = None
+    The owner of the call makes it, hands it to the `Call`, and feeds it.
+    """
+
+    handlers: dict[str, list[EventHandler]] = field(default_factory=dict)
+    """By the type of server event that they are called with."""
+    _keys: asyncio.Queue[str] | None = None
 
     @property
-    def pressed(self) -> asyncio.Queue[str]:
-        """They, in their order; most calls never need it, so that it is made when they do."""
-        if self._pressed is None:
-            self._pressed = asyncio.Queue(maxsize=MOST_KEYS)
-        return self._pressed
+    def keys(self) -> asyncio.Queue[str]:
+        """Keys pressed and not collected yet, oldest first; made when first needed, which in most calls is never."""
+        if self._keys is None:
+            self._keys = asyncio.Queue(maxsize=MOST_KEYS)
+        return self._keys
 
     def press(self, key: str) -> None:
-        """Take a key; when nobody collects them, the oldest goes."""
-        if self.pressed.full():
-            self.pressed.get_nowait()
-        self.pressed.put_nowait(key)
+        """Keep a key; when too many wait, the oldest is dropped."""
+        if self.keys.full():
+            self.keys.get_nowait()
+        self.keys.put_nowait(key)
 
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """One call, for tools, rules and handlers.
+    """One call, for tools, guards and handlers; Sideband makes it.
+
+    Whatever this object does reaches the caller only while this process owns the call: after a deploy, another process
+    has another `Call` object for the same call, with the same `state`.
 
     Attributes:
-        notice: how we heard of it; everything in it but `context` is untrusted.
+        notice: how we heard of the call; everything in it but `context` is untrusted.
         transcript: the last 10 pieces of what was said in this process's time with the call, newest last.
-        cost_usd: what the call has cost at OpenAI so far, by `supervisor.prices`.
+        cost_usd: what the call has cost at OpenAI so far, by the prices in `supervisor.openai.prices`.
+
+    Examples:
+        A tool that uses the call's state, and speaks before it returns::
+
+            @agent.tool
+            async def order(call: Call, item: str) -> str:
+                \"\"\"Put an item into the caller's basket.\"\"\"
+                basket = call.state.setdefault("basket", [])
+                basket.append(item)
+                await call.say("I have noted that.")
+                return f"The basket holds {len(basket)} items."
     """
 
     notice: CallNotice
-    _line: Line = field(repr=False)
+    _control: Control = field(repr=False)
     _state: dict[str, Any] = field(default_factory=dict, repr=False)
+    _inputs: CallInputs = field(default_factory=CallInputs, repr=False)
     transcript: Sequence[Segment] = field(default=(), repr=False)
     cost_usd: float = 0.0
-    keys: Keys = field(default_factory=Keys, repr=False)
-    handlers: dict[str, list[EventHandler]] = field(default_factory=dict, repr=False)
 
     @property
     def call_id(self) -> str:
@@ -147,7 +165,9 @@ class Call:
 
         It returns at once. Dozens of texts may wait; what comes on top of them is left out, and logged.
         """
-        await self._line.respond({"instructions": f"Say exactly this, and nothing else: {text}", "tool_choice": "none"})
+        await self._control.respond(
+            {"instructions": f"Say exactly this, and nothing else: {text}", "tool_choice": "none"}
+        )
 
     async def ask(self, instructions: str, *, timeout: float = 10.0) -> str:  # noqa: ASYNC109 - as users say it
         """Ask the model about the conversation, unheard by the caller; returns its text.
@@ -155,23 +175,23 @@ class Call:
         Raises:
             TimeoutError: no answer came in time.
         """
-        return await self._line.ask(instructions, timeout)
+        return await self._control.ask(instructions, timeout)
 
     async def interrupt(self) -> None:
         """Stop what the model is saying, at once."""
-        await self._line.interrupt()
+        await self._control.interrupt()
 
     async def update(self, session: Mapping[str, Any]) -> None:
         """Change the session, such as its instructions; whoever owns the call later keeps the change."""
-        await self._line.update(session)
+        await self._control.update(session)
 
     async def send(self, event: Mapping[str, Any]) -> None:
         """Write any client event of OpenAI's; nothing is checked."""
-        await self._line.send(event)
+        await self._control.send(event)
 
     def on(self, type_: str, handler: EventHandler) -> None:
         """Have server events of a type handed to a function, in this process's time with the call."""
-        self.handlers.setdefault(type_, []).append(on_loop(handler))
+        self._inputs.handlers.setdefault(type_, []).append(on_loop(handler))
 
     async def digits(self, *, max: int = 1, end: str = "#", timeout: float = 10.0) -> str:  # noqa: A002, ASYNC109
         """Collect the keys that the caller presses.
@@ -185,7 +205,7 @@ class Call:
         while len(collected) < max:
             try:
                 async with asyncio.timeout(timeout):
-                    key = await self.keys.pressed.get()
+                    key = await self._inputs.keys.get()
             except TimeoutError:
                 break
             if key == end:
@@ -199,8 +219,8 @@ class Call:
         Raises:
             TransferFailed: the target is not allowed, OpenAI refused, or the caller is still here after some seconds.
         """
-        await self._line.transfer(target_uri)
+        await self._control.transfer(target_uri)
 
     async def hang_up(self, *, after_speech: bool = True) -> None:
         """End the call, by default after what is being said. Terminal, and harmless when repeated."""
-        await self._line.hang_up(after_speech=after_speech)
+        await self._control.hang_up(after_speech=after_speech)

@@ -106,7 +106,7 @@ def load(path: str) -> Router:
     if not isinstance(found, Agent | Router):
         kind = "nothing" if found is None else f"a {type(found).__name__}"
         raise StartupError(f"SIDEBAND_AGENT={path}: {attribute!r} is {kind}, not an Agent or a Router")
-    router = only(found) if isinstance(found, Agent) else found
+    router = as_router(found)
     for name, agent in router.agents.items():
         if agent.guard.inputs and not sessions.transcribes(agent.session):
             raise StartupError(
@@ -116,9 +116,9 @@ def load(path: str) -> Router:
     return router
 
 
-def only(agent: Agent) -> Router:
-    """A router with one agent."""
-    return Router({"agent": agent}, default="agent")
+def as_router(agent: Agent | Router) -> Router:
+    """Return a router unchanged, or one with a single agent, which it calls `agent`."""
+    return Router({"agent": agent}, default="agent") if isinstance(agent, Agent) else agent
 
 
 def _last_line(error: BaseException) -> str:

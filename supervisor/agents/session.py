@@ -1,7 +1,11 @@
-"""Checks a session before OpenAI gets it: what the API breaks on in silence is refused, with what to write instead."""
+"""Check an agent's session, change it for one call, and make the bodies that OpenAI gets of it.
+
+The API breaks on some sessions in silence: those are refused at start, with what to write instead.
+"""
 
 from __future__ import annotations
 
+import copy
 import difflib
 import functools
 import types
@@ -13,6 +17,8 @@ import orjson
 from openai.types.realtime import RealtimeSessionCreateRequestParam
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
+
+from supervisor.agents.tools import Tool
 
 # Models that OpenAI shuts down: the date, and what to use instead (OpenAI's deprecations page, 2026-10).
 RETIRING = {
@@ -52,8 +58,8 @@ def transcribes(session: Mapping[str, Any]) -> bool:
     return _at(session, "audio", "input", "transcription", "model") is not None
 
 
-def merged(session: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
-    """A session after an update: only what is in the update changes, at any depth; a value of another type is new.
+def merged(session: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a session with changes merged into it, at any depth; an object of another `type` replaces the old one.
 
     Examples:
         >>> merged({"audio": {"output": {"speed": 1.2}}}, {"audio": {"input": {"turn_detection": None}}})
@@ -62,13 +68,63 @@ def merged(session: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, A
         {'on': {'type': 'semantic_vad'}}
     """
     session = dict(session)
-    for name, value in update.items():
+    for name, value in changes.items():
         old = session.get(name)
         if isinstance(old, Mapping) and isinstance(value, Mapping) and value.get("type") in (None, old.get("type")):
             session[name] = merged(old, value)
         else:
             session[name] = value
     return session
+
+
+def accept_body(
+    session: Mapping[str, Any],
+    tools: Mapping[str, Tool],
+    changes: Mapping[str, Any] | None = None,
+    *,
+    transport: str = "sip",
+) -> dict[str, Any]:
+    """Return the session that accepts a call (reference 2, `accept`).
+
+    Args:
+        session: the agent's.
+        tools: the agent's.
+        changes: what differs from the agent's session in this call.
+        transport: a SIP accept that has numbers of voice detection is refused (reference 2.1), so they are left to the
+            update after the attach.
+    """
+    listed = [*session.get("tools", ()), *(tool.definition() for tool in tools.values())]
+    body = merged({**session, "type": "realtime", **({"tools": listed} if listed else {})}, changes or {})
+    if "audio" in body:
+        body["audio"] = copy.deepcopy(body["audio"])  # parts of it are the agent's own, and it is changed below
+    detection = _at(body, "audio", "input", "turn_detection")
+    if transport == "sip" and isinstance(detection, dict):
+        for number in SIP_VAD_NUMBERS:
+            detection.pop(number, None)
+    return body
+
+
+def update_body(
+    session: Mapping[str, Any],
+    tools: Mapping[str, Tool],
+    changes: Mapping[str, Any] | None = None,
+    *,
+    names_turn_detection: bool = False,
+) -> dict[str, Any]:
+    """Return the session of a `session.update`: the same without the model, which can't change (reference 5).
+
+    Args:
+        session: the agent's.
+        tools: the agent's.
+        changes: what differs from the agent's session in this call.
+        names_turn_detection: whether to name OpenAI's default where the session says nothing of turn detection. Only
+            then does this update undo an earlier one that turned it off.
+    """
+    body = accept_body(session, tools, changes, transport="any")
+    if names_turn_detection:
+        audio = body.setdefault("audio", {})
+        audio["input"] = {"turn_detection": {"type": "server_vad"}, **(audio.get("input") or {})}
+    return {key: value for key, value in body.items() if key != "model"}
 
 
 def _shape(session: Mapping[str, Any]) -> Iterator[str]:

@@ -18,7 +18,7 @@ import structlog
 
 from function.notice import CallNotice
 from supervisor.agents.agent import Agent
-from supervisor.agents.call import Call
+from supervisor.agents.call import Call, CallInputs
 from supervisor.calls.call_control import CallControl
 from supervisor.calls.greeting import Greeting
 from supervisor.calls.policies import CallPolicies
@@ -76,6 +76,7 @@ class AttachedCall:
     tools: ToolRunner = field(init=False)
     sideband: Sideband | None = field(default=None, init=False)
     """The one that is attached, or shall be used first."""
+    _inputs: CallInputs = field(default_factory=CallInputs, init=False)
     _line: CallControl = field(init=False)
     _rules: CallPolicies = field(init=False)
     _greeting: Greeting = field(init=False)
@@ -92,9 +93,9 @@ class AttachedCall:
         line = self._line = CallControl(
             self.services, self.notice, self.conversation, handle, self._perform, self.send, spawn
         )
-        call = self.call = Call(self.notice, line, handle.record.state)
+        call = self.call = Call(self.notice, line, handle.record.state, self._inputs)
         self.tools = ToolRunner(agent.tools, call, self.claim, handle, self._answer, line.fill)
-        self._rules = CallPolicies(agent, call, handle, line, spawn)
+        self._rules = CallPolicies(agent, call, handle, line, spawn, self._inputs.press)
         self._greeting = Greeting(agent, self.claim, handle, line)
         self.conversation.items, self.conversation.watch_every = handle.record.items, self._rules.watch_every
 
@@ -208,7 +209,7 @@ class AttachedCall:
             await self._perform(self.conversation.break_silence())
 
     def _reads(self, type_: str) -> bool:
-        return self.conversation.reads(type_) or type_ in self.call.handlers or type_ == "session.updated"
+        return self.conversation.reads(type_) or type_ in self._inputs.handlers or type_ == "session.updated"
 
     async def _receive(self, sideband: Sideband) -> Event:
         event = await sideband.receive()
@@ -221,7 +222,7 @@ class AttachedCall:
             self._line.fell_silent()
         if actions:
             await self._perform(actions)
-        for handler in self.call.handlers.get(event.get("type", ""), ()):
+        for handler in self._inputs.handlers.get(event.get("type", ""), ()):
             self.beside.spawn(self.beside.handle(handler, event), "handler")
         if self._next_owner_attached and self.claim.lost and event.get("type") == "session.updated":
             self._next_owner_attached.set()
@@ -285,7 +286,7 @@ class AttachedCall:
         if record.expires_at and not record.expiring_told and now >= record.expires_at - EXPIRING_SECONDS:
             record.expiring_told = True
             self.handle.changed()
-            for handler in self.agent.expiring_handlers:
+            for handler in self.agent.handlers.expiring:
                 self.beside.spawn(self.beside.handle(handler, self.call), "on_expiring")
 
     def _mind_unanswered(self, now: float) -> None:

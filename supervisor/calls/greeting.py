@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from supervisor.agents.agent import Agent
+from supervisor.agents.session import update_body
 from supervisor.calls.call_control import SPEECH_SECONDS, CallControl
 from supervisor.claims import Claim
 from supervisor.records.handle import RecordHandle
@@ -37,12 +38,18 @@ class Greeting:
 
     def session(self) -> dict[str, Any]:
         """The session to attach with: the caller's voice is not listened to while nothing may interrupt."""
-        session = self.agent.update_body(self.handle.record.session)
+        session = self._session()
         if not (self.due and self.agent.greeting_uninterruptible):
             return session
         audio = session.get("audio") or {}
         silent_input = {**(audio.get("input") or {}), "turn_detection": None}
         return {**session, "audio": {**audio, "input": silent_input}}
+
+    def _session(self) -> dict[str, Any]:
+        """Return the session as it is once nothing hinders the caller from interrupting."""
+        agent, changes = self.agent, self.handle.record.session
+        names_turn_detection = agent.greeting_uninterruptible
+        return update_body(agent.session, agent.tools, changes, names_turn_detection=names_turn_detection)
 
     async def greet(self) -> None:
         """Greet, if it is due: that it is done is written before, so that no later owner does it again."""
@@ -68,5 +75,5 @@ class Greeting:
         await self._listen()
 
     async def _listen(self) -> None:
-        session = self.agent.update_body(self.handle.record.session)
+        session = self._session()
         await self.line.send({"type": "session.update", "session": session})

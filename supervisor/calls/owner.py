@@ -19,6 +19,7 @@ from function.notice import CallNotice
 from supervisor.admission.policy import choose, decide
 from supervisor.agents.agent import Agent
 from supervisor.agents.incoming import BUSY, Incoming, Reject
+from supervisor.agents.session import accept_body
 from supervisor.calls.attached import AttachedCall
 from supervisor.calls.greeting import FLUSH_SECONDS
 from supervisor.calls.services import Services
@@ -244,7 +245,10 @@ class CallOwner:
         if record.accepted_at is None and (self._notice.transport == "sip" or self._untouched):
             await self._decide(running.agent, incoming, seated=seated)
         accepted = self._notice.transport != "sip" or await signalling.accept(
-            self.services, record, running.agent.accept_body(record.session), first_owner=self._first_owner
+            self.services,
+            record,
+            accept_body(running.agent.session, running.agent.tools, record.session),
+            first_owner=self._first_owner,
         )
         if not accepted and self._handle.provisional and self.claim.delivery_attempt <= 1:
             raise HandOver("somebody has accepted it, and the record that would say who is out of reach")
@@ -350,7 +354,7 @@ class CallOwner:
         if not self.claim.may_write():
             return  # whoever owns the call now will find the same
         record, running = self._handle.record, self._running
-        if running and running.agent.end_handlers and not record.end_told:
+        if running and running.agent.handlers.end and not record.end_told:
             record.end_told = True
             self._handle.changed()
             if not await self._handle.flush(SETTLE_SECONDS):
@@ -359,7 +363,7 @@ class CallOwner:
                 await self._settle_later(reason)
                 return
             if self.claim.may_write():
-                for handler in running.agent.end_handlers:
+                for handler in running.agent.handlers.end:
                     await running.beside.handle(handler, running.call)
         if not self.claim.may_write():
             return

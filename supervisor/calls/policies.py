@@ -13,7 +13,7 @@ import structlog
 
 from supervisor.agents import user_code
 from supervisor.agents.agent import Agent, Guard
-from supervisor.agents.call import Call, Line, TransferFailed
+from supervisor.agents.call import Call, Control, TransferFailed
 from supervisor.agents.limits import Meter
 from supervisor.conversation.actions import (
     Action,
@@ -42,7 +42,7 @@ RETRY_SECONDS = 0.5  # before a failed response is asked for again
 GUARD_EVERY_CHARACTERS = 40
 
 
-class CallControl(Line, Protocol):
+class CallControl(Control, Protocol):
     """A line that rules can also end, and ask about approvals."""
 
     async def end(self, reason: EndReason, *, goodbye: str | None) -> None:
@@ -62,6 +62,8 @@ class CallPolicies:
     line: CallControl
     spawn: Callable[[Coroutine[Any, Any, None], str], object]
     """Runs something beside the reader, for as long as the call lives."""
+    press: Callable[[str], None]
+    """Keeps a key that the caller pressed for `Call.digits`."""
     meter: Meter = field(init=False)
     _kept: list[Segment] = field(default_factory=list)
     _tripped: set[str] = field(default_factory=set)
@@ -87,7 +89,7 @@ class CallPolicies:
                 self.spawn(self._guard(self.agent.guard.outputs, text, item_id), "guard")
             case DtmfReceived(key):
                 self.meter.word(time.time(), caller=True)
-                self.call.keys.press(key)
+                self.press(key)
             case Idle():
                 self.meter.idle_timeouts += 1
             case PlaybackEnded():
@@ -155,7 +157,9 @@ class CallPolicies:
         self.handle.changed()
 
     async def _approve(self, request: McpApprovalRequest) -> None:
-        decision = await _outcome(self.agent.approver, self.call, request) if self.agent.approver else None
+        decision = (
+            await _outcome(self.agent.handlers.approve, self.call, request) if self.agent.handlers.approve else None
+        )
         log.info("mcp_approval", tool=request.name, approved=decision is True)
         await self.line.approved(request.request_id, approve=decision is True)
 

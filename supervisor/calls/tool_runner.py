@@ -70,7 +70,7 @@ class ToolRunner:
                 tool_call_id=action.tool_call_id,
                 name=action.name,
                 arguments=action.arguments,
-                idempotent=action.name in self.tools and self.tools[action.name].idempotent,
+                idempotent=action.name in self.tools and self.tools[action.name].options.idempotent,
             ),
         )
         if self.draining:
@@ -134,7 +134,7 @@ class ToolRunner:
             entry.started_at = time.time()
             self.handle.journal(entry)
         # An idempotent tool need not wait, since it may run again; a quick one's start is written with its outcome.
-        durable = tool.idempotent or await self.handle.flush(JOURNAL_SECONDS)
+        durable = tool.options.idempotent or await self.handle.flush(JOURNAL_SECONDS)
         if not self.claim.may_write():
             return None
         if (recorded := self._recorded(entry)) is not entry:
@@ -143,8 +143,9 @@ class ToolRunner:
             log.error("tool_not_run", tool=tool.name, reason="its journal entry could not be written")
             return UNAVAILABLE
         self._runs[tool.name] += 1
-        if tool.max_calls and self._runs[tool.name] > tool.max_calls:
-            log.warning("tool_overused", tool=tool.name, max_calls=tool.max_calls)
+        most = tool.options.max_calls
+        if most and self._runs[tool.name] > most:
+            log.warning("tool_overused", tool=tool.name, max_calls=most)
             return error_output("This tool may not be used again in this call.")
         late = asyncio.get_running_loop().call_later(QUICK_SECONDS, self.handle.hurry)
         try:
@@ -160,13 +161,13 @@ class ToolRunner:
 
     async def _run_filled(self, tool: Tool, arguments: str) -> str:
         """Run a tool; when it takes longer than its filler allows, say the filler meanwhile."""
-        if tool.filler is None:
+        if tool.options.filler is None:
             return await tool.run(self.call, arguments)
         running = asyncio.ensure_future(tool.run(self.call, arguments))
         try:
-            done, _ = await asyncio.wait([running], timeout=tool.filler_after_seconds)
+            done, _ = await asyncio.wait([running], timeout=tool.options.filler_after_seconds)
             if not done:
-                await self.fill(tool.filler)
+                await self.fill(tool.options.filler)
             return await running
         finally:
             running.cancel()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from examples.bikes import agent
 from function.webrtc import read_sessions
+from supervisor.agents.session import accept_body
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -20,7 +21,9 @@ def run(*paths: str) -> subprocess.CompletedProcess[str]:
 def test_the_function_reads_what_the_supervisor_writes(tmp_path: Path) -> None:
     file = tmp_path / "sessions.json"
     file.write_text(run("examples.bikes:agent").stdout)
-    assert read_sessions(file) == {"agent": json.loads(json.dumps(agent.accept_body(transport="webrtc")))}
+    assert read_sessions(file) == {
+        "agent": json.loads(json.dumps(accept_body(agent.session, agent.tools, transport="webrtc")))
+    }
 
 
 def test_an_agent_that_is_not_there_is_said_in_one_line() -> None:

@@ -17,6 +17,7 @@ import supervisor.transfer_targets
 from sideband import Agent, Limits
 from supervisor.agents.incoming import Rule
 from supervisor.agents.router import load
+from supervisor.agents.session import accept_body, update_body
 from supervisor.errors import StartupError
 
 SESSION = {"model": "gpt-realtime-2.1"}
@@ -93,7 +94,7 @@ def test_a_wrong_argument_is_refused_at_start(make: Callable[[], object], says: 
 
 def test_accept_and_update_carry_the_type_and_the_tools() -> None:
     agent = load("examples.bikes:agent").agents["agent"]
-    accept, update = agent.accept_body(), agent.update_body()
+    accept, update = accept_body(agent.session, agent.tools), update_body(agent.session, agent.tools)
     assert accept["type"] == update["type"] == "realtime"
     assert [tool["name"] for tool in update["tools"]] == ["order_status", "hang_up"]
     assert accept["model"] == "gpt-realtime-2.1"
