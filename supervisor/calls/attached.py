@@ -87,7 +87,7 @@ class AttachedCall:
 
     def __post_init__(self) -> None:
         handle, agent = self.handle, self.agent
-        self.conversation = Conversation(owner=handle.record.epoch)
+        self.conversation = Conversation(epoch=handle.record.epoch)
         self.beside = CallTasks(handle.changed)
         spawn = self.beside.spawn
         line = self._line = CallControl(
@@ -119,7 +119,7 @@ class AttachedCall:
         """Attach again and again; returns what came of the call."""
         losses = 0
         try:
-            await self._perform(self.conversation.restore(self.tools.left_behind()))
+            await self._perform(self.conversation.tool_calls.restore(self.tools.left_behind()))
             while losses < MOST_LOSSES:
                 started = time.monotonic()
                 await self._stay_attached()
@@ -269,7 +269,7 @@ class AttachedCall:
             log.info("not_written", type=event["type"], code=closed.code)  # the reader sees it too, and attaches again
 
     async def _answer(self, tool_call_id: str, output: str) -> None:
-        await self._perform(self.conversation.tool_finished(tool_call_id, output))
+        await self._perform(self.conversation.tool_calls.answer(tool_call_id, output))
 
     def tick(self, now: float) -> None:
         """Do what is due; called about once a second with the Unix time."""
@@ -291,18 +291,18 @@ class AttachedCall:
 
     def _mind_unanswered(self, now: float) -> None:
         """Don't wait for ever for a response of which nothing is heard."""
-        waiting_for = self.conversation.waiting_for
+        waiting_for = self.conversation.responses.requested
         if waiting_for is None or waiting_for != self._waited_for[0]:
             self._waited_for = (waiting_for, now)
         elif now - self._waited_for[1] > UNANSWERED_SECONDS:
             log.warning("response_unanswered", event_id=waiting_for)
-            self.beside.spawn(self._perform(self.conversation.unanswered()), "ask again")
+            self.beside.spawn(self._perform(self.conversation.responses.retry()), "ask again")
 
     def learn(self) -> None:
         """The record was out of reach, and now tells of tool calls that earlier owners left open."""
         if self.beside.running:
-            left = self.tools.left_behind(known=self.conversation.tool_calls)
-            self.beside.spawn(self._perform(self.conversation.learned(left)), "learn what was left")
+            left = self.tools.left_behind(known=self.conversation.tool_calls.by_id)
+            self.beside.spawn(self._perform(self.conversation.tool_calls.restore_late(left)), "learn what was left")
 
     # Let go.
 

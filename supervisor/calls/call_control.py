@@ -84,10 +84,10 @@ class CallControl:
 
     async def respond(self, response: Mapping[str, Any]) -> None:
         """See `Line`."""
-        if self.conversation.full:
+        if self.conversation.responses.full:
             log.warning("not_said", call_id=self.notice.call_id, action="left out: too much is waiting to be said")
             return
-        await self.perform(self.conversation.respond(response))
+        await self.perform(self.conversation.responses.add(response))
 
     async def fill(self, text: str) -> None:
         """See `rules.CallControl`."""
