@@ -1,1 +1,1 @@
-"""What users write: agents, their tools and rules, and the call as they see it."""
+"""What users write: agents, their tools and rules, the router, and the call as they see it."""

@@ -49,7 +49,7 @@ class Guards:
 
 @dataclass(slots=True)
 class Handlers:
-    """The functions that an agent's decorators registered; the supervisor calls them, and users need not."""
+    """The functions that an agent's decorators registered, for the supervisor to call."""
 
     incoming: Rule | None = None
     approve: Approver | None = None

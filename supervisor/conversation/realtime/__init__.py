@@ -1,1 +1,1 @@
-"""The conversation as the Realtime API tells it: responses, tool calls, what the caller hears."""
+"""The conversation in events of the Realtime API: responses, tool calls, and what the caller hears."""

@@ -8,9 +8,14 @@ from typing import Any, cast
 import pytest
 
 import supervisor.agents.agent
+import supervisor.agents.call
+import supervisor.agents.incoming
+import supervisor.agents.limits
 import supervisor.agents.router
 import supervisor.agents.session
 import supervisor.agents.sip
+import supervisor.agents.tools
+import supervisor.agents.user_code
 import supervisor.conversation.realtime.tool_calls
 import supervisor.openai.failures
 import supervisor.transfer_targets
@@ -105,9 +110,14 @@ def test_accept_and_update_carry_the_type_and_the_tools() -> None:
     "module",
     [
         supervisor.agents.agent,
+        supervisor.agents.call,
+        supervisor.agents.incoming,
+        supervisor.agents.limits,
         supervisor.agents.router,
         supervisor.agents.session,
         supervisor.agents.sip,
+        supervisor.agents.tools,
+        supervisor.agents.user_code,
         supervisor.conversation.realtime.tool_calls,
         supervisor.openai.failures,
         supervisor.transfer_targets,
