@@ -1,4 +1,4 @@
-"""A bicycle shop's telephone: looks up orders, remembers which ones, and hangs up after the goodbye."""
+"""A bicycle shop: looks up orders, and hangs up after the goodbye."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reception: by day it connects callers to people, at night it takes a message.
+"""A reception: connects callers by day, takes messages at night.
 
 The router chooses by the time of day. Callers may press a key instead of saying whom they want. When a transfer fails,
 the caller can leave a message instead.

@@ -1,4 +1,6 @@
-"""Serve the page, and give its users tokens for one call each: the application's own backend.
+"""Serve the page, and give its users tokens for calls.
+
+It stands for your application's own backend.
 
     TOKEN_SECRET=... EDGE_URL=https://edge.example python -m examples.browser
 

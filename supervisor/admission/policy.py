@@ -1,4 +1,4 @@
-"""Decide about a call that rings: which agent answers, and whether its rule takes the call."""
+"""Decide which agent answers a call, and whether it is taken."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _threads = ThreadPoolExecutor(
 
 
 async def decide(agent: Agent, incoming: Incoming) -> Accept | Reject:
-    """Ask the agent's rule; one that fails or is slow rejects the call, instead of letting it ring."""
+    """Ask the agent's rule whether to take a call.
+
+    A rule that fails or is slow rejects the call, instead of letting it ring.
+    """
     if agent.handlers.incoming is None:
         return Accept()
     decision = await contained(
@@ -44,7 +47,7 @@ async def decide(agent: Agent, incoming: Incoming) -> Accept | Reject:
 
 
 async def choose(router: Router, incoming: Incoming) -> str | None:
-    """Return the name of the agent that answers; None if nobody does.
+    """Return the name of the agent that answers, if one does.
 
     A chooser that fails leaves it to the router's other rules.
     """

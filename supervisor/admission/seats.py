@@ -1,4 +1,4 @@
-"""Hold agents and callers to the number of calls that they may have at once in this process."""
+"""Limit the calls of an agent, and of a caller, in this process."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from supervisor.agents.agent import Agent
 
 @dataclass(slots=True)
 class Seats:
-    """The calls that this process has, those that it still decides about included."""
+    """The calls that this process has.
+
+    Those that it still decides about count too.
+    """
 
     taken: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By agent, and by agent and caller."""
 
     def take(self, name: str, agent: Agent, caller: str | None, *, force: bool) -> bool:
-        """Take a seat for a call, if one is free; return whether it was taken.
+        """Take a seat for a call; return whether it was taken.
 
         Call it before anything is awaited, so that a burst of calls can't get past a limit.
 

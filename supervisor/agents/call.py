@@ -1,4 +1,4 @@
-"""The call as an agent's code sees it: what is known of it, and what can be done in it."""
+"""The call as an agent's code sees it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class TransferFailed(SidebandError):
 
 
 class Control(Protocol):
-    """What a `Call` asks of the process that owns the call; `supervisor.calls` implements it."""
+    """What a call can be made to do.
+
+    `supervisor.calls` implements it, in the process that owns the call.
+    """
 
     async def send(self, event: Mapping[str, Any]) -> None:
         """Write a client event to the sideband."""
@@ -53,7 +56,7 @@ class Control(Protocol):
 
 @dataclass(eq=False, slots=True)
 class CallInputs:
-    """What reaches a call's code from outside: events for its handlers, and keys for `Call.digits`.
+    """Events for a call's handlers, and keys for `Call.digits`.
 
     The owner of the call makes it, hands it to the `Call`, and feeds it.
     """
@@ -64,8 +67,8 @@ class CallInputs:
 
     @property
     def keys(self) -> asyncio.Queue[str]:
-        """Keys pressed and not collected yet, oldest first; made when first needed, which in most calls is never."""
-        if self._keys is None:
+        """Keys pressed and not collected yet, oldest first."""
+        if self._keys is None:  # made when it is needed, which in most calls is never
             self._keys = asyncio.Queue(maxsize=MOST_KEYS)
         return self._keys
 
@@ -115,9 +118,10 @@ class Call:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The agent's own JSON object, which survives crashes and deploys; change it in place.
+        """The agent's own JSON object; change it in place.
 
-        What is not JSON comes back as JSON from another process: a tuple as a list, a date as text.
+        It survives crashes and deploys. What is not JSON comes back as JSON from another process: a tuple as a list, a
+        date as text.
         """
         return self._state
 
@@ -136,7 +140,10 @@ class Call:
 
     @property
     def caller(self) -> str | None:
-        """The number that calls, or its SIP URI; None if withheld. Untrusted, unless your trunk checks it."""
+        """The number that calls, or its SIP URI.
+
+        None if withheld. Untrusted, unless your trunk checks it.
+        """
         address = Incoming(self.notice).caller
         return (address.number or address.uri) if address else None
 
@@ -148,14 +155,17 @@ class Call:
 
     @property
     def context(self) -> dict[str, Any]:
-        """The claims that your own backend vouched for; unlike anything that was said, tools may trust them."""
+        """The claims that your own backend vouched for.
+
+        Tools may trust these, unlike anything that was said.
+        """
         return self.notice.context
 
     @property
     def idempotency_key(self) -> str:
-        """A key for what the running tool does in the world, such as a payment.
+        """A key for the running tool's side effect, such as a payment.
 
-        It is the same when the tool is run again after a crash, so that the other side can tell a repetition.
+        It is the same when the tool is run again after a crash, so that the payment service can tell a repetition.
 
         Raises:
             LookupError: no tool is running here.
@@ -163,20 +173,24 @@ class Call:
         return f"{self.call_id}:{running_tool_call.get()}"
 
     def header(self, name: str) -> str | None:
-        """Return the first SIP header of this name, in upper or lower case; None if there is none. Untrusted."""
+        """Return the first SIP header of this name; untrusted.
+
+        Upper and lower case are the same. None if there is none.
+        """
         return Incoming(self.notice).header(name)
 
     async def say(self, text: str) -> None:
-        """Have the model say a text, once nothing else is being said; several are said in their order.
+        """Have the model say a text, after what is being said.
 
-        It returns at once. Up to 32 texts wait; further ones are left out, and logged.
+        It returns at once, and several texts are said in their order. Up to 32 wait; further ones are left out, and
+        logged.
         """
         await self._control.respond(
             {"instructions": f"Say exactly this, and nothing else: {text}", "tool_choice": "none"}
         )
 
     async def ask(self, instructions: str, *, timeout: float = 10.0) -> str:  # noqa: ASYNC109 - as users say it
-        """Ask the model about the conversation, unheard by the caller; return its text.
+        """Ask the model something, unheard by the caller; return its answer.
 
         Args:
             instructions: the question, such as "In one word, is the caller angry?"
@@ -188,11 +202,13 @@ class Call:
         return await self._control.ask(instructions, timeout)
 
     async def interrupt(self) -> None:
-        """Stop what the model is saying, and drop the texts that wait to be said."""
+        """Stop what is being said, and drop what waits."""
         await self._control.interrupt()
 
     async def update(self, session: Mapping[str, Any]) -> None:
-        """Change the session of this call, such as its instructions; the call's later owners keep the change.
+        """Change the session of this call.
+
+        Later owners of the call keep the change.
 
         Args:
             session: the changes, as OpenAI's API has them, such as `{"instructions": "Speak Dutch."}`. They are merged
@@ -205,7 +221,9 @@ class Call:
         await self._control.send(event)
 
     def on(self, type_: str, handler: EventHandler) -> None:
-        """Have a function called with each server event of a type, for as long as this process owns the call.
+        """Have a function called with each server event of a type.
+
+        It is called for as long as this process owns the call.
 
         Args:
             type_: OpenAI's, such as `input_audio_buffer.speech_started`.

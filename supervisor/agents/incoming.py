@@ -1,4 +1,4 @@
-"""A call before it is taken, and the decisions about it: `Accept` and `Reject`."""
+"""A call that rings, and the decisions about it."""
 
 from __future__ import annotations
 
@@ -38,21 +38,33 @@ class Incoming:
 
     @property
     def caller(self) -> sip.Address | None:
-        """Who calls: what the trunk asserts, or else what the caller says; None if withheld, and for browsers."""
+        """Who calls: what the trunk asserts, or else the caller.
+
+        None if withheld, and for browsers.
+        """
         return sip.caller(self.notice.sip_headers)
 
     @property
     def dialled(self) -> sip.Address | None:
-        """Who was called first, before any diversion; None for browsers."""
+        """Who was called first, before any diversion.
+
+        None for browsers.
+        """
         return sip.dialled(self.notice.sip_headers)
 
     @property
     def context(self) -> Mapping[str, Any]:
-        """The claims that your own backend vouched for, such as `{"sub": "customer-7"}`; empty without any."""
+        """The claims that your own backend vouched for.
+
+        For example `{"sub": "customer-7"}`; empty if there is no such backend.
+        """
         return self.notice.context
 
     def header(self, name: str) -> str | None:
-        """Return the first SIP header of this name, in upper or lower case; None if there is none. Untrusted."""
+        """Return the first SIP header of this name; untrusted.
+
+        Upper and lower case are the same. None if there is none.
+        """
         return next((value for key, value in self.notice.sip_headers if key.lower() == name.lower()), None)
 
 
@@ -75,7 +87,9 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Refuse the call; what `Agent.incoming` may return. A browser's call is hung up.
+    """Refuse the call; what `Agent.incoming` may return.
+
+    A browser's call is hung up.
 
     Attributes:
         status_code: SIP's, such as 486 (busy), 603 (decline) or 404 (nobody of that name). After 486 and 603 carriers

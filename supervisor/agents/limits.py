@@ -1,4 +1,7 @@
-"""When a call ends by itself. Limits count conversation, not frames: noise alone keeps no call alive."""
+"""When a call ends by itself.
+
+Limits count conversation, not frames: noise alone keeps no call alive.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,10 @@ class Meter:
     tokens: int = 0
 
     def word(self, now: float, *, caller: bool) -> None:
-        """Note that somebody spoke or a tool ran; only the caller's words end a row of idle time-outs."""
+        """Note that somebody spoke or a tool ran.
+
+        Only the caller's words end a row of idle time-outs.
+        """
         if caller:
             self.caller_heard = True
             self.idle_timeouts = 0
@@ -85,7 +91,10 @@ class Meter:
         return None
 
     def should_ask(self, limits: Limits, now: float) -> bool:
-        """Tell whether to ask now if the caller is there; true once in a silence."""
+        """Tell whether to ask now if the caller is there.
+
+        True once in a silence.
+        """
         if limits.silence_seconds is None or limits.silence_question is None or self.asked:
             return False
         self.asked = now - self.last_word_at >= limits.silence_seconds / 2

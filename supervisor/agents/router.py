@@ -49,27 +49,35 @@ class Router:
         self.agents = dict(agents)
         self.default = default
         self.choosers: list[Chooser] = []
-        self._tables: dict[str, dict[tuple[str, str], str]] = {"context": {}, "header": {}, "dialled": {}}
+        self._by_claim: dict[tuple[str, str], str] = {}
+        self._by_header: dict[tuple[str, str], str] = {}
+        self._by_number: dict[str, str] = {}
         if default is not None:
             self._known(default)
 
     def dialled(self, number: str, agent: str) -> None:
-        """Have an agent answer calls to a number, in E.164 such as +31201234567."""
-        self._tables["dialled"]["number", number] = self._known(agent)
+        """Have an agent answer calls to a number.
+
+        Write it as your trunk does, which is mostly E.164, such as +31201234567.
+        """
+        self._by_number[number] = self._known(agent)
 
     def header(self, name: str, value: str, agent: str) -> None:
-        """Have an agent answer calls that have a SIP header with this value.
+        """Have an agent answer calls with this SIP header.
 
         Callers can set headers, so this authorises nobody.
         """
-        self._tables["header"][name.lower(), value] = self._known(agent)
+        self._by_header[name.lower(), value] = self._known(agent)
 
     def context(self, claim: str, value: str, agent: str) -> None:
-        """Have an agent answer calls whose context has a claim with this value, compared as text."""
-        self._tables["context"][claim, value] = self._known(agent)
+        """Have an agent answer calls with this claim.
+
+        The value of the claim in `Incoming.context` is compared as text.
+        """
+        self._by_claim[claim, value] = self._known(agent)
 
     def choose(self, chooser: C) -> C:
-        """Have a function name the agent of each call, or return None to leave it to the next rule.
+        """Have a function name the agent of each call.
 
         It gets the `Incoming` call, and may be async or plain. One that raises, takes longer than 2 s or names no agent
         leaves the call to the next rule too.
@@ -78,15 +86,18 @@ class Router:
         return chooser
 
     def name_for(self, incoming: Incoming) -> str | None:
-        """Return the name of the agent that answers, by all rules but `choose`; None if nobody does."""
-        number = incoming.dialled.number if incoming.dialled else None
-        for (claim, value), name in self._tables["context"].items():
+        """Return the agent's name by all rules but `choose`.
+
+        None if nobody answers.
+        """
+        for (claim, value), name in self._by_claim.items():
             if str(incoming.context.get(claim)) == value:
                 return name
-        for (header, value), name in self._tables["header"].items():
+        for (header, value), name in self._by_header.items():
             if incoming.header(header) == value:
                 return name
-        return self._tables["dialled"].get(("number", number or ""), self.default)
+        number = incoming.dialled.number if incoming.dialled else None
+        return self._by_number.get(number or "", self.default)
 
     def _known(self, name: str) -> str:
         if name not in self.agents:
@@ -95,7 +106,9 @@ class Router:
 
 
 def load(path: str) -> Router:
-    """Import the agent or router that a `module:attribute` path names; an agent becomes a router with one.
+    """Import the router that a `module:attribute` path names.
+
+    An agent becomes a router with one agent.
 
     Raises:
         StartupError: there is no such module or attribute, its code failed, it is neither, or an agent has input guards
@@ -131,7 +144,10 @@ def load(path: str) -> Router:
 
 
 def as_router(agent: Agent | Router) -> Router:
-    """Return a router unchanged, or one with a single agent, which it calls `agent`."""
+    """Make a router of an agent, which it calls `agent`.
+
+    A router is returned unchanged.
+    """
     return Router({"agent": agent}, default="agent") if isinstance(agent, Agent) else agent
 
 

@@ -1,4 +1,4 @@
-"""Check an agent's session, change it for one call, and make the bodies that OpenAI gets of it.
+"""Check a session, change it, and make OpenAI's bodies of it.
 
 The API breaks on some sessions in silence: those are refused at start, with what to write instead.
 """
@@ -44,7 +44,10 @@ _SESSION: TypeAdapter[Any] = TypeAdapter(RealtimeSessionCreateRequestParam)
 
 
 def problems(session: Mapping[str, Any]) -> list[str]:
-    """Say what is wrong with a session, a sentence for each problem, and what to write instead."""
+    """Say what is wrong with a session, a sentence each.
+
+    Each sentence says what to write instead.
+    """
     return [*_shape(session), *_models(session), *_audio(session), *_mcp(session)]
 
 
@@ -54,7 +57,9 @@ def transcribes(session: Mapping[str, Any]) -> bool:
 
 
 def merged(session: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a session with changes merged into it, at any depth; an object of another `type` replaces the old one.
+    """Merge changes into a session, at any depth.
+
+    An object of another `type` replaces the old one. Neither argument is changed.
 
     Examples:
         >>> merged({"audio": {"output": {"speed": 1.2}}}, {"audio": {"input": {"turn_detection": None}}})
@@ -106,7 +111,9 @@ def update_body(
     *,
     names_turn_detection: bool = False,
 ) -> dict[str, Any]:
-    """Return the session of a `session.update`: the same without the model, which can't change (reference 5).
+    """Return the session of a `session.update` (reference 5).
+
+    It has no model, which can't change in a call.
 
     Args:
         session: the agent's.
@@ -134,7 +141,10 @@ def _shape(session: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _wrong_values(session: Mapping[str, Any]) -> Iterator[str]:
-    """Yield values that OpenAI's own types do not allow; None is let through, since the API takes it in more places."""
+    """Yield values that OpenAI's own types do not allow.
+
+    None is let through: the API takes it in more places than its types say.
+    """
     try:
         _SESSION.validate_json(orjson.dumps({"type": "realtime", "model": "", **session}), strict=True)
     except TypeError as error:
@@ -149,7 +159,10 @@ def _wrong_values(session: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _named(session: Mapping[str, Any], path: tuple[int | str, ...]) -> str:
-    """Write a path into the session, without the names of the types that pydantic tried on the way."""
+    """Write out a path into the session.
+
+    pydantic's path also has the names of the types that it tried, which are left out.
+    """
     name, value = "session", cast("Any", session)
     for part in path:
         if isinstance(value, Mapping) and part in value:
@@ -214,7 +227,7 @@ def _unknown_fields(value: Mapping[str, Any], shape: Any, path: str) -> Iterator
 
 @functools.cache
 def _fields(shape: Any) -> dict[str, tuple[Any, ...]]:
-    """Return the fields of a TypedDict, each with the TypedDicts that its value may be."""
+    """Map a TypedDict's fields to the TypedDicts they may hold."""
     return {name: tuple(_typed_dicts(hint)) for name, hint in get_type_hints(shape).items()}
 
 

@@ -1,4 +1,7 @@
-"""Read who calls whom from an INVITE's headers (RFC 3261, section 20.10). All of it is untrusted."""
+"""Read who calls whom from an INVITE's headers.
+
+RFC 3261, section 20.10. All of it is untrusted.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ class Address:
 
     @property
     def number(self) -> str | None:
-        """The user as digits, with a leading + where there was one; None if it is no telephone number."""
+        """The user as digits, if it is a telephone number.
+
+        With a leading + where there was one; None if it is no number.
+        """
         if not _NUMBER.fullmatch(self.user):
             return None
         return ("+" if self.user.startswith("+") else "") + re.sub(r"\D", "", self.user)
@@ -67,14 +73,17 @@ def _display_name(value: str) -> str:
 
 
 def addresses(headers: Headers, name: str) -> Iterator[Address]:
-    """Yield the addresses in all headers of this name, in order, without the malformed."""
+    """Yield the addresses in all headers of this name.
+
+    In order; malformed ones are left out.
+    """
     for key, value in headers:
         if key.lower() == name.lower() and (address := parse_address(value)):
             yield address
 
 
 def caller(headers: Headers) -> Address | None:
-    """Return who calls: what the trunk asserts, or else what the caller says."""
+    """Return who calls, as the trunk asserts or the caller says."""
     return next((address for name in ("P-Asserted-Identity", "From") for address in addresses(headers, name)), None)
 
 

@@ -1,1 +1,1 @@
-"""Decide what is said and done in a call, without I/O and without a clock."""
+"""Decide what is said and done in a call, without I/O."""

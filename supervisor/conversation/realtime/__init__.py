@@ -1,1 +1,1 @@
-"""The conversation in events of the Realtime API: responses, tool calls, and what the caller hears."""
+"""The conversation in events of OpenAI's Realtime API."""

@@ -491,8 +491,8 @@ class TestNothingComesBack:
             types += [event["type"] for event in sends]
             assert len(types) < 100
             actions = conversation.receive(error("rate_limit_exceeded", sends[0]["event_id"]))
-        asked, told = types.count("conversation.item.retrieve"), types.count("conversation.item.create")
-        assert (asked, told) == (OUTPUT_TRIES, OUTPUT_TRIES)
+        lookups, outputs = types.count("conversation.item.retrieve"), types.count("conversation.item.create")
+        assert (lookups, outputs) == (OUTPUT_TRIES, OUTPUT_TRIES)
 
     def test_what_an_earlier_owner_left_may_come_to_light_late(self) -> None:
         conversation = Conversation()
