@@ -26,7 +26,7 @@ class TransferFailed(SidebandError):
     """The call was not transferred, and goes on. The message says why."""
 
 
-class Control(Protocol):
+class CallControl(Protocol):
     """What a call can be made to do.
 
     `supervisor.calls` implements it, in the process that owns the call.
@@ -105,7 +105,7 @@ class Call:
     """
 
     notice: CallNotice
-    _control: Control = field(repr=False)
+    _control: CallControl = field(repr=False)
     _state: dict[str, Any] = field(default_factory=dict, repr=False)
     _inputs: CallInputs = field(default_factory=CallInputs, repr=False)
     transcript: Sequence[Segment] = field(default=(), repr=False)

@@ -13,7 +13,7 @@ import structlog
 
 from supervisor.agents import user_code
 from supervisor.agents.agent import Agent, Guard
-from supervisor.agents.call import Call, Control, TransferFailed
+from supervisor.agents.call import Call, CallControl, TransferFailed
 from supervisor.agents.limits import Meter
 from supervisor.conversation.actions import (
     Action,
@@ -42,7 +42,7 @@ RETRY_SECONDS = 0.5  # before a failed response is asked for again
 GUARD_EVERY_CHARACTERS = 40
 
 
-class CallControl(Control, Protocol):
+class PolicyControl(CallControl, Protocol):
     """A line that rules can also end, and ask about approvals."""
 
     async def end(self, reason: EndReason, *, goodbye: str | None) -> None:
@@ -59,7 +59,7 @@ class CallPolicies:
     agent: Agent
     call: Call
     handle: RecordHandle
-    line: CallControl
+    line: PolicyControl
     spawn: Callable[[Coroutine[Any, Any, None], str], object]
     """Runs something beside the reader, for as long as the call lives."""
     press: Callable[[str], None]

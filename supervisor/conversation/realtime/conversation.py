@@ -108,11 +108,11 @@ class Conversation:
         except (AttributeError, KeyError, TypeError) as error:
             raise EventError(f"an event of type {event.get('type')!r} has an unexpected shape") from error
 
-    def break_silence(self) -> list[Action]:
+    def break_silence(self) -> list[Send]:
         """Ask the model to continue, unless something is going on."""
         return [] if self.busy else self.responses.add(optional=True)
 
-    def ask(self, key: str, instructions: str) -> list[Action]:
+    def ask(self, key: str, instructions: str) -> list[Send]:
         """Ask the model something that the caller does not hear (reference 4.4).
 
         Args:
@@ -123,13 +123,13 @@ class Conversation:
         response = {"conversation": "none", "output_modalities": ["text"], "metadata": {_ASK: key}}
         return [Send({**event, "response": {**response, "instructions": instructions}})]
 
-    def interrupt(self) -> list[Action]:
+    def interrupt(self) -> list[Send]:
         """Stop what is being said, and drop what waits.
 
         Cancel comes first, then what has not been played is thrown away (reference 4.1). The model is still to speak of
         a tool's output that it has not spoken of.
         """
-        actions: list[Action] = []
+        actions: list[Send] = []
         if self.responses.active is not None:
             actions.append(Send(self.responses.new_event("response.cancel")))
         if self.responses.active is not None or self.playing:
@@ -137,7 +137,7 @@ class Conversation:
         self.responses.drop_instructed()
         return actions
 
-    def approved(self, request_id: str, *, approve: bool) -> list[Action]:
+    def approved(self, request_id: str, *, approve: bool) -> list[Send]:
         """Answer an approval request of a hosted MCP tool (reference 6.6)."""
         event = self.responses.new_event("conversation.item.create")
         item = {"type": "mcp_approval_response", "approval_request_id": request_id, "approve": approve}
@@ -154,7 +154,7 @@ class Conversation:
         """Whether the model speaks, or is about to."""
         return self.responses.busy or self.playing
 
-    def attached(self) -> list[Action]:
+    def attached(self) -> list[Send]:
         """Start on a new sideband: look up outputs, request responses.
 
         No event is replayed after an attach (reference 3.4), so what was active is unknown. If a response is, the error

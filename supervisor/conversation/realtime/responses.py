@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from supervisor.conversation.actions import Action, Send
+from supervisor.conversation.actions import Send
 
 UNKNOWN_RESPONSE = "unknown"
 """Stands for an active response whose beginning we never saw."""
@@ -94,7 +94,7 @@ class ResponseQueue:
         self._events += 1
         return {"type": type_, "event_id": f"sb_{self.epoch}_{self._events}"}
 
-    def add(self, response: Mapping[str, Any] | None = None, *, optional: bool = False) -> list[Action]:
+    def add(self, response: Mapping[str, Any] | None = None, *, optional: bool = False) -> list[Send]:
         """Queue a response; request it once no other is active.
 
         Args:
@@ -115,7 +115,7 @@ class ResponseQueue:
         if self._requested and self._requested.instructed:
             self._requested.optional = True
 
-    def request_next(self) -> list[Action]:
+    def request_next(self) -> list[Send]:
         """Request the first queued response, unless one is active or requested."""
         if not self._queue or self._requested is not None or self.active is not None:
             return []
@@ -126,7 +126,7 @@ class ResponseQueue:
         event["response"] = {**queued.response, "metadata": {_MARK: queued.event_id}}
         return [Send(event)]
 
-    def retry(self) -> list[Action]:
+    def retry(self) -> list[Send]:
         """Request again what nothing was heard of, a few times.
 
         Where another response has begun since, that one has to do.
@@ -177,7 +177,7 @@ class ResponseQueue:
         self.active = self.active or UNKNOWN_RESPONSE
         self._requeue()
 
-    def on_error(self, event_id: str) -> list[Action]:
+    def on_error(self, event_id: str) -> list[Send]:
         """Drop the request if the error names it, and request the next."""
         if self.requested != event_id:
             return []

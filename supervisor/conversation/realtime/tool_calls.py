@@ -100,7 +100,7 @@ class ToolCalls:
         """Whether OpenAI has shown every output that there is."""
         return all(call.confirmed or call.output is None for call in self.by_id.values())
 
-    def answer(self, tool_call_id: str, output: str) -> list[Action]:
+    def answer(self, tool_call_id: str, output: str) -> list[Send]:
         """Send a tool's output.
 
         The last of its turn also asks the model to continue.
@@ -154,7 +154,7 @@ class ToolCalls:
         call.confirmed = True
         return [Answered(tool_call_id=item["call_id"]), *self._close(item["call_id"], new_output=False)]
 
-    def on_error(self, event_id: str, code: str | None) -> list[Action]:
+    def on_error(self, event_id: str, code: str | None) -> list[Send]:
         """Look up or send again the output that an error is about.
 
         A few times; errors about other events change nothing.
@@ -169,7 +169,7 @@ class ToolCalls:
             return self._send_output(tool_call_id, call)
         return []
 
-    def on_response_done(self, response_id: str) -> list[Action]:
+    def on_response_done(self, response_id: str) -> list[Send]:
         """Complete a response's turn.
 
         If all its tool calls are answered, the model is asked to continue.
@@ -179,7 +179,7 @@ class ToolCalls:
             return self._continue(turn)
         return []
 
-    def on_attached(self) -> list[Action]:
+    def on_attached(self) -> list[Send]:
         """Deliver every unconfirmed output, and complete every turn.
 
         A new sideband shows nothing that happened before.
@@ -204,12 +204,12 @@ class ToolCalls:
             self.by_id = {id_: call for id_, call in self.by_id.items() if id_ not in forgotten}
             self._ids_by_event = {event: id_ for event, id_ in self._ids_by_event.items() if id_ not in forgotten}
 
-    def _deliver(self, tool_call_ids: Iterable[str]) -> list[Action]:
+    def _deliver(self, tool_call_ids: Iterable[str]) -> list[Send]:
         """Look up or send each unconfirmed output.
 
         Those that may have been sent are looked up first.
         """
-        actions: list[Action] = []
+        actions: list[Send] = []
         for tool_call_id in list(tool_call_ids):
             call = self.by_id[tool_call_id]
             if call.output is None or call.confirmed:
@@ -221,7 +221,7 @@ class ToolCalls:
                 actions += self._send_output(tool_call_id, call)
         return actions
 
-    def _send_output(self, tool_call_id: str, call: ToolCall) -> list[Action]:
+    def _send_output(self, tool_call_id: str, call: ToolCall) -> list[Send]:
         """Send an output, and close its tool call."""
         call.sends += 1
         call.maybe_sent = True
@@ -239,7 +239,7 @@ class ToolCalls:
         self._ids_by_event[event["event_id"]] = tool_call_id
         return Send(event)
 
-    def _close(self, tool_call_id: str, *, new_output: bool) -> list[Action]:
+    def _close(self, tool_call_id: str, *, new_output: bool) -> list[Send]:
         """Note that a tool call is answered.
 
         The last of its turn asks the model to continue.
@@ -251,7 +251,7 @@ class ToolCalls:
         turn.new_output = turn.new_output or new_output
         return self._continue(turn)
 
-    def _continue(self, turn: _Turn) -> list[Action]:
+    def _continue(self, turn: _Turn) -> list[Send]:
         """Ask the model to continue, if the turn is answered."""
         if not turn.complete or turn.open_calls:
             return []

@@ -12,12 +12,12 @@ from structlog.testing import capture_logs
 
 from function.notice import CallNotice
 from sideband import Agent, Call
-from supervisor.agents.call import Control
+from supervisor.agents.call import CallControl
 from supervisor.agents.tools import FromCall, Tool
 from supervisor.errors import StartupError
 
 HEADERS = [("From", "<sip:+31201234567@sip.example.com>"), ("To", "<sip:+31207654321@sip.example.com>")]
-CALL = Call(CallNotice(call_id="rtc_1", sip_headers=HEADERS, context={"sub": "customer-7"}), cast("Control", None))
+CALL = Call(CallNotice(call_id="rtc_1", sip_headers=HEADERS, context={"sub": "customer-7"}), cast("CallControl", None))
 
 
 def agent() -> Agent:

@@ -19,7 +19,7 @@ from supervisor.records.writer import RecordWriter
 from tests.support.faulty_store import FaultyStore, Mode
 
 if TYPE_CHECKING:
-    from supervisor.agents.call import Control
+    from supervisor.agents.call import CallControl
     from supervisor.claims import Claim
 
 SOON = 5.0
@@ -64,7 +64,7 @@ async def test_a_tool_that_a_dead_owner_ran_is_not_run_again_by_one_whose_record
     handle = await record_writer.claim("call", "message", within_seconds=SOON)
     store.mode = Mode.WELL
     claim = cast("Claim", SimpleNamespace(may_write=lambda: True))
-    call = Call(CallNotice(call_id="call"), cast("Control", None))
+    call = Call(CallNotice(call_id="call"), cast("CallControl", None))
     tools = ToolRunner(agent.tools, call, claim, handle, answer, cast("Any", None))
     async with asyncio.timeout(SOON), asyncio.TaskGroup() as group:
         writing = group.create_task(record_writer.run(), name="write records")

@@ -1,5 +1,6 @@
 """The conversation core, without a socket: events in, actions out."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -44,15 +45,15 @@ def error(code: str, event_id: str | None = None) -> dict[str, Any]:
     return {"type": "error", "error": {"type": "invalid_request_error", "code": code, "event_id": event_id}}
 
 
-def sent(actions: list[Action]) -> list[str]:
+def sent(actions: Sequence[Action]) -> list[str]:
     return [action.event["type"] for action in actions if isinstance(action, Send)]
 
 
-def event_of(actions: list[Action], type_: str) -> dict[str, Any]:
+def event_of(actions: Sequence[Action], type_: str) -> dict[str, Any]:
     return next(action.event for action in actions if isinstance(action, Send) and action.event["type"] == type_)
 
 
-def spoken(conversation: Conversation, actions: list[Action]) -> list[str | None]:
+def spoken(conversation: Conversation, actions: Sequence[Action]) -> list[str | None]:
     """Let each response that is asked for begin and end, until none is; returns their instructions."""
     instructions = []
     while "response.create" in sent(actions):
@@ -322,7 +323,8 @@ class TestReattach:
 
     def test_an_output_that_is_always_refused_is_given_up(self) -> None:
         conversation = self.answered()
-        tries, actions = 1, conversation.attached()
+        actions: Sequence[Action] = conversation.attached()
+        tries = 1
         while "conversation.item.retrieve" in sent(actions):
             retrieve = event_of(actions, "conversation.item.retrieve")
             actions = conversation.receive(error("item_retrieve_invalid_item_id", retrieve["event_id"]))
@@ -486,7 +488,8 @@ class TestNothingComesBack:
     def test_a_question_that_is_refused_in_any_other_way_is_put_a_few_times_and_then_answered_by_sending(self) -> None:
         conversation = Conversation()
         conversation.tool_calls.restore({"call_1": ToolCall("look", "{}", output="42", maybe_sent=True)})
-        actions, types = conversation.attached(), list[str]()
+        actions: Sequence[Action] = conversation.attached()
+        types = list[str]()
         while sends := [action.event for action in actions if isinstance(action, Send)]:
             types += [event["type"] for event in sends]
             assert len(types) < 100
