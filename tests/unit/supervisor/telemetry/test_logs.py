@@ -114,8 +114,8 @@ def test_of_an_exception_types_and_places_are_logged_and_not_what_it_says() -> N
     """Nobody can tell a name from a word, and tools' errors tell what they were given."""
     ((line,), (allowed,)) = (logged(RAISES, personal_data=personal_data) for personal_data in (False, True))
     trace = line["stack_trace"]
-    told = [kind for kind in ("ExceptionGroup", "ValueError", "RuntimeError", "KeyError") if f"{kind}: [not" in trace]
-    assert told == ["ExceptionGroup", "ValueError", "RuntimeError"]
+    kinds = [kind for kind in ("ExceptionGroup", "ValueError", "RuntimeError", "KeyError") if f"{kind}: [not" in trace]
+    assert kinds == ["ExceptionGroup", "ValueError", "RuntimeError"]
     assert ", in book" in trace
     assert trace.index("ExceptionGroup") < trace.index("RuntimeError")
     assert "An Other" not in json.dumps(line)
