@@ -101,7 +101,7 @@ class CallOwner:
 
     async def _hold(self) -> None:
         self._read_notice()
-        handle = self._handle = await self.services.record_writer.claim(
+        handle = self._handle = await self.services.record_writer.open(
             self._notice.call_id, self.claim.message_id, within_seconds=CLAIM_SECONDS
         )
         try:
@@ -157,7 +157,7 @@ class CallOwner:
         )
         record = self._handle.record
         record.caller, record.dialled = running.call.caller, running.call.dialled
-        self._handle.on_adopted = running.learn
+        self._handle.on_merged = running.learn
         return running
 
     async def _choose(self, incoming: Incoming) -> str:

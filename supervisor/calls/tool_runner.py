@@ -55,7 +55,7 @@ class ToolRunner:
         journal = {id_: entry for id_, entry in self.handle.record.journal.items() if id_ not in known}
         calls = left_behind(journal)
         self._runs.update(entry.name for entry in journal.values() if entry.outcome is not None)
-        self.handle.kept(list(journal.values()))
+        self.handle.drop_confirmed(list(journal.values()))
         return calls
 
     def start(self, action: RunTool) -> None:
