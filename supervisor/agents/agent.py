@@ -206,7 +206,7 @@ class Agent:
         ring, so rejecting hangs it up.
 
         Examples:
-            >>> from supervisor.agents.incoming import Accept, Incoming, Reject
+            >>> from sideband import Accept, Incoming, Reject
             >>> agent = Agent(session={"model": "gpt-realtime-2.1"})
             >>> @agent.incoming
             ... async def decide(incoming: Incoming) -> Accept | Reject:

@@ -28,7 +28,7 @@ class Router:
         default: the name of the one that answers when no rule fits; None rejects the call with 404.
 
     Examples:
-        >>> from supervisor import Agent
+        >>> from sideband import Agent, Router
         >>> session = {"model": "gpt-realtime-2.1"}
         >>> router = Router({"shop": Agent(session=session), "night": Agent(session=session)}, default="shop")
         >>> router.dialled("+31201234567", "night")

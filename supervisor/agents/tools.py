@@ -39,14 +39,27 @@ class ToolOptions:
 
     def problem(self) -> str | None:
         """Say what is wrong with the options, and what to give instead; None if nothing is."""
-        for name, seconds in (("timeout", self.timeout_seconds), ("filler_after", self.filler_after_seconds)):
-            if not isinstance(seconds, int | float) or seconds <= 0:
-                return f"{name}={seconds!r}: give a number of seconds above 0"
-        if self.max_calls is not None and (not isinstance(self.max_calls, int) or self.max_calls <= 0):
-            return f"max_calls={self.max_calls!r}: give a whole number above 0, or None"
-        if not isinstance(self.filler, str | None):
-            return f"filler={self.filler!r}: give a text, or None"
+        for name, value, fits, wanted in (
+            ("timeout", self.timeout_seconds, _is_seconds, "a number of seconds above 0"),
+            ("max_calls", self.max_calls, _is_count, "a whole number above 0, or None"),
+            ("filler", self.filler, _is_text, "a text, or None"),
+            ("filler_after", self.filler_after_seconds, _is_seconds, "a number of seconds above 0"),
+        ):
+            if not fits(value):
+                return f"{name}={value!r}: give {wanted}"
         return None
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and value > 0
+
+
+def _is_count(value: object) -> bool:
+    return value is None or (isinstance(value, int) and value > 0)
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
 
 
 @dataclass(frozen=True, slots=True)

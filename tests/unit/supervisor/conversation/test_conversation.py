@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from supervisor.conversation.actions import Action, Answered, ResponseBilled, RunTool, Send, SessionExpired, Transcribed
 from supervisor.conversation.realtime.conversation import Conversation
-from supervisor.conversation.realtime.responses import MOST_UNANSWERED, MOST_WANTED
+from supervisor.conversation.realtime.responses import MOST_QUEUED, MOST_REQUESTS
 from supervisor.conversation.realtime.tool_calls import OUTPUT_TRIES, ToolCall, output_item_id
 from supervisor.errors import EventError
 
@@ -67,45 +67,45 @@ class TestResponses:
     """At most one response is asked for at a time."""
 
     def test_asks_at_once_when_nobody_speaks(self) -> None:
-        actions = Conversation().respond({"instructions": "Say hello."})
+        actions = Conversation().responses.add({"instructions": "Say hello."})
         create = event_of(actions, "response.create")
         assert create["response"]["instructions"] == "Say hello."
 
     def test_waits_for_the_active_response(self) -> None:
         conversation = Conversation()
         conversation.receive(created())
-        assert conversation.respond() == []
+        assert conversation.responses.add() == []
         assert sent(conversation.receive(done())) == ["response.create"]
 
     def test_to_go_on_is_asked_once_however_often_it_is_wanted(self) -> None:
         conversation = Conversation()
         conversation.receive(created())
-        conversation.respond()
-        conversation.respond()
+        conversation.responses.add()
+        conversation.responses.add()
         assert sent(conversation.receive(done())) == ["response.create"]
-        assert conversation.receive(created("resp_2", mark=conversation.waiting_for)) == []
+        assert conversation.receive(created("resp_2", mark=conversation.responses.requested)) == []
         assert conversation.receive(done("resp_2")) == []
 
     def test_all_that_is_to_be_said_is_said_in_order(self) -> None:
         conversation = Conversation()
-        actions = conversation.respond({"instructions": "ONE"})
+        actions = conversation.responses.add({"instructions": "ONE"})
         for text in ("TWO", "THREE"):
-            assert conversation.respond({"instructions": text}) == []
+            assert conversation.responses.add({"instructions": text}) == []
         assert spoken(conversation, actions) == ["ONE", "TWO", "THREE"]
 
     def test_of_a_thousand_things_to_say_only_the_first_few_wait(self) -> None:
         conversation = Conversation()
         conversation.receive(created())
         for number in range(1000):
-            conversation.respond({"instructions": str(number)})
-        assert conversation.full
-        conversation.respond()
-        assert spoken(conversation, conversation.receive(done())) == [*map(str, range(MOST_WANTED)), None]
+            conversation.responses.add({"instructions": str(number)})
+        assert conversation.responses.full
+        conversation.responses.add()
+        assert spoken(conversation, conversation.receive(done())) == [*map(str, range(MOST_QUEUED)), None]
 
     def test_what_was_to_be_said_is_thrown_away_by_an_interruption(self) -> None:
         conversation = Conversation()
-        create = event_of(conversation.respond({"instructions": "ONE"}), "response.create")
-        conversation.respond({"instructions": "TWO"})
+        create = event_of(conversation.responses.add({"instructions": "ONE"}), "response.create")
+        conversation.responses.add({"instructions": "TWO"})
         conversation.interrupt()
         conversation.receive(created("resp_vad"))
         conversation.receive(error("conversation_already_has_active_response", create["event_id"]))
@@ -114,26 +114,26 @@ class TestResponses:
 
     def test_what_was_asked_for_as_the_socket_was_lost_is_not_asked_for_again_when_it_had_begun(self) -> None:
         conversation = Conversation()
-        lost = event_of(conversation.respond({"instructions": "ONE"}), "response.create")
+        lost = event_of(conversation.responses.add({"instructions": "ONE"}), "response.create")
         again = event_of(conversation.attached(), "response.create")
         conversation.receive(error("conversation_already_has_active_response", again["event_id"]))
         assert conversation.receive(done("resp_1", mark=lost["event_id"])) == []
 
     def test_what_was_asked_for_as_the_socket_was_lost_is_asked_for_again_when_another_had_begun(self) -> None:
         conversation = Conversation()
-        conversation.respond({"instructions": "ONE"})
+        conversation.responses.add({"instructions": "ONE"})
         again = event_of(conversation.attached(), "response.create")
         conversation.receive(error("conversation_already_has_active_response", again["event_id"]))
         assert spoken(conversation, conversation.receive(done("resp_vad"))) == ["ONE"]
 
     def test_does_not_ask_again_while_a_request_is_in_flight(self) -> None:
         conversation = Conversation()
-        conversation.respond()
-        assert conversation.respond() == []
+        conversation.responses.add()
+        assert conversation.responses.add() == []
 
     def test_voice_activity_was_faster_so_it_asks_again_afterwards(self) -> None:
         conversation = Conversation()
-        create = event_of(conversation.respond({"instructions": "x"}), "response.create")
+        create = event_of(conversation.responses.add({"instructions": "x"}), "response.create")
         conversation.receive(created("resp_vad"))
         assert conversation.receive(error("conversation_already_has_active_response", create["event_id"])) == []
         actions = conversation.receive(done("resp_vad"))
@@ -141,16 +141,16 @@ class TestResponses:
 
     def test_an_active_response_that_was_never_seen_is_waited_for(self) -> None:
         conversation = Conversation()
-        create = event_of(conversation.respond(), "response.create")
+        create = event_of(conversation.responses.add(), "response.create")
         conversation.receive(error("conversation_already_has_active_response", create["event_id"]))
-        assert conversation.respond() == []
+        assert conversation.responses.add() == []
         assert sent(conversation.receive(done("resp_unseen"))) == ["response.create"]
 
     def test_a_refused_request_is_forgotten(self) -> None:
         conversation = Conversation()
-        create = event_of(conversation.respond(), "response.create")
+        create = event_of(conversation.responses.add(), "response.create")
         conversation.receive(error("invalid_value", create["event_id"]))
-        assert sent(conversation.respond()) == ["response.create"]
+        assert sent(conversation.responses.add()) == ["response.create"]
 
 
 class TestToolCalls:
@@ -177,7 +177,7 @@ class TestToolCalls:
         conversation = Conversation()
         conversation.receive(created())
         conversation.receive(item_done(function_call()))
-        actions = conversation.tool_finished("call_1", "42")
+        actions = conversation.tool_calls.answer("call_1", "42")
         item = event_of(actions, "conversation.item.create")["item"]
         assert item == {
             "id": output_item_id("call_1"),
@@ -194,8 +194,8 @@ class TestToolCalls:
         conversation.receive(item_done(function_call("call_1")))
         conversation.receive(item_done(function_call("call_2")))
         conversation.receive(done("resp_1", function_call("call_1"), function_call("call_2")))
-        assert sent(conversation.tool_finished("call_2", "2")) == ["conversation.item.create"]
-        assert sent(conversation.tool_finished("call_1", "1")) == ["conversation.item.create", "response.create"]
+        assert sent(conversation.tool_calls.answer("call_2", "2")) == ["conversation.item.create"]
+        assert sent(conversation.tool_calls.answer("call_1", "1")) == ["conversation.item.create", "response.create"]
 
     def test_a_slow_tool_does_not_hold_up_a_later_turn(self) -> None:
         conversation = Conversation()
@@ -203,19 +203,19 @@ class TestToolCalls:
         conversation.receive(done("resp_1", function_call("slow")))
         conversation.receive(created("resp_2"))
         conversation.receive(done("resp_2", function_call("quick")))
-        assert sent(conversation.tool_finished("quick", "q")) == ["conversation.item.create", "response.create"]
+        assert sent(conversation.tool_calls.answer("quick", "q")) == ["conversation.item.create", "response.create"]
 
     def test_a_second_result_for_the_same_call_is_dropped(self) -> None:
         conversation = Conversation()
         conversation.receive(done("resp_1", function_call()))
-        conversation.tool_finished("call_1", "first")
-        assert conversation.tool_finished("call_1", "second") == []
-        assert conversation.tool_finished("call_unknown", "x") == []
+        conversation.tool_calls.answer("call_1", "first")
+        assert conversation.tool_calls.answer("call_1", "second") == []
+        assert conversation.tool_calls.answer("call_unknown", "x") == []
 
     def test_an_output_is_confirmed_when_openai_shows_it(self) -> None:
         conversation = Conversation()
         conversation.receive(done("resp_1", function_call()))
-        conversation.tool_finished("call_1", "42")
+        conversation.tool_calls.answer("call_1", "42")
         shown = {"type": "conversation.item.added", "item": {"type": "function_call_output", "call_id": "call_1"}}
         assert conversation.receive(shown) == [Answered("call_1")]
         assert conversation.receive(shown) == []
@@ -237,29 +237,29 @@ class TestSayingAndAnswering:
 
     def test_a_tool_that_says_something_and_returns_at_once_is_heard_and_answered(self) -> None:
         conversation = self.called()
-        conversation.respond({"instructions": "One moment."})
-        conversation.tool_finished("call_1", "12 euro")
+        conversation.responses.add({"instructions": "One moment."})
+        conversation.tool_calls.answer("call_1", "12 euro")
         assert spoken(conversation, conversation.receive(done("resp_1", function_call()))) == ["One moment.", None]
 
     def test_an_interruption_throws_away_words_and_no_answer(self) -> None:
         conversation = self.called()
-        conversation.respond({"instructions": "One moment."})
-        conversation.tool_finished("call_1", "12 euro")
+        conversation.responses.add({"instructions": "One moment."})
+        conversation.tool_calls.answer("call_1", "12 euro")
         assert sent(conversation.interrupt()) == ["response.cancel", "output_audio_buffer.clear"]
         assert spoken(conversation, conversation.receive(done("resp_1", function_call()))) == [None]
 
     def test_a_response_of_voice_detection_that_has_seen_the_output_will_do(self) -> None:
         conversation = self.called()
-        conversation.respond({"instructions": "One moment."})
-        conversation.tool_finished("call_1", "12 euro")
+        conversation.responses.add({"instructions": "One moment."})
+        conversation.tool_calls.answer("call_1", "12 euro")
         conversation.receive(done("resp_1", function_call()))
-        conversation.receive(created("resp_say", mark=conversation.waiting_for))
+        conversation.receive(created("resp_say", mark=conversation.responses.requested))
         self.shown(conversation)
         conversation.receive({"type": "input_audio_buffer.speech_started"})
         conversation.receive({"type": "input_audio_buffer.speech_stopped"})
         conversation.receive(done("resp_say"))
         assert sent(conversation.break_silence()) == []
-        create = conversation.waiting_for
+        create = conversation.responses.requested
         assert create
         conversation.receive(created("resp_vad"))
         conversation.receive(error("conversation_already_has_active_response", create))
@@ -269,7 +269,7 @@ class TestSayingAndAnswering:
     def test_a_response_of_voice_detection_that_began_before_the_output_will_not_do(self) -> None:
         conversation = self.called()
         conversation.receive(done("resp_1", function_call()))
-        actions = conversation.tool_finished("call_1", "12 euro")
+        actions = conversation.tool_calls.answer("call_1", "12 euro")
         create = event_of(actions, "response.create")
         conversation.receive(created("resp_vad"))
         self.shown(conversation)
@@ -280,16 +280,16 @@ class TestSayingAndAnswering:
         conversation = Conversation()
         conversation.receive(done("resp_1", function_call("call_1")))
         conversation.receive(done("resp_2", function_call("call_2")))
-        lost = event_of(conversation.tool_finished("call_1", "12 euro"), "response.create")
+        lost = event_of(conversation.tool_calls.answer("call_1", "12 euro"), "response.create")
         again = event_of(conversation.attached(), "response.create")
         conversation.receive(error("conversation_already_has_active_response", again["event_id"]))
-        conversation.tool_finished("call_2", "9 to 5")
+        conversation.tool_calls.answer("call_2", "9 to 5")
         assert spoken(conversation, conversation.receive(done("resp_3", mark=lost["event_id"]))) == [None]
 
     def test_what_is_to_be_said_after_a_hosted_tool_does_not_replace_its_result(self) -> None:
         conversation = Conversation()
         conversation.receive(created())
-        conversation.respond({"instructions": "One moment."})
+        conversation.responses.add({"instructions": "One moment."})
         hosted = {"type": "mcp_call", "id": "mcp_1", "name": "stock", "output": "3"}
         assert spoken(conversation, conversation.receive(done("resp_1", hosted))) == ["One moment.", None]
 
@@ -300,7 +300,7 @@ class TestReattach:
     def answered(self) -> Conversation:
         conversation = Conversation()
         conversation.receive(done("resp_1", function_call()))
-        conversation.tool_finished("call_1", "42")
+        conversation.tool_calls.answer("call_1", "42")
         return conversation
 
     def test_asks_for_outputs_that_were_not_confirmed(self) -> None:
@@ -337,7 +337,7 @@ class TestReattach:
         conversation = Conversation()
         conversation.receive(created())
         conversation.receive(item_done(function_call()))
-        conversation.tool_finished("call_1", "42")
+        conversation.tool_calls.answer("call_1", "42")
         assert "response.create" in sent(conversation.attached())
 
 
@@ -391,14 +391,14 @@ class TestOtherEvents:
         with pytest.raises(EventError):
             conversation.receive(item_done(odd))
         assert conversation.receive(done("resp_1", odd, function_call())) == [RunTool("call_1", "look", "{}")]
-        conversation.tool_finished("call_1", "42")
-        assert conversation.waiting_for
+        conversation.tool_calls.answer("call_1", "42")
+        assert conversation.responses.requested
 
     @pytest.mark.parametrize("odd", [None, "", 5, ["resp_1"]])
     def test_a_response_under_an_id_that_is_none_still_has_the_floor_and_leaves_it(self, odd: Any) -> None:
         conversation = Conversation()
         conversation.receive(created(odd))
-        assert conversation.respond() == []
+        assert conversation.responses.add() == []
         assert sent(conversation.receive(done(odd))) == ["response.create"]
 
     @given(
@@ -458,34 +458,34 @@ class TestNothingComesBack:
 
     def test_a_response_of_which_nothing_is_heard_is_asked_for_again_a_few_times(self) -> None:
         conversation = Conversation()
-        asked = [event_of(conversation.respond({"instructions": "Hello."}), "response.create")]
+        asked = [event_of(conversation.responses.add({"instructions": "Hello."}), "response.create")]
         conversation.receive(error("server_error"))
-        while actions := conversation.unanswered():
+        while actions := conversation.responses.retry():
             asked.append(event_of(actions, "response.create"))
-            assert conversation.waiting_for == asked[-1]["event_id"]
+            assert conversation.responses.requested == asked[-1]["event_id"]
             assert len(asked) < 10
-        assert len(asked) == MOST_UNANSWERED
+        assert len(asked) == MOST_REQUESTS
         assert {create["response"]["instructions"] for create in asked} == {"Hello."}
         assert not conversation.busy
 
     def test_it_is_not_asked_for_again_when_another_response_has_begun_since(self) -> None:
         conversation = Conversation()
-        conversation.respond()
+        conversation.responses.add()
         conversation.receive(created("resp_of_voice_detection"))
         conversation.receive(done("resp_of_voice_detection"))
-        assert conversation.unanswered() == []
-        assert sent(conversation.respond()) == ["response.create"]
+        assert conversation.responses.retry() == []
+        assert sent(conversation.responses.add()) == ["response.create"]
 
     def test_what_waits_is_asked_for_when_what_was_asked_for_is_refused(self) -> None:
         conversation = Conversation()
-        first = event_of(conversation.respond({"instructions": "A"}), "response.create")
-        conversation.respond({"instructions": "B"})
+        first = event_of(conversation.responses.add({"instructions": "A"}), "response.create")
+        conversation.responses.add({"instructions": "B"})
         actions = conversation.receive(error("unknown_parameter", first["event_id"]))
         assert event_of(actions, "response.create")["response"]["instructions"] == "B"
 
     def test_a_question_that_is_refused_in_any_other_way_is_put_a_few_times_and_then_answered_by_sending(self) -> None:
         conversation = Conversation()
-        conversation.restore({"call_1": ToolCall("look", "{}", output="42", maybe_sent=True)})
+        conversation.tool_calls.restore({"call_1": ToolCall("look", "{}", output="42", maybe_sent=True)})
         actions, types = conversation.attached(), list[str]()
         while sends := [action.event for action in actions if isinstance(action, Send)]:
             types += [event["type"] for event in sends]
@@ -503,7 +503,7 @@ class TestNothingComesBack:
             "sent": ToolCall("look", "{}", output="42", maybe_sent=True),
         }
         conversation.receive(item_done(function_call("ours")))
-        actions = conversation.learned(left)
+        actions = conversation.tool_calls.restore_late(left)
         assert sent(actions) == ["conversation.item.create", "conversation.item.retrieve"]
         assert [action for action in actions if isinstance(action, RunTool)] == []
 
@@ -517,10 +517,10 @@ class TestForgetting:
             tool_call_id = f"call_{number}"
             conversation.receive(created("resp_1"))
             conversation.receive(item_done(function_call(tool_call_id)))
-            output = event_of(conversation.tool_finished(tool_call_id, "42"), "conversation.item.create")["item"]
+            output = event_of(conversation.tool_calls.answer(tool_call_id, "42"), "conversation.item.create")["item"]
             conversation.receive({"type": "conversation.item.added", "item": output})
             again = conversation.receive(done("resp_1", function_call(tool_call_id)))
             assert not [action for action in again if isinstance(action, RunTool)], "its own response shows it twice"
-            conversation.receive(created("resp_2", mark=conversation.waiting_for))
+            conversation.receive(created("resp_2", mark=conversation.responses.requested))
             conversation.receive(done("resp_2"))
-        assert conversation.tool_calls == {}
+        assert conversation.tool_calls.by_id == {}

@@ -146,7 +146,7 @@ class Server(RuleBasedStateMachine):
         """Where something is lost, the socket is torn as the output is written; another is attached at once."""
         tool_call_id = data.draw(st.sampled_from(self.running))
         self.running.remove(tool_call_id)
-        self.do(self.core.tool_finished(tool_call_id, "done"), arrives=fate == "arrives")
+        self.do(self.core.tool_calls.answer(tool_call_id, "done"), arrives=fate == "arrives")
         if fate != "arrives":
             if fate != "is lost":
                 self.outputs[tool_call_id] = 1
@@ -157,7 +157,7 @@ class Server(RuleBasedStateMachine):
     def the_agent_wants_to_speak(self) -> None:
         self.words += 1
         self.wanted.append(f"Say {self.words}.")
-        self.do(self.core.respond({"instructions": self.wanted[-1]}))
+        self.do(self.core.responses.add({"instructions": self.wanted[-1]}))
 
     @rule()
     def the_agent_interrupts(self) -> None:
@@ -197,7 +197,7 @@ class Server(RuleBasedStateMachine):
         """Let everything come to rest: then every completed call is answered once, and nothing is left wanted."""
         for tool_call_id in list(self.running):
             self.running.remove(tool_call_id)
-            self.do(self.core.tool_finished(tool_call_id, "done"))
+            self.do(self.core.tool_calls.answer(tool_call_id, "done"))
         for _ in range(100):
             if self.unanswered_create is not None:
                 self.the_request_is_answered()

@@ -1,0 +1,103 @@
+"""The house stays in order: sizes, names, and citations that lead somewhere."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import tokenize
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MOST_LINES = 400
+
+# What things were called before, by the names that now say what they are.
+OLD_FILES = {
+    "beside": "tasks",
+    "bulkhead": "concurrency",
+    "deciding": "policy, seats",
+    "floor": "responses",
+    "holder": "owner",
+    "house": "services",
+    "insist": "retry",
+    "intake": "request_limits",
+    "line": "call_control",
+    "lint": "session",
+    "local": "system",
+    "outcome": "outcomes",
+    "rotating": "rotating_secrets",
+    "rules": "policies",
+    "running": "attached",
+    "taking": "signalling",
+    "toolcalls": "tool_calls",
+    "toolrunner": "tool_runner",
+    "topic_watch": "notice_watch",
+    "transfers": "transfer_targets",
+    "usercode": "user_code",
+}
+OLD_NAMES = {
+    *("Approve", "Beside", "Bulkhead", "CallOver", "Expired", "Floor", "HandOver", "Heard", "HeldLine", "Holder"),
+    *("House", "Line", "Pressed", "Recorder", "Recording", "RuledLine", "Running", "Said", "Saying", "Told", "_Wish"),
+    *("_untouched", "beside", "holder", "holders", "house", "insist", "left_at", "recorder", "uncertain", "usercode"),
+}
+
+
+@cache
+def tracked(*patterns: str) -> list[Path]:
+    """The files of the repository that git knows, and that are there."""
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in listed.stdout.split() if (ROOT / name).exists()]
+
+
+def names_in(path: Path) -> set[str]:
+    """The identifiers of a Python file."""
+    tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+    return {token.string for token in tokens if token.type == tokenize.NAME}
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ +(.+?) *$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_files_are_short() -> None:
+    """No file of code has more than 400 lines."""
+    lengths = {path: len(path.read_text().splitlines()) for path in tracked("*.py", "*.tf", "*.hcl")}
+    assert {path.relative_to(ROOT): lines for path, lines in lengths.items() if lines > MOST_LINES} == {}
+
+
+def test_no_old_file_names() -> None:
+    """No file has the name of before the rooms."""
+    assert [path for path in tracked("*.py") if path.stem.removeprefix("test_") in OLD_FILES] == []
+
+
+def test_no_old_names() -> None:
+    """No identifier has the name of before the rooms."""
+    found = {path.relative_to(ROOT): names_in(path) & OLD_NAMES for path in tracked("*.py")}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+CITATION = re.compile(r"(docs/[\w./-]+\.md)(?:#([\w-]+))?")
+
+
+@pytest.mark.parametrize("folder", ["sideband", "function", "supervisor", "emulator", "examples", "infra", "tests"])
+def test_citations_resolve(folder: str) -> None:
+    """What code cites is a document here, and a heading in it."""
+    missing = []
+    for path in tracked(f"{folder}/*.py", f"{folder}/*.tf", f"{folder}/*.yaml"):
+        for document, anchor in CITATION.findall(path.read_text()):
+            cited = ROOT / document
+            if not cited.exists() or (anchor and anchor not in anchors(cited)):
+                missing.append(f"{path.relative_to(ROOT)}: {document}#{anchor}")
+    assert missing == []
+
+
+def test_nothing_outside_is_cited() -> None:
+    """No document is cited that is not in the repository, such as a bare "reference 3.4"."""
+    bare = re.compile(r"\breference,? \d|\breference,? section|\bdesign, I\d|OpenAI reference")
+    cited = {path.relative_to(ROOT): bare.findall(path.read_text()) for path in tracked("*.py", "*.tf", "docs/*.md")}
+    assert {path: found for path, found in cited.items() if found and path.name != "test_house.py"} == {}
