@@ -93,7 +93,7 @@ class CallOwner:
     async def _open(self) -> None:
         """Open the call's record, and own the call if the record is ours."""
         self._read_notice()
-        handle = self._handle = await self.services.record_writer.claim(
+        handle = self._handle = await self.services.record_writer.open(
             self._notice.call_id, self.claim.message_id, within_seconds=OPEN_SECONDS
         )
         try:
@@ -146,7 +146,7 @@ class CallOwner:
         left_at = record.handed_over_at
         log.info("claimed", delivery_attempt=claim.delivery_attempt, epoch=record.epoch, handed_over_at=left_at)
         self._read_takeover(now)
-        self._handle.on_adopted = partial(self.contextvars.run, self._on_late_record)
+        self._handle.on_merged = partial(self.contextvars.run, self._on_late_record)
         record.failures = record.failures + 1 if self._takeover.failed else 0
         record.claimed_at, record.handed_over_at = now, None
         record.heard_at = record.heard_at or self._notice.received_at

@@ -55,7 +55,7 @@ class ToolRunner:
         journal = {id_: entry for id_, entry in self._handle.record.journal.items() if id_ not in known}
         calls = inherited(journal)
         self._runs.update(entry.name for entry in journal.values() if entry.outcome is not None)
-        self._handle.kept(list(journal.values()))
+        self._handle.drop_confirmed(list(journal.values()))
         return calls
 
     def start(self, command: RunTool) -> None:

@@ -56,12 +56,12 @@ async def test_a_tool_that_a_dead_owner_ran_is_not_run_again_by_one_whose_record
         answered.put_nowait((tool_call_id, output))
 
     first = RecordWriter(store)
-    dead = await first.claim("call", "message", within_seconds=SOON)
+    dead = await first.open("call", "message", within_seconds=SOON)
     dead.journal(left)
     await first.close(SOON)
     store.mode = Mode.DOWN
     record_writer = RecordWriter(store)
-    handle = await record_writer.claim("call", "message", within_seconds=SOON)
+    handle = await record_writer.open("call", "message", within_seconds=SOON)
     store.mode = Mode.WELL
     claim = cast("Claim", SimpleNamespace(may_write=lambda: True))
     call = Call(CallNotice(call_id="call"), cast("Control", None))
@@ -70,7 +70,7 @@ async def test_a_tool_that_a_dead_owner_ran_is_not_run_again_by_one_whose_record
         writing = group.create_task(record_writer.run(), name="write records")
         tools.start(RunTool("t1", "pay", "{}"))
         if learns.startswith("before"):
-            assert handle.adopt(await store.claim("call", "message"))
+            assert handle.merge(await store.open("call", "message"))
         assert await answered.get() == ("t1", told)
         await tools.finish(SOON)
         writing.cancel()

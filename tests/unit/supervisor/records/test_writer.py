@@ -15,7 +15,7 @@ from supervisor.outcomes import EndReason
 from supervisor.records import writer as under_test
 from supervisor.records.handle import RecordHandle
 from supervisor.records.record import ENTRY, JournalEntry, Segment
-from supervisor.records.store import Change, StoreError, together
+from supervisor.records.store import Change, StoreError, gather_all
 from supervisor.records.writer import RecordWriter
 from tests.support.faulty_store import FaultyStore, Mode
 
@@ -50,8 +50,8 @@ async def running(record_writer: RecordWriter) -> AsyncIterator[None]:
         writing.cancel()
 
 
-async def claim(record_writer: RecordWriter, call_id: str = "call", message_id: str = "message") -> RecordHandle:
-    return await record_writer.claim(call_id, message_id, within_seconds=SOON)
+async def open_record(record_writer: RecordWriter, call_id: str = "call", message_id: str = "message") -> RecordHandle:
+    return await record_writer.open(call_id, message_id, within_seconds=SOON)
 
 
 def entry(tool_call_id: str, **more: str) -> JournalEntry:
@@ -66,7 +66,7 @@ def said(item_id: str, at: float = 0.0) -> Segment:
 
 
 async def test_a_flush_is_confirmed_when_the_store_has_it(store: FaultyStore, record_writer: RecordWriter) -> None:
-    handle = await claim(record_writer)
+    handle = await open_record(record_writer)
     async with running(record_writer):
         handle.record.state["order"] = "B-1042"
         handle.journal(entry("t1"))
@@ -77,7 +77,7 @@ async def test_a_flush_is_confirmed_when_the_store_has_it(store: FaultyStore, re
 
 
 async def test_what_nobody_waits_for_is_written_by_itself(store: FaultyStore, record_writer: RecordWriter) -> None:
-    handle = await claim(record_writer)
+    handle = await open_record(record_writer)
     async with running(record_writer):
         handle.said(said("i1"))
         await store.written.wait()
@@ -88,7 +88,7 @@ async def test_what_somebody_waits_for_is_written_at_once(
     store: FaultyStore, record_writer: RecordWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(under_test, "WRITE_BEHIND_SECONDS", 2 * SOON)
-    handle = await claim(record_writer)
+    handle = await open_record(record_writer)
     async with running(record_writer):
         handle.journal(entry("t1"))
         assert await handle.flush(SOON)
@@ -96,7 +96,7 @@ async def test_what_somebody_waits_for_is_written_at_once(
 
 
 async def test_with_nothing_to_write_a_flush_asks_nothing(store: FaultyStore, record_writer: RecordWriter) -> None:
-    handle = await claim(record_writer)
+    handle = await open_record(record_writer)
     async with running(record_writer):
         handle.changed()
         assert await handle.flush(SOON)
@@ -107,7 +107,7 @@ async def test_with_nothing_to_write_a_flush_asks_nothing(store: FaultyStore, re
 async def test_500_calls_that_flush_at_once_cost_a_batch_or_two(
     store: FaultyStore, record_writer: RecordWriter
 ) -> None:
-    handles = [await claim(record_writer, f"call-{n}") for n in range(500)]
+    handles = [await open_record(record_writer, f"call-{n}") for n in range(500)]
 
     async def use_tool(handle: RecordHandle) -> bool:
         handle.journal(entry("t1"))
@@ -120,7 +120,7 @@ async def test_500_calls_that_flush_at_once_cost_a_batch_or_two(
 
 async def test_what_changes_during_a_write_goes_with_the_next(store: FaultyStore, record_writer: RecordWriter) -> None:
     """Race: the flush of a change waits for the batch that has it, not for the one that is under way."""
-    handle = await claim(record_writer)
+    handle = await open_record(record_writer)
     store.asked.clear()
     store.answering.clear()
     async with running(record_writer):
@@ -147,7 +147,7 @@ async def test_what_changes_during_a_write_goes_with_the_next(store: FaultyStore
 async def test_a_slow_store_delays_a_flush_no_longer_than_it_may(
     store: FaultyStore, record_writer: RecordWriter
 ) -> None:
-    handle = await claim(record_writer)
+    handle = await open_record(record_writer)
     store.answering.clear()
     async with running(record_writer):
         handle.journal(entry("t1"))
@@ -161,7 +161,7 @@ async def test_a_store_that_never_answers_counts_as_down(
     store: FaultyStore, record_writer: RecordWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(under_test, "STORE_SECONDS", NOT_YET)
-    handle = await claim(record_writer)
+    handle = await open_record(record_writer)
     store.answering.clear()
     handle.changed()
     with capture_logs() as logs:
@@ -174,7 +174,7 @@ async def test_what_could_not_be_written_is_written_when_the_store_is_back(
     mode: Mode, store: FaultyStore, record_writer: RecordWriter
 ) -> None:
     """Once, though a store in doubt may have had it before, and in order; and both turns are logged once."""
-    handle = await claim(record_writer)
+    handle = await open_record(record_writer)
     store.mode = mode
     with capture_logs() as logs:
         async with running(record_writer):
@@ -195,7 +195,7 @@ async def test_what_changes_during_a_write_that_fails_is_not_undone(
     store: FaultyStore, record_writer: RecordWriter
 ) -> None:
     """Race: a tool ends while its start is being written, and the store goes down."""
-    handle = await claim(record_writer)
+    handle = await open_record(record_writer)
     store.asked.clear()
     store.answering.clear()
     handle.journal(entry("t1"))
@@ -212,7 +212,7 @@ async def test_what_changes_during_a_write_that_fails_is_not_undone(
 
 
 async def test_a_store_that_is_back_needs_no_further_change(store: FaultyStore, record_writer: RecordWriter) -> None:
-    handle = await claim(record_writer)
+    handle = await open_record(record_writer)
     store.mode = Mode.DOWN
     store.asked.clear()
     async with running(record_writer):
@@ -228,9 +228,9 @@ async def test_a_store_that_is_back_needs_no_further_change(store: FaultyStore, 
 async def test_while_the_store_is_down_the_oldest_words_are_dropped_and_counted(
     store: FaultyStore, record_writer: RecordWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of all calls together, so that one long call does not crowd out the others; the journal is kept whole."""
-    monkeypatch.setattr(under_test, "MOST_SEGMENTS", 10)
-    calls = [await claim(record_writer, f"call-{n}") for n in range(2)]
+    """Of all calls gather_all, so that one long call does not crowd out the others; the journal is kept whole."""
+    monkeypatch.setattr(under_test, "MAX_SEGMENTS", 10)
+    calls = [await open_record(record_writer, f"call-{n}") for n in range(2)]
     store.mode = Mode.DOWN
     for number in range(16):
         calls[number % 2].said(said(f"i{number}", at=number))
@@ -248,7 +248,7 @@ async def test_while_the_store_is_down_the_oldest_words_are_dropped_and_counted(
 
 async def test_a_cancelled_write_loses_nothing(store: FaultyStore, record_writer: RecordWriter) -> None:
     """Race: the process stops in the middle of a batch; what was under way goes with the last."""
-    handle = await claim(record_writer)
+    handle = await open_record(record_writer)
     store.asked.clear()
     store.answering.clear()
     async with running(record_writer):
@@ -264,7 +264,7 @@ async def test_a_cancelled_write_loses_nothing(store: FaultyStore, record_writer
 
 
 async def test_a_flush_that_is_cancelled_harms_nobody(store: FaultyStore, record_writer: RecordWriter) -> None:
-    handle = await claim(record_writer)
+    handle = await open_record(record_writer)
     handle.journal(entry("t1"))
     flushes = [asyncio.create_task(handle.flush(SOON)) for _ in range(2)]
     await asyncio.sleep(0)
@@ -276,7 +276,7 @@ async def test_a_flush_that_is_cancelled_harms_nobody(store: FaultyStore, record
 
 
 async def test_closing_gives_up_in_time_and_says_what_is_lost(store: FaultyStore, record_writer: RecordWriter) -> None:
-    handle = await claim(record_writer)
+    handle = await open_record(record_writer)
     handle.changed()
     store.mode = Mode.DOWN
     with capture_logs() as logs:
@@ -291,10 +291,10 @@ async def test_closing_gives_up_in_time_and_says_what_is_lost(store: FaultyStore
 
 async def test_an_owner_learns_that_it_is_no_longer_one(store: FaultyStore, record_writer: RecordWriter) -> None:
     """Once; what it writes from then on is dropped, and the calls beside it are kept."""
-    ours, beside = await claim(record_writer), await claim(record_writer, "beside")
+    ours, beside = await open_record(record_writer), await open_record(record_writer, "beside")
     told: list[str] = []
     ours.on_stale = lambda: told.append("stale")
-    await store.claim("call", "message")
+    await store.open("call", "message")
     for handle in (ours, beside):
         handle.journal(entry("t1"))
     with capture_logs() as logs:
@@ -313,10 +313,10 @@ async def test_a_process_that_claims_its_call_again_is_not_mistaken_for_its_form
     store: FaultyStore, record_writer: RecordWriter
 ) -> None:
     """Race: what was not written of the first time goes in one batch with the second."""
-    first = await claim(record_writer)
+    first = await open_record(record_writer)
     first.journal(entry("t1"))
     first.forget()
-    second = await claim(record_writer)
+    second = await open_record(record_writer)
     second.on_stale = lambda: pytest.fail("the present owner was told that it is none")
     second.journal(entry("t2"))
     async with running(record_writer):
@@ -325,13 +325,13 @@ async def test_a_process_that_claims_its_call_again_is_not_mistaken_for_its_form
     assert list(store.look("call").journal) == ["t2"]
 
 
-# Calls that were claimed while the store was down.
+# Records that could not be opened when their call was claimed.
 
 
 async def _provisional(store: FaultyStore, record_writer: RecordWriter, call_id: str = "call") -> RecordHandle:
     """Give a call that is served though its record could not be opened."""
     store.mode = Mode.DOWN
-    handle = await claim(record_writer, call_id)
+    handle = await open_record(record_writer, call_id)
     store.mode = Mode.WELL
     assert handle.provisional
     return handle
@@ -341,7 +341,7 @@ async def test_a_slow_store_delays_a_claim_no_longer_than_it_may(
     store: FaultyStore, record_writer: RecordWriter
 ) -> None:
     store.answering.clear()
-    handle = await record_writer.claim("call", "message", within_seconds=NOT_YET)
+    handle = await record_writer.open("call", "message", within_seconds=NOT_YET)
     assert handle.provisional
     assert handle.record.call_id == "call"
 
@@ -349,7 +349,7 @@ async def test_a_slow_store_delays_a_claim_no_longer_than_it_may(
 async def test_a_record_is_opened_late_and_joined_with_what_the_store_knew(
     store: FaultyStore, record_writer: RecordWriter
 ) -> None:
-    earlier = await claim(record_writer)
+    earlier = await open_record(record_writer)
     earlier.record.greeted_at, earlier.record.state = 1.0, {"order": "B-1042", "step": 1}
     earlier.record.tokens, earlier.record.cost_usd, earlier.record.items = 100, 0.5, 7
     earlier.record.session = {"instructions": "Be brief."}
@@ -378,7 +378,7 @@ async def test_what_an_earlier_owner_ran_stands_in_a_record_that_is_opened_late(
     paid, waiting, asked = entry("paid", outcome="paid"), entry("waiting"), entry("asked", outcome="old")
     paid.started_at = asked.started_at = 1.0
     asked.idempotent = True
-    earlier = await claim(record_writer)
+    earlier = await open_record(record_writer)
     for left in (paid, waiting, asked):
         earlier.journal(left)
     assert await record_writer._write_batch()
@@ -409,7 +409,7 @@ async def test_a_duplicate_that_was_served_in_the_dark_is_stopped(
 ) -> None:
     """Two messages about one call: the store, when it is back, says which of them owns it."""
     ours = await _provisional(store, record_writer)
-    await store.claim("call", "the other message")
+    await store.open("call", "the other message")
     told: list[str] = []
     ours.on_stale = lambda: told.append("stale")
     ours.changed()
@@ -422,11 +422,11 @@ async def test_a_duplicate_that_was_served_in_the_dark_is_stopped(
 async def test_an_owner_that_has_let_go_does_not_shut_out_the_next(
     store: FaultyStore, record_writer: RecordWriter
 ) -> None:
-    """Race: both were claimed while the store was down or slow, and the next owner was quicker to open the record."""
+    """Race: both took the call while the store was down or slow, and the next owner was quicker to open the record."""
     former = await _provisional(store, record_writer)
     former.journal(entry("t1"))
     former.forget()
-    present = await claim(RecordWriter(store))
+    present = await open_record(RecordWriter(store))
     with capture_logs() as logs:
         async with running(record_writer):
             assert not await former.flush(SOON)
@@ -444,11 +444,11 @@ async def test_what_an_owner_left_that_had_let_go_before_the_store_came_back_is_
     async with running(record_writer):
         assert await former.flush(SOON)
     assert list(store.look("call").journal) == ["t1"]
-    assert (await claim(record_writer)).record.epoch == 2
+    assert (await open_record(record_writer)).record.epoch == 2
 
 
 async def test_the_end_of_a_call_is_written_late_too(store: FaultyStore, record_writer: RecordWriter) -> None:
-    former = await claim(record_writer)
+    former = await open_record(record_writer)
     former.forget()
     last = await _provisional(store, record_writer)
     last.record.end_reason = EndReason.CALLER_HUNG_UP
@@ -465,7 +465,7 @@ async def test_the_end_of_a_call_is_written_late_too(store: FaultyStore, record_
 async def test_a_record_that_is_refused_holds_up_no_other_and_goes_with_its_next_change(
     store: FaultyStore, record_writer: RecordWriter
 ) -> None:
-    large, small = await claim(record_writer, "large"), await claim(record_writer, "small")
+    large, small = await open_record(record_writer, "large"), await open_record(record_writer, "small")
     store.refused = {"large"}
     async with running(record_writer):
         for handle in (large, small):
@@ -483,7 +483,7 @@ async def test_what_is_not_json_in_a_state_is_named_once_and_holds_up_nothing_el
     store: FaultyStore, record_writer: RecordWriter
 ) -> None:
     """It is a mistake of the agent's, and must end neither its call nor the process with all its calls."""
-    wrong, right = await claim(record_writer, "wrong"), await claim(record_writer, "right")
+    wrong, right = await open_record(record_writer, "wrong"), await open_record(record_writer, "right")
     loop: dict[str, object] = {}
     loop["itself"] = loop
     mistakes: dict[str, object] = {"lock": object(), "loop": loop, "half an emoji": "\ud83d"}
@@ -513,7 +513,7 @@ async def test_what_comes_back_from_json_as_something_else_is_named_when_the_cal
     record_writer: RecordWriter,
 ) -> None:
     """An agent works with it until the first deploy, when it is the next owner's."""
-    handle = await claim(record_writer)
+    handle = await open_record(record_writer)
     plain = {"text": "Ada", "number": 1.5, "large": 2**70, "list": [{"a": None}], "yes": True}
     handle.record.state.update(plain)
     changing: dict[Any, object] = {
@@ -538,7 +538,7 @@ async def test_what_comes_back_from_json_as_something_else_is_named_when_the_cal
 
 
 async def test_a_state_that_is_plain_json_is_not_mentioned(record_writer: RecordWriter) -> None:
-    handle = await claim(record_writer)
+    handle = await open_record(record_writer)
     handle.record.state.update({"order": "B-1042", "steps": [1, 2.5, None, {"done": True}]})
     with capture_logs() as logs:
         handle.forget()
@@ -550,7 +550,7 @@ async def test_a_call_whose_record_cannot_be_read_is_served_and_holds_up_no_othe
 ) -> None:
     """Such as one that a later version wrote, before it was rolled back."""
     store.unreadable = {"later"}
-    later, known = await claim(record_writer, "later"), await claim(record_writer, "known")
+    later, known = await open_record(record_writer, "later"), await open_record(record_writer, "known")
     later.on_stale = lambda: pytest.fail("nobody else has the call")
     assert later.provisional
     async with running(record_writer):
@@ -564,7 +564,7 @@ async def test_a_change_about_which_the_store_raises_something_unknown_costs_its
     store: FaultyStore, record_writer: RecordWriter
 ) -> None:
     """Never the process with all its calls; it is logged, and goes with the call's next change."""
-    odd, well = await claim(record_writer, "odd"), await claim(record_writer, "well")
+    odd, well = await open_record(record_writer, "odd"), await open_record(record_writer, "well")
     store.odd = {"odd"}
     with capture_logs() as logs:
         async with running(record_writer):
@@ -582,7 +582,7 @@ async def test_a_change_about_which_the_store_raises_something_unknown_costs_its
 async def test_what_is_odd_in_a_record_itself_costs_that_record_alone(
     store: FaultyStore, record_writer: RecordWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    odd, well = await claim(record_writer, "odd"), await claim(record_writer, "well")
+    odd, well = await open_record(record_writer, "odd"), await open_record(record_writer, "well")
     change_of = Change.of
     monkeypatch.setattr(
         Change, "of", lambda record, *parts: 1 / 0 if record.call_id == "odd" else change_of(record, *parts)
@@ -601,7 +601,7 @@ async def test_a_call_about_whose_claim_the_store_raises_something_unknown_is_se
     store: FaultyStore, record_writer: RecordWriter
 ) -> None:
     store.odd = {"odd"}
-    odd, well = await claim(record_writer, "odd"), await claim(record_writer, "well")
+    odd, well = await open_record(record_writer, "odd"), await open_record(record_writer, "well")
     assert odd.provisional
     with capture_logs() as logs:
         async with running(record_writer):
@@ -620,7 +620,7 @@ async def test_a_record_that_can_not_be_opened_holds_up_no_other(
 ) -> None:
     """Whether the store fails about it or hangs; it is tried again, though not in a hot loop."""
     store.unopenable = {"stuck"}
-    stuck, well = await claim(record_writer, "stuck"), await claim(record_writer, "well")
+    stuck, well = await open_record(record_writer, "stuck"), await open_record(record_writer, "well")
     with capture_logs() as logs:
         async with running(record_writer):
             for number in range(5):
@@ -628,7 +628,7 @@ async def test_a_record_that_can_not_be_opened_holds_up_no_other(
                 well.journal(entry(f"t{number}"))
                 assert await well.flush(SOON)
             assert not await stuck.flush(NOT_YET)
-            assert 2 <= store.claims.count("stuck") <= 10
+            assert 2 <= store.opened.count("stuck") <= 10
             store.unopenable = set()
             assert await stuck.flush(SOON)
     assert logs == [], "the store is not down"
@@ -636,7 +636,7 @@ async def test_a_record_that_can_not_be_opened_holds_up_no_other(
 
 
 async def test_a_record_whose_opening_hangs_holds_up_no_other(store: FaultyStore, record_writer: RecordWriter) -> None:
-    slow, well = await _provisional(store, record_writer, "slow"), await claim(record_writer, "well")
+    slow, well = await _provisional(store, record_writer, "slow"), await open_record(record_writer, "well")
     store.hanging = {"slow"}
     async with running(record_writer):
         slow.changed()
@@ -669,7 +669,7 @@ async def test_what_can_still_not_be_opened_when_the_process_ends_holds_up_no_ot
 ) -> None:
     store.unopenable = {"stuck"}
     for call_id in ("stuck", "well"):
-        (await claim(record_writer, call_id)).journal(entry("t1"))
+        (await open_record(record_writer, call_id)).journal(entry("t1"))
     late = await _provisional(store, record_writer, "late")
     late.journal(entry("t1"))
     with capture_logs() as logs:
@@ -691,5 +691,5 @@ async def test_a_failure_is_told_when_all_that_was_done_beside_it_has_ended() ->
         ended.append("end")
 
     with pytest.raises(StoreError, match="down"):
-        await together([end(), fail(), end()])
+        await gather_all([end(), fail(), end()])
     assert ended == ["end", "end"]
