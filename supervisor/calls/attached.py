@@ -106,7 +106,7 @@ class AttachedCall:
 
     async def _follow(self) -> Outcome:
         """Attach, and attach again after each lost socket."""
-        await self._perform(self._conversation.restore(self._tools.inherit()))
+        await self._perform(self._conversation.tool_calls.restore(self._tools.inherit()))
         losses = 0
         while losses < MOST_LOSSES:
             started = time.monotonic()
@@ -263,7 +263,7 @@ class AttachedCall:
 
     def _check_unanswered(self, now: float) -> None:
         """Ask again for a response of which nothing was heard for too long."""
-        request, (noted, since) = self._conversation.waiting_for, self._unanswered
+        request, (noted, since) = self._conversation.responses.requested, self._unanswered
         if request is None or request != noted:
             self._unanswered = (request, now)
         elif now - since > UNANSWERED_SECONDS:
@@ -271,7 +271,7 @@ class AttachedCall:
             self.context.tasks.spawn(self._ask_again(), "ask again")
 
     async def _ask_again(self) -> None:
-        await self._perform(self._conversation.unanswered())
+        await self._perform(self._conversation.responses.retry())
 
     def _check_expiring(self, now: float) -> None:
         """Call the agent's `on_expiring` handlers when OpenAI's limit is near, once in the call's life."""
@@ -287,8 +287,8 @@ class AttachedCall:
         self.context.tasks.spawn(self._learn(), "learn what was left")
 
     async def _learn(self) -> None:
-        inherited = self._tools.inherit(known=self._conversation.tool_calls)
-        await self._perform(self._conversation.learned(inherited))
+        inherited = self._tools.inherit(known=self._conversation.tool_calls.by_id)
+        await self._perform(self._conversation.tool_calls.restore_late(inherited))
 
     # Let another have it.
 

@@ -62,11 +62,11 @@ class AttachedCallControl:
 
     async def respond(self, response: Mapping[str, Any]) -> None:
         """Have the model speak, as soon as nothing else is being said; left out when too much waits already."""
-        if self.context.conversation.full:
+        if self.context.conversation.responses.full:
             call_id = self.context.notice.call_id
             log.warning("not_said", call_id=call_id, action="left out: too much is waiting to be said")
             return
-        await self.context.writer.write(self.context.conversation.respond(response))
+        await self.context.writer.write(self.context.conversation.responses.add(response))
 
     async def fill(self, text: str) -> None:
         """Have the model say this, unless somebody speaks."""

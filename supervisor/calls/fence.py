@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from enum import Enum
 from types import TracebackType
+from typing import Self
 
 
 class Why(Enum):
@@ -35,7 +36,7 @@ class Fence:
         self._cancellation: asyncio.Handle | None = None
         self._cancelled = False
 
-    async def __aenter__(self) -> Fence:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
         self._requests = self._task.cancelling() if self._task else 0
         return self

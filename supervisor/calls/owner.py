@@ -1,7 +1,7 @@
 """Own one call, from its claim to its end: open the record, take the call, have it run, settle it or hand it over.
 
-The claim is the permission: when it is lost, the fence ends all of this at once. The record says how the last owner left
-the call, and is told how we do. What happens while the call is attached is in `attached`.
+The claim is the permission: when it is lost, the fence ends all of this at once. The record says how the last owner
+left the call, and keeps for the next one how we leave it. What happens while the call is attached is in `attached`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class CallOwner:
     def _record(self) -> CallRecord:
         return self._handle.record
 
-    async def own(self) -> None:
+    async def run(self) -> None:
         """Own the call until it is over, handed over, or no longer ours.
 
         Raises:
@@ -74,7 +74,7 @@ class CallOwner:
             async with self._fence:
                 self.claim.on_lost = partial(self._fence.close, Why.LOST)
                 if self.claim.may_write():
-                    await self._open()
+                    await self._own()
         finally:
             if self._attached:
                 self._attached.context.writer.detach()
@@ -90,8 +90,8 @@ class CallOwner:
 
     # From the notice to the outcome.
 
-    async def _open(self) -> None:
-        """Open the call's record, and own the call if the record is ours."""
+    async def _own(self) -> None:
+        """Open the call's record; when it is ours, serve the call to its outcome, and do what follows from that."""
         self._read_notice()
         handle = self._handle = await self.services.record_writer.open(
             self._notice.call_id, self.claim.message_id, within_seconds=OPEN_SECONDS
@@ -99,9 +99,13 @@ class CallOwner:
         try:
             if handle.record.message_id != self.claim.message_id or handle.record.end_reason:
                 await self._drop()
-            else:
-                handle.on_stale = partial(self._fence.close, Why.SUPERSEDED)
-                await self._run_and_settle()
+                return
+            handle.on_stale = partial(self._fence.close, Why.SUPERSEDED)
+            match await self._outcome():
+                case CallEnded(reason):
+                    await self._settle(reason)
+                case PassOn(cause):
+                    await self._pass_on(cause)
         finally:
             handle.forget()
 
@@ -126,25 +130,21 @@ class CallOwner:
             log.error("dead_letter_dropped", action="give the subscription a dead-letter policy, to keep such notices")
         await self.services.claims.ack(self.claim)
 
-    async def _run_and_settle(self) -> None:
+    async def _outcome(self) -> Outcome:
+        """Serve the call to its outcome; an exception is noted in the record, for whoever serves it next."""
         try:
             self._begin()
-            outcome = await self._give_up() or await self._run()
+            return await self._give_up() or await self._serve()
         except Exception as error:
             self._record.last_error = f"{type(error).__name__}: {error}"
             self._handle.changed()
             raise
-        match outcome:
-            case CallEnded(reason):
-                await self._settle(reason)
-            case PassOn(cause):
-                await self._pass_on(cause)
 
     def _begin(self) -> None:
         """Read from the record how the last owner left, and write into it that we are the next."""
         record, claim, now = self._record, self.claim, time.time()
-        left_at = record.handed_over_at
-        log.info("claimed", delivery_attempt=claim.delivery_attempt, epoch=record.epoch, handed_over_at=left_at)
+        attempt, epoch, handed_over_at = claim.delivery_attempt, record.epoch, record.handed_over_at
+        log.info("claimed", delivery_attempt=attempt, epoch=epoch, handed_over_at=handed_over_at)
         self._read_takeover(now)
         self._handle.on_merged = partial(self.contextvars.run, self._on_late_record)
         record.failures = record.failures + 1 if self._takeover.failed else 0
@@ -176,7 +176,7 @@ class CallOwner:
             self._give_to(str(record.agent))  # so that its `on_end` is called
         return CallEnded(EndReason.FAILED)
 
-    async def _run(self) -> Outcome:
+    async def _serve(self) -> Outcome:
         """Have the call's agent take it and stay with it."""
         incoming, record = Incoming(self._notice), self._record
         name = await self._choose(incoming)
@@ -211,7 +211,7 @@ class CallOwner:
     def _give_to(self, name: str) -> AttachedCall:
         """Give the call to an agent."""
         agent = self.services.router.agents[name]
-        context = CallContext.of(self.services, self.claim, self._fence, self._notice, agent, self._handle)
+        context = CallContext.of(self.services, self.claim, self._fence, self._notice, agent=agent, handle=self._handle)
         attached = self._attached = AttachedCall.of(context, self._takeover)
         self._record.agent = name
         self._record.caller, self._record.dialled = attached.call.caller, attached.call.dialled

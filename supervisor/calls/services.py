@@ -53,10 +53,10 @@ class CallContext:
 
     @classmethod
     def of(
-        cls, services: Services, claim: Claim, fence: Fence, notice: CallNotice, agent: Agent, handle: RecordHandle
+        cls, services: Services, claim: Claim, fence: Fence, notice: CallNotice, *, agent: Agent, handle: RecordHandle
     ) -> CallContext:
         """Make the context of a call that is ours, as its record stands."""
-        conversation = Conversation(owner=handle.record.epoch, items=handle.record.items)
+        conversation = Conversation(epoch=handle.record.epoch, items=handle.record.items)
         return cls(services, claim, notice, agent, handle, conversation, FrameWriter(claim, fence))
 
     async def call_handler(self, handler: Callable[..., Any], argument: Any) -> None:

@@ -25,7 +25,7 @@ class Takeover:
     """How the last owner left a call."""
 
     before: Before
-    left_at: float | None = None
+    handed_over_at: float | None = None
     """When it stopped to listen, in Unix seconds, if it handed the call over."""
     mid_word: bool = False
     """Whether a word or an answer was on its way then, or may have been."""
@@ -47,7 +47,7 @@ class Takeover:
         if record.epoch <= 1:
             return cls(Before.NOBODY)
         if record.handed_over_at is not None:
-            return cls(Before.HANDED_OVER, left_at=record.handed_over_at, mid_word=record.busy)
+            return cls(Before.HANDED_OVER, handed_over_at=record.handed_over_at, mid_word=record.busy)
         soon = now - (record.claimed_at or now) < SHORT_SECONDS
         return cls(Before.CRASHED, mid_word=True, failed=soon)
 
@@ -63,4 +63,4 @@ class Takeover:
 
     def may_have_missed(self, now: float) -> bool:
         """Whether something may have been said, or asked for, that nobody heard until now."""
-        return self.mid_word or (self.left_at is not None and now - self.left_at > OVERLAP_SECONDS)
+        return self.mid_word or (self.handed_over_at is not None and now - self.handed_over_at > OVERLAP_SECONDS)

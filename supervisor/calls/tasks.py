@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import structlog
 
@@ -27,7 +27,7 @@ class CallTasks:
     """Whether anything can be started."""
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
-    async def __aenter__(self) -> CallTasks:
+    async def __aenter__(self) -> Self:
         self.open = True
         return self
 

@@ -119,7 +119,7 @@ class ToolRunner:
         self._handle.changed()  # the agent's state may have changed
         # Should the store be down, the output goes all the same: a second one has the same id, and OpenAI refuses it.
         await self._handle.flush(JOURNAL_SECONDS)
-        await self.context.writer.write(self.context.conversation.tool_finished(entry.tool_call_id, output))
+        await self.context.writer.write(self.context.conversation.tool_calls.answer(entry.tool_call_id, output))
         if ran:
             await asyncio.sleep(0)  # logging costs as much as an answer: of many that finish at once, all answer first
             log.info("tool_finished", tool=entry.name, ms=round((entry.finished_at - (entry.started_at or 0)) * 1000))

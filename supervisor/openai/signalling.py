@@ -136,9 +136,7 @@ class Signalling:
             failure = await self._end("hangup", notice.call_id, lambda: self.rest.hangup(notice.call_id, bearer=key))
         return failure in {None, Verdict.OVER}
 
-    async def _end(
-        self, operation: Operation, call_id: str, request: Callable[[], Awaitable[None]]
-    ) -> Verdict | None:
+    async def _end(self, operation: Operation, call_id: str, request: Callable[[], Awaitable[None]]) -> Verdict | None:
         """Have OpenAI end a call; None when it did, else what follows from its refusal."""
         try:
             await with_retry(operation, CONTROL_SECONDS, request)
