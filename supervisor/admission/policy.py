@@ -1,4 +1,4 @@
-"""Decide about a call that rings: which agent answers, and what its rule says."""
+"""Decide which agent answers a call, and whether it is taken."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ from supervisor.agents.user_code import Failure, contained
 log = structlog.get_logger()
 
 RULE_SECONDS = 2.0
-_threads = ThreadPoolExecutor(16, thread_name_prefix="incoming rule")  # so that hanging tools turn no callers away
+_threads = ThreadPoolExecutor(
+    16, thread_name_prefix="incoming rule"
+)  # their own, or hanging tools would turn callers away
 
 
 async def decide(agent: Agent, incoming: Incoming) -> Accept | Reject:
-    """Ask the agent's rule. One that fails or is slow rejects, rather than letting it ring."""
+    """Ask the agent's rule whether to take a call.
+
+    A rule that fails or is slow rejects the call, instead of letting it ring.
+    """
     if agent.handlers.incoming is None:
         return Accept()
     decision = await contained(
@@ -42,7 +47,10 @@ async def decide(agent: Agent, incoming: Incoming) -> Accept | Reject:
 
 
 async def choose(router: Router, incoming: Incoming) -> str | None:
-    """The name of the agent that answers; None if nobody does. A chooser that fails leaves it to the other rules."""
+    """Return the name of the agent that answers, if one does.
+
+    A chooser that fails leaves it to the router's other rules.
+    """
     for chooser in router.choosers:
         name = await contained(
             partial(chooser, incoming),

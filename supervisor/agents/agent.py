@@ -1,4 +1,4 @@
-"""What users write: an `Agent` is a session, a greeting, tools and rules."""
+"""The agent: a session, a greeting, tools and rules."""
 
 from __future__ import annotations
 
@@ -42,14 +42,17 @@ class Guards:
         return guard
 
     def output(self, guard: G) -> G:
-        """Check what the model is saying, about every 40 characters and at its end."""
+        """Check what the model is saying, while it speaks.
+
+        The guard is called about every 40 characters, and once with the whole text.
+        """
         self.outputs.append(takes(guard, "call", "saying"))
         return guard
 
 
 @dataclass(slots=True)
 class Handlers:
-    """The functions that an agent's decorators registered; the supervisor calls them, and users need not."""
+    """The functions that an agent's decorators registered, for the supervisor to call."""
 
     incoming: Rule | None = None
     approve: Approver | None = None
@@ -58,7 +61,7 @@ class Handlers:
 
 
 class Agent:
-    """Answers calls: what OpenAI is told about the session, what to say first, and what the model may do.
+    """Answers calls, with a session, a greeting, tools and rules.
 
     Args:
         session: the session as OpenAI's API has it (`RealtimeSessionCreateRequestParam` in the `openai` package types
@@ -155,12 +158,12 @@ class Agent:
         filler: str | None = None,
         filler_after: float = 2.0,
     ) -> Any:
-        """Let the model call a function, with or without arguments to the decorator.
+        """Let the model call a function.
 
-        The model sees the function's name, its docstring, and its parameters with their types and their descriptions in
-        the docstring's `Args:` section. A first parameter named `call` is the `Call`; the model does not see it. Plain
-        functions run in a thread. Return text, or anything that pydantic can write as JSON. When the function raises,
-        the model is told that the tool failed, without details.
+        The decorator is written with options or without. The model sees the function's name, its docstring, and its
+        parameters with their types and their descriptions in the docstring's `Args:` section. A first parameter named
+        `call` is the `Call`; the model does not see it. Plain functions run in a thread. Return text, or anything that
+        pydantic can write as JSON. When the function raises, the model is told that the tool failed, without details.
 
         Args:
             function: what the model may call.
@@ -199,11 +202,11 @@ class Agent:
         return register if function is None else register(function)
 
     def incoming(self, rule: R) -> R:
-        """Have a function decide whether to take each call; without one all are taken.
+        """Have a function decide whether to take each call.
 
-        It gets the `Incoming` call, a browser's too, and returns `Accept`, `Reject`, or None, which accepts. One that
-        raises, takes longer than 2 s or returns anything else rejects the call with 503. A browser's call does not
-        ring, so rejecting hangs it up.
+        It gets the `Incoming` call, a browser's too, and returns `Accept`, `Reject`, or None, which accepts. Without
+        one all calls are taken. One that raises, takes longer than 2 s or returns anything else rejects the call with
+        503. A browser's call does not ring, so rejecting hangs it up.
 
         Examples:
             >>> from sideband import Accept, Incoming, Reject
@@ -218,10 +221,10 @@ class Agent:
         return rule
 
     def approve(self, approver: A) -> A:
-        """Have a function approve calls to hosted MCP tools; without one all that ask are denied.
+        """Have a function approve calls to hosted MCP tools.
 
-        It gets the call and the `McpApprovalRequest`, and approves by returning True. One that raises, or takes longer
-        than 5 s, denies.
+        It gets the call and the `McpApprovalRequest`, and approves by returning True. Everything else denies: to raise,
+        to take longer than 5 s, or to have no such function.
 
         Examples:
             >>> agent = Agent(session={"model": "gpt-realtime-2.1"})
@@ -233,12 +236,18 @@ class Agent:
         return approver
 
     def on_expiring(self, handler: H) -> H:
-        """Have a function called two minutes before OpenAI's limit of 60 minutes ends a call."""
+        """Have a function called before OpenAI ends a call.
+
+        That is two minutes before OpenAI's limit of 60 minutes.
+        """
         self.handlers.expiring.append(takes(handler, "call"))
         return handler
 
     def on_end(self, handler: H) -> H:
-        """Have a function called when a call has ended: once, in the process that writes the call's end."""
+        """Have a function called when a call has ended.
+
+        It runs once, in the process that writes the call's end.
+        """
         self.handlers.end.append(takes(handler, "call"))
         return handler
 

@@ -1,4 +1,4 @@
-"""Check an agent's session, change it for one call, and make the bodies that OpenAI gets of it.
+"""Check a session, change it, and make OpenAI's bodies of it.
 
 The API breaks on some sessions in silence: those are refused at start, with what to write instead.
 """
@@ -11,7 +11,7 @@ import functools
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 import orjson
 from openai.types.realtime import RealtimeSessionCreateRequestParam
@@ -38,28 +38,28 @@ RETIRING_TRANSCRIPTION = dict.fromkeys(
 PROMPT_ENDS_ON = "2026-11-30"
 SPEEDS = (0.25, 1.5)  # reference, session fields
 SIP_VAD_NUMBERS = ("threshold", "prefix_padding_ms", "silence_duration_ms")
+"""Fields of turn detection that a SIP accept is refused for (reference 2.1)."""
 
 _SESSION: TypeAdapter[Any] = TypeAdapter(RealtimeSessionCreateRequestParam)
 
 
-def problems(session: Mapping[str, Any], *, where: Literal["start", "sip_accept"] = "start") -> list[str]:
-    """What is wrong with a session, a sentence each that says what to write instead.
+def problems(session: Mapping[str, Any]) -> list[str]:
+    """Say what is wrong with a session, a sentence each.
 
-    Args:
-        session: as `Agent(session=...)` has it.
-        where: at start nothing is known of the call; a SIP call's accept also refuses numbers of voice detection, which
-            belong into the update after it (OpenAI reference 2.1).
+    Each sentence says what to write instead.
     """
-    return [*_shape(session), *_models(session), *_audio(session, where), *_mcp(session)]
+    return [*_shape(session), *_models(session), *_audio(session), *_mcp(session)]
 
 
 def transcribes(session: Mapping[str, Any]) -> bool:
-    """Whether what the caller says is transcribed."""
+    """Tell whether what the caller says is transcribed."""
     return _at(session, "audio", "input", "transcription", "model") is not None
 
 
 def merged(session: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a session with changes merged into it, at any depth; an object of another `type` replaces the old one.
+    """Merge changes into a session, at any depth.
+
+    An object of another `type` replaces the old one. Neither argument is changed.
 
     Examples:
         >>> merged({"audio": {"output": {"speed": 1.2}}}, {"audio": {"input": {"turn_detection": None}}})
@@ -111,7 +111,9 @@ def update_body(
     *,
     names_turn_detection: bool = False,
 ) -> dict[str, Any]:
-    """Return the session of a `session.update`: the same without the model, which can't change (reference 5).
+    """Return the session of a `session.update` (reference 5).
+
+    It has no model, which can't change in a call.
 
     Args:
         session: the agent's.
@@ -139,7 +141,10 @@ def _shape(session: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _wrong_values(session: Mapping[str, Any]) -> Iterator[str]:
-    """Values that OpenAI's own types do not allow. None is let through: the API takes it in more places."""
+    """Yield values that OpenAI's own types do not allow.
+
+    None is let through: the API takes it in more places than its types say.
+    """
     try:
         _SESSION.validate_json(orjson.dumps({"type": "realtime", "model": "", **session}), strict=True)
     except TypeError as error:
@@ -154,7 +159,10 @@ def _wrong_values(session: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _named(session: Mapping[str, Any], path: tuple[int | str, ...]) -> str:
-    """A path into the session, without the names of the types that were tried on the way."""
+    """Write out a path into the session.
+
+    pydantic's path also has the names of the types that it tried, which are left out.
+    """
     name, value = "session", cast("Any", session)
     for part in path:
         if isinstance(value, Mapping) and part in value:
@@ -174,18 +182,13 @@ def _models(session: Mapping[str, Any]) -> Iterator[str]:
         yield f"session.audio.input.transcription.model: OpenAI shuts {model} down on {found[0]}; use {found[1]}"
 
 
-def _audio(session: Mapping[str, Any], where: str) -> Iterator[str]:
+def _audio(session: Mapping[str, Any]) -> Iterator[str]:
     for side in ("input", "output"):
         if _at(session, "audio", side, "format") is not None:
             yield f"session.audio.{side}.format: leave it out; the call negotiates it, and forcing it makes noise"
     speed = _at(session, "audio", "output", "speed")
     if isinstance(speed, int | float) and not SPEEDS[0] <= speed <= SPEEDS[1]:
         yield f"session.audio.output.speed is {speed}: OpenAI takes {SPEEDS[0]} to {SPEEDS[1]}"
-    detection = _at(session, "audio", "input", "turn_detection")
-    if where == "sip_accept" and isinstance(detection, Mapping):
-        for name in SIP_VAD_NUMBERS:
-            if name in detection:
-                yield f"session.audio.input.turn_detection.{name} can't be in the accept of a SIP call"
 
 
 def _mcp(session: Mapping[str, Any]) -> Iterator[str]:
@@ -211,7 +214,7 @@ def _at(value: Any, *path: str) -> Any:
 
 
 def _unknown_fields(value: Mapping[str, Any], shape: Any, path: str) -> Iterator[str]:
-    """Fields that OpenAI's own types do not know, at any depth."""
+    """Yield fields that OpenAI's own types do not know, at any depth."""
     known = _fields(shape)
     for name, inner in value.items():
         if name not in known:
@@ -224,7 +227,7 @@ def _unknown_fields(value: Mapping[str, Any], shape: Any, path: str) -> Iterator
 
 @functools.cache
 def _fields(shape: Any) -> dict[str, tuple[Any, ...]]:
-    """The fields of a TypedDict, each with the TypedDicts that its value may be."""
+    """Map a TypedDict's fields to the TypedDicts they may hold."""
     return {name: tuple(_typed_dicts(hint)) for name, hint in get_type_hints(shape).items()}
 
 

@@ -1,4 +1,7 @@
-"""Make tools of typed functions: the schema comes from a function's signature and docstring."""
+"""Make tools of typed functions, and run them.
+
+A tool's schema comes from its function's signature and docstring.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ class ToolOptions:
     filler_after_seconds: float = 2.0
 
     def problem(self) -> str | None:
-        """Say what is wrong with the options, and what to give instead; None if nothing is."""
+        """Say what is wrong with the options, if anything is."""
         for name, value, fits, wanted in (
             ("timeout", self.timeout_seconds, _is_seconds, "a number of seconds above 0"),
             ("max_calls", self.max_calls, _is_count, "a whole number above 0, or None"),
@@ -83,7 +86,7 @@ class Tool:
         return {"type": "function", "name": self.name, "description": self.description, "parameters": parameters}
 
     async def run(self, call: Call, arguments: str) -> str:
-        """Run the tool on the model's arguments; return the output for the model, as text or JSON.
+        """Run the tool; return its output for the model.
 
         Whatever goes wrong becomes an output that the model can read and act on, without internals.
         """
@@ -155,7 +158,9 @@ _PLAIN_PATHS = ("caller", "dialled", "call_id", "transport")
 
 
 def tool_from(function: ToolFunction, options: ToolOptions) -> Tool:
-    """Make a tool of a typed function; `Agent.tool` says what the model gets to see of it.
+    """Make a tool of a typed function.
+
+    `Agent.tool` says what the model sees of it.
 
     Raises:
         StartupError: it is no such function, or an option, a parameter's type or its default does not fit.
@@ -184,7 +189,7 @@ def tool_from(function: ToolFunction, options: ToolOptions) -> Tool:
 
 
 def _name(function: ToolFunction) -> str:
-    """Return the function's name, if it is a function that OpenAI's tools allow."""
+    """Return the function's name, if a tool may have it."""
     name = getattr(function, "__name__", None)
     if name is None or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise StartupError(f"tool {name or function!r}: write a plain or async function with def, one that returns")
@@ -199,7 +204,10 @@ _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 def _fields(
     function: ToolFunction, tool: str, descriptions: Mapping[str, str | None]
 ) -> tuple[dict[str, Any], dict[str, FromCall]]:
-    """Return the parameters that the model fills in, as pydantic's fields, and those that the call does."""
+    """Return the parameters of the model, and those of the call.
+
+    The first are fields for pydantic; the second are filled by `FromCall`.
+    """
     fields: dict[str, Any] = {}
     filled: dict[str, FromCall] = {}
     hints = get_type_hints(function, localns={"Call": Call}, include_extras=True)
@@ -225,7 +233,7 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 
 def _problem(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> str | None:
-    """Say why neither the model nor the call could fill a parameter; None if one can."""
+    """Say why nobody could fill a parameter; None if somebody can."""
     if parameter.kind not in _NAMED:
         return f"{parameter}: give each parameter a name that the model can fill"
     if parameter.name not in hints:
@@ -245,7 +253,10 @@ def _is_json(value: Any) -> bool:
 
 @cache
 def _schema(arguments: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema of a tool's arguments; cached, since making it takes 1 ms and every attach sends it."""
+    """Return the JSON schema of a tool's arguments.
+
+    Cached, since making it takes 1 ms and every attach sends it.
+    """
     return _without_titles(arguments.model_json_schema())
 
 

@@ -1,4 +1,6 @@
-"""Run users' code: bounded in time, plain functions in a thread, and every failure contained and logged.
+"""Run users' code: bounded in time, its failures contained and logged.
+
+Plain functions run in threads.
 
 Three things in users' code would otherwise reach beyond it. `SystemExit`, as a command-line parser raises it, would end
 the process with all its calls. `CancelledError`, of a shared task that somebody else cancelled, would pass for our own.
@@ -43,7 +45,9 @@ class Failure(Enum):
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Name a function for the log; a `functools.partial` has the name of what it calls.
+    """Name a function for the log.
+
+    A `functools.partial` has the name of what it calls.
 
     Examples:
         >>> from functools import partial
@@ -55,7 +59,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def takes(function: F, *parameters: str) -> F:
-    """Return the function unchanged, after a check that it can be called with these parameters.
+    """Check that a function takes these parameters; return it unchanged.
 
     Raises:
         StartupError: it can't, or it is no function.
@@ -73,7 +77,10 @@ def takes(function: F, *parameters: str) -> F:
 
 
 def on_loop(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a handler run on the event loop even if it is plain: a thread would cost more than most handlers do."""
+    """Make a handler run on the event loop, even a plain one.
+
+    A thread would cost more than most handlers do.
+    """
 
     @wraps(handler)
     async def called(argument: Any) -> Any:
@@ -93,7 +100,7 @@ async def contained(
     threads: Executor | None = None,
     **fields: Any,
 ) -> Any | Failure:
-    """Run users' code; log what goes wrong in it and return that as a `Failure`.
+    """Run users' code; log and return its failure.
 
     Args:
         function: see `run`.
@@ -115,7 +122,9 @@ async def contained(
 
 
 async def run(function: Callable[[], Any], *, within_seconds: float, threads: Executor | None = None) -> Any:
-    """Call a function of the user's, a plain one in a thread, and await what it returns if that can be awaited.
+    """Run users' code, a plain function in a thread.
+
+    What a plain function returns is awaited, if it can be.
 
     When the task that waits here is cancelled, so is the function, and it has `CANCEL_SECONDS` to tidy up.
 
@@ -143,7 +152,10 @@ async def run(function: Callable[[], Any], *, within_seconds: float, threads: Ex
 
 
 async def _outcome(function: Callable[[], Any], threads: Executor | None) -> Any:
-    """Return the function's result, or the `UserCodeError` that it ended with: no exception leaves this task."""
+    """Return the function's result, or the `UserCodeError` of its failure.
+
+    So no exception leaves this task.
+    """
     try:
         if inspect.iscoroutinefunction(function):
             return await function()

@@ -27,7 +27,7 @@ def test_the_agent_of_the_readme_runs(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "from supervisor.agents.agent import load; assert len(load('shop:agent').agents['agent'].tools) == 2",
+            "from supervisor.agents.router import load; assert len(load('shop:agent').agents['agent'].tools) == 2",
         ],
         cwd=tmp_path,  # a shop of the reader's own may be in ROOT
         env={"PYTHONPATH": str(ROOT)},

@@ -49,7 +49,10 @@ _FATAL = {"insufficient_quota", "invalid_api_key", "account_deactivated", "billi
 
 @dataclass(slots=True)
 class Conversation:
-    """One call's conversation. Feed it every event; do what it returns, in order."""
+    """One call's conversation.
+
+    Feed it every event, and do what it returns, in order.
+    """
 
     epoch: int = 0
     """Which owner of the call this is, as its record counts them."""
@@ -82,13 +85,18 @@ class Conversation:
         self.tool_calls = ToolCalls(self.responses)
 
     def reads(self, type_: str) -> bool:
-        """Tell whether an event of this type may change anything now; others need not be fed to `receive`."""
+        """Tell whether events of a type may change anything now.
+
+        Others need not be fed to `receive`.
+        """
         if type_ in _DELTAS:
             return self.watch_every > 0 or not self.alive
         return type_ in self._HANDLERS
 
     def receive(self, event: Event) -> list[Action]:
-        """Take one server event; return what to do now. Unknown events and fields change nothing.
+        """Take one server event; return what to do now.
+
+        Unknown events and fields change nothing.
 
         Raises:
             EventError: the event's parts are not of the shape that OpenAI documents; the call can go on without it.
@@ -100,11 +108,11 @@ class Conversation:
         except (AttributeError, KeyError, TypeError) as error:
             raise EventError(f"an event of type {event.get('type')!r} has an unexpected shape") from error
 
-    def break_silence(self) -> list[Action]:
-        """Ask the model to continue, unless something is being said, done or requested already."""
+    def break_silence(self) -> list[Send]:
+        """Ask the model to continue, unless something is going on."""
         return [] if self.busy else self.responses.add(optional=True)
 
-    def ask(self, key: str, instructions: str) -> list[Action]:
+    def ask(self, key: str, instructions: str) -> list[Send]:
         """Ask the model something that the caller does not hear (reference 4.4).
 
         Args:
@@ -115,13 +123,13 @@ class Conversation:
         response = {"conversation": "none", "output_modalities": ["text"], "metadata": {_ASK: key}}
         return [Send({**event, "response": {**response, "instructions": instructions}})]
 
-    def interrupt(self) -> list[Action]:
-        """Stop what is being said, and drop what was to be said next.
+    def interrupt(self) -> list[Send]:
+        """Stop what is being said, and drop what waits.
 
         Cancel comes first, then what has not been played is thrown away (reference 4.1). The model is still to speak of
         a tool's output that it has not spoken of.
         """
-        actions: list[Action] = []
+        actions: list[Send] = []
         if self.responses.active is not None:
             actions.append(Send(self.responses.new_event("response.cancel")))
         if self.responses.active is not None or self.playing:
@@ -129,16 +137,16 @@ class Conversation:
         self.responses.drop_instructed()
         return actions
 
-    def approved(self, request_id: str, *, approve: bool, reason: str | None = None) -> list[Action]:
+    def approved(self, request_id: str, *, approve: bool) -> list[Send]:
         """Answer an approval request of a hosted MCP tool (reference 6.6)."""
         event = self.responses.new_event("conversation.item.create")
         item = {"type": "mcp_approval_response", "approval_request_id": request_id, "approve": approve}
-        event["item"] = {"id": output_item_id(request_id), **item, **({"reason": reason} if reason else {})}
+        event["item"] = {"id": output_item_id(request_id), **item}
         return [Send(event)]
 
     @property
     def busy(self) -> bool:
-        """Whether a word or an answer is on its way: the model speaks, the caller speaks, or a tool runs."""
+        """Whether the model or the caller speaks, or a tool runs."""
         return self.responses.busy or self._others_act
 
     @property
@@ -146,8 +154,8 @@ class Conversation:
         """Whether the model speaks, or is about to."""
         return self.responses.busy or self.playing
 
-    def attached(self) -> list[Action]:
-        """Start anew on a new sideband: look up unconfirmed outputs, and request what is queued.
+    def attached(self) -> list[Send]:
+        """Start on a new sideband: look up outputs, request responses.
 
         No event is replayed after an attach (reference 3.4), so what was active is unknown. If a response is, the error
         to our next `response.create` says so.
@@ -293,7 +301,10 @@ class Conversation:
     # Parts of the above.
 
     def _note_caller(self, item_id: object = None) -> None:
-        """Note that the caller takes part, unless the item is the silence that a time-out has committed."""
+        """Note that the caller takes part.
+
+        The item that an idle time-out makes of silence does not count.
+        """
         if item_id is None or item_id != self._silent_item:
             self.caller_heard = True
             self.tool_calls.on_caller()
@@ -306,7 +317,10 @@ class Conversation:
             yield Transcribed(item_id, role, text, self._places.pop(item_id, self.items))
 
     def _failed(self, error: Event) -> Iterator[Action]:
-        """Report a failed response (reference 3.7), to be requested again a few times unless that can't help."""
+        """Report a failed response, and whether to request it again.
+
+        A few times in a row, and not where that can't help (reference 3.7).
+        """
         self._failures += 1
         code = error.get("code") or error.get("type") or "unknown"
         yield ResponseFailed(code, again=self._failures <= MOST_FAILURES and code not in _FATAL)
@@ -337,7 +351,10 @@ class Conversation:
 
 
 def _id_of(event: Event, name: str = "item_id") -> str:
-    """Return an id in an event; nothing can be kept or answered under anything but a non-empty text."""
+    """Return an id in an event, a non-empty text.
+
+    Nothing can be kept or answered under anything else.
+    """
     value = event.get(name)
     if not isinstance(value, str) or not value:
         raise TypeError(f"{name} is not an id")
@@ -345,7 +362,10 @@ def _id_of(event: Event, name: str = "item_id") -> str:
 
 
 def _response_id(value: object) -> str:
-    """Return a response's id; one without an id still begins and ends, or the queue would wait for ever."""
+    """Return a response's id, or `UNKNOWN_RESPONSE`.
+
+    One without an id still begins and ends; were it left out, the queue would wait for ever.
+    """
     return value if isinstance(value, str) and value else UNKNOWN_RESPONSE
 
 

@@ -1,4 +1,4 @@
-"""The queue of one conversation's responses: at most one is active or requested, and the others wait for its end.
+"""The queue of one conversation's responses.
 
 One response at a time may write to the conversation, and voice activity detection (VAD) begins responses too. So a
 queued response waits for `response.done`. Where VAD was faster than our request, OpenAI refuses the request with
@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from supervisor.conversation.actions import Action, Send
+from supervisor.conversation.actions import Send
 
 UNKNOWN_RESPONSE = "unknown"
 """Stands for an active response whose beginning we never saw."""
@@ -55,7 +55,7 @@ class _Queued:
 
 @dataclass(eq=False, slots=True, repr=False)
 class ResponseQueue:
-    """The response that is active, the one that is requested, and those that are queued."""
+    """The responses that are active, requested and queued."""
 
     epoch: int = 0
     """Which owner of the call this is; part of our event ids, so that an earlier owner's are not taken for ours."""
@@ -78,7 +78,10 @@ class ResponseQueue:
 
     @property
     def requested(self) -> str | None:
-        """The event id of the `response.create` that OpenAI has neither begun nor refused."""
+        """The event id of the open request, if there is one.
+
+        OpenAI has neither begun nor refused its response.
+        """
         return self._requested.event_id if self._requested else None
 
     @property
@@ -87,12 +90,12 @@ class ResponseQueue:
         return len(self._queue) >= MOST_QUEUED
 
     def new_event(self, type_: str) -> dict[str, Any]:
-        """Make a client event, with an id by which an error can name it."""
+        """Make a client event, with an id that errors can name."""
         self._events += 1
         return {"type": type_, "event_id": f"sb_{self.epoch}_{self._events}"}
 
-    def add(self, response: Mapping[str, Any] | None = None, *, optional: bool = False) -> list[Action]:
-        """Queue a response, and request it as soon as no other is active.
+    def add(self, response: Mapping[str, Any] | None = None, *, optional: bool = False) -> list[Send]:
+        """Queue a response; request it once no other is active.
 
         Args:
             response: OpenAI's `response.create.response` (reference 4.4). With `instructions` it is queued after all
@@ -112,7 +115,7 @@ class ResponseQueue:
         if self._requested and self._requested.instructed:
             self._requested.optional = True
 
-    def request_next(self) -> list[Action]:
+    def request_next(self) -> list[Send]:
         """Request the first queued response, unless one is active or requested."""
         if not self._queue or self._requested is not None or self.active is not None:
             return []
@@ -123,8 +126,11 @@ class ResponseQueue:
         event["response"] = {**queued.response, "metadata": {_MARK: queued.event_id}}
         return [Send(event)]
 
-    def retry(self) -> list[Action]:
-        """Request again what nothing was heard of, a few times; a response that has begun since does instead."""
+    def retry(self) -> list[Send]:
+        """Request again what nothing was heard of, a few times.
+
+        Where another response has begun since, that one has to do.
+        """
         self._unheard_requests += 1
         if self._begun_since or self._unheard_requests >= MOST_REQUESTS:
             self._requested = None
@@ -134,7 +140,9 @@ class ResponseQueue:
     # What events do to the queue.
 
     def on_created(self, response_id: str, metadata: Mapping[str, Any], *, has_seen_all: bool) -> None:
-        """Note the active response: ours if its metadata bears our mark, otherwise one that VAD began.
+        """Note the active response.
+
+        It is ours if its metadata bears our mark; otherwise VAD began it.
 
         Args:
             response_id: its id.
@@ -153,17 +161,23 @@ class ResponseQueue:
                 requested.optional = True
 
     def on_done(self, metadata: Mapping[str, Any]) -> None:
-        """Note that no response is active; drop the next if this was it, begun by a request thought lost."""
+        """Note that no response is active.
+
+        If it was begun by a request thought lost, its copy at the front of the queue is dropped.
+        """
         self.active = None
         if self._queue and self._queue[0].lost_event_id and self._queue[0].lost_event_id == metadata.get(_MARK):
             self._queue = self._queue[1:]
 
     def on_already_active(self) -> None:
-        """Queue the refused request again, first; OpenAI refused it since another response is active."""
+        """Queue the refused request again, at the front.
+
+        OpenAI refused it, since another response is active.
+        """
         self.active = self.active or UNKNOWN_RESPONSE
         self._requeue()
 
-    def on_error(self, event_id: str) -> list[Action]:
+    def on_error(self, event_id: str) -> list[Send]:
         """Drop the request if the error names it, and request the next."""
         if self.requested != event_id:
             return []
@@ -171,7 +185,10 @@ class ResponseQueue:
         return self.request_next()
 
     def on_attached(self) -> None:
-        """Queue the open request again, first: a new sideband tells neither of it nor of an active response."""
+        """Queue the open request again, at the front.
+
+        A new sideband tells neither of it nor of an active response.
+        """
         self.active = None
         self._requeue_lost()
 
@@ -181,13 +198,16 @@ class ResponseQueue:
         return tuple(queued for queued in self._queue if queued.instructed)
 
     def _requeue_lost(self) -> None:
-        """Queue the open request again, first; it may have arrived, and its response be active now."""
+        """Queue the open request again, as one that may have arrived."""
         if self._requested:
             self._requested.lost_event_id = self._requested.event_id
         self._requeue()
 
     def _requeue(self) -> None:
-        """Queue the open request again, first, unless it is optional or another continuation is queued."""
+        """Queue the open request again, at the front, if still needed.
+
+        It is not if it is optional, or a continuation while another one is queued.
+        """
         requested, self._requested = self._requested, None
         if requested and not requested.optional and (requested.instructed or self._queue == self._instructed):
             self._queue = (requested, *self._queue)

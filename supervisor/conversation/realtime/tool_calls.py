@@ -1,4 +1,4 @@
-"""The tool calls of one conversation: each is run once and answered once, whichever owner began it.
+"""The tool calls of one conversation: each run and answered once.
 
     completed ──RunTool──► running ──answer──► sent ──shown by OpenAI──► confirmed, and forgotten with the next response
                                                 ▲ │
@@ -51,7 +51,10 @@ class ToolCall:
 
 @dataclass(slots=True)
 class _Turn:
-    """The tool calls of one response; once it is complete and none is open, the model is asked to continue."""
+    """The tool calls of one response.
+
+    Once it is complete and none is open, the model is asked to continue.
+    """
 
     open_calls: set[str] = field(default_factory=set)
     complete: bool = False
@@ -60,7 +63,9 @@ class _Turn:
 
 
 def output_item_id(tool_call_id: str) -> str:
-    """Derive the id of the item that answers a tool call; it has 32 characters, the most that OpenAI takes.
+    """Derive the id of the item that answers a tool call.
+
+    It has 32 characters, the most that OpenAI takes.
 
     Examples:
         >>> output_item_id("call_1") == output_item_id("call_1")
@@ -73,7 +78,7 @@ def output_item_id(tool_call_id: str) -> str:
 
 @dataclass(eq=False, slots=True, repr=False)
 class ToolCalls:
-    """The tool calls that may still need something, and the turns that they are parts of."""
+    """The tool calls that are not done with, and their turns."""
 
     _responses: ResponseQueue
     """Where an answered turn queues the continuation."""
@@ -95,8 +100,11 @@ class ToolCalls:
         """Whether OpenAI has shown every output that there is."""
         return all(call.confirmed or call.output is None for call in self.by_id.values())
 
-    def answer(self, tool_call_id: str, output: str) -> list[Action]:
-        """Send a tool's output; the last of its turn also asks the model to continue."""
+    def answer(self, tool_call_id: str, output: str) -> list[Send]:
+        """Send a tool's output.
+
+        The last of its turn also asks the model to continue.
+        """
         call = self.by_id.get(tool_call_id)
         if call is None or call.output is not None:
             return []
@@ -104,7 +112,10 @@ class ToolCalls:
         return self._send_output(tool_call_id, call)
 
     def restore(self, tool_calls: Mapping[str, ToolCall]) -> list[Action]:
-        """Take over what an earlier owner left: run what has no output; the next attach delivers the rest."""
+        """Take over tool calls that an earlier owner left.
+
+        Those without an output are run; the next attach delivers the outputs of the others.
+        """
         new = {id_: call for id_, call in tool_calls.items() if id_ not in self.by_id}
         self.by_id |= new
         if unconfirmed := {id_ for id_, call in new.items() if not call.confirmed}:
@@ -112,14 +123,20 @@ class ToolCalls:
         return [RunTool(id_, call.name, call.arguments) for id_, call in new.items() if call.output is None]
 
     def restore_late(self, tool_calls: Mapping[str, ToolCall]) -> list[Action]:
-        """Take over what an earlier owner left, and deliver it at once: for a record that was read after the attach."""
+        """Take over tool calls that an earlier owner left, while attached.
+
+        For a record that could be read only after the attach: outputs are delivered at once.
+        """
         new = [id_ for id_ in tool_calls if id_ not in self.by_id]
         return [*self.restore(tool_calls), *self._deliver(new)]
 
     # What events do to the tool calls.
 
     def on_item(self, item: Event, response_id: str) -> list[Action]:
-        """Run a function call that the model completed, once, however many events show it."""
+        """Run a function call that the model completed.
+
+        It is run once, however many events show it.
+        """
         tool_call_id = item.get("call_id")
         if item.get("type") != "function_call" or item.get("status") != "completed":
             return []
@@ -137,8 +154,11 @@ class ToolCalls:
         call.confirmed = True
         return [Answered(tool_call_id=item["call_id"]), *self._close(item["call_id"], new_output=False)]
 
-    def on_error(self, event_id: str, code: str | None) -> list[Action]:
-        """Look an output up again, or send it again, a few times, if the error names our event about it."""
+    def on_error(self, event_id: str, code: str | None) -> list[Send]:
+        """Look up or send again the output that an error is about.
+
+        A few times; errors about other events change nothing.
+        """
         tool_call_id = self._ids_by_event.pop(event_id, "")
         call = self.by_id.get(tool_call_id)
         if call is None or call.confirmed:
@@ -149,15 +169,21 @@ class ToolCalls:
             return self._send_output(tool_call_id, call)
         return []
 
-    def on_response_done(self, response_id: str) -> list[Action]:
-        """Complete a response's turn; if all its tool calls are answered, ask the model to continue."""
+    def on_response_done(self, response_id: str) -> list[Send]:
+        """Complete a response's turn.
+
+        If all its tool calls are answered, the model is asked to continue.
+        """
         if turn := self._turns.get(response_id):
             turn.complete = True
             return self._continue(turn)
         return []
 
-    def on_attached(self) -> list[Action]:
-        """Deliver every unconfirmed output, and complete every turn: a new sideband shows nothing of before."""
+    def on_attached(self) -> list[Send]:
+        """Deliver every unconfirmed output, and complete every turn.
+
+        A new sideband shows nothing that happened before.
+        """
         self._ids_by_event.clear()
         actions = self._deliver(self.by_id)
         for response_id in list(self._turns):
@@ -169,15 +195,21 @@ class ToolCalls:
         self._rounds = 0
 
     def forget_confirmed(self, *, but: AbstractSet[str]) -> None:
-        """Forget confirmed tool calls, except those that the response just done shows once more."""
+        """Forget confirmed tool calls.
+
+        Those in `but` stay: the response that is just done shows them once more.
+        """
         forgotten = {id_ for id_, call in self.by_id.items() if call.confirmed and id_ not in but}
         if forgotten:
             self.by_id = {id_: call for id_, call in self.by_id.items() if id_ not in forgotten}
             self._ids_by_event = {event: id_ for event, id_ in self._ids_by_event.items() if id_ not in forgotten}
 
-    def _deliver(self, tool_call_ids: Iterable[str]) -> list[Action]:
-        """Look up each unconfirmed output that may have been sent, and send those that were not."""
-        actions: list[Action] = []
+    def _deliver(self, tool_call_ids: Iterable[str]) -> list[Send]:
+        """Look up or send each unconfirmed output.
+
+        Those that may have been sent are looked up first.
+        """
+        actions: list[Send] = []
         for tool_call_id in list(tool_call_ids):
             call = self.by_id[tool_call_id]
             if call.output is None or call.confirmed:
@@ -189,8 +221,8 @@ class ToolCalls:
                 actions += self._send_output(tool_call_id, call)
         return actions
 
-    def _send_output(self, tool_call_id: str, call: ToolCall) -> list[Action]:
-        """Send an output; the last of its turn also asks the model to continue."""
+    def _send_output(self, tool_call_id: str, call: ToolCall) -> list[Send]:
+        """Send an output, and close its tool call."""
         call.sends += 1
         call.maybe_sent = True
         event = self._responses.new_event("conversation.item.create")
@@ -207,8 +239,11 @@ class ToolCalls:
         self._ids_by_event[event["event_id"]] = tool_call_id
         return Send(event)
 
-    def _close(self, tool_call_id: str, *, new_output: bool) -> list[Action]:
-        """Note that a tool call is answered; the last of its turn asks the model to continue."""
+    def _close(self, tool_call_id: str, *, new_output: bool) -> list[Send]:
+        """Note that a tool call is answered.
+
+        The last of its turn asks the model to continue.
+        """
         turn = next((turn for turn in self._turns.values() if tool_call_id in turn.open_calls), None)
         if turn is None:
             return []
@@ -216,8 +251,8 @@ class ToolCalls:
         turn.new_output = turn.new_output or new_output
         return self._continue(turn)
 
-    def _continue(self, turn: _Turn) -> list[Action]:
-        """Ask the model to continue, once all tool calls of the turn are answered."""
+    def _continue(self, turn: _Turn) -> list[Send]:
+        """Ask the model to continue, if the turn is answered."""
         if not turn.complete or turn.open_calls:
             return []
         self._turns = {id_: other for id_, other in self._turns.items() if other is not turn}

@@ -6,6 +6,7 @@ that every completed call was answered once, that each output was followed by a 
 all that was to be said was said once, in order, but for what was thrown away or asked for as a socket was lost.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import settings
@@ -42,7 +43,7 @@ class Server(RuleBasedStateMachine):
         self.repeated: set[str | None] = set()
         """What was asked for as its socket was lost: it may be said again."""
 
-    def do(self, actions: list[Action], *, arrives: bool = True) -> None:
+    def do(self, actions: Sequence[Action], *, arrives: bool = True) -> None:
         """Take what the core asks for; what does not arrive is lost with its socket."""
         for action in actions:
             if isinstance(action, RunTool):
