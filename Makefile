@@ -78,8 +78,9 @@ lint: $(READY)  ## Check style and format
 types: $(READY)  ## Check the types
 	@$(BIN)/mypy
 
-docs: $(READY)  ## Write the generated pages (docs/settings.md)
+docs: $(READY)  ## Write the generated pages (docs/settings.md, docs/log-events.md)
 	@PYTHONPATH=. $(BIN)/python docs/settings.py
+	@PYTHONPATH=. $(BIN)/python docs/log_events.py
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" $(UPGRADE) pyproject.toml
 lock: $(READY)  ## Compile the hashed requirements from pyproject.toml (UPGRADE=--upgrade for newer versions)

@@ -25,7 +25,7 @@ WRITE_BEHIND_SECONDS = 0.5
 STORE_SECONDS = 5.0  # for one batch; a store that takes longer counts as down
 RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 0.1  # between tries when the process is about to end
-MAX_SEGMENTS = 10_000  # of the transcripts of all calls together; about 2 MB
+MAX_SEGMENTS = 10_000  # of all calls together
 
 
 class RecordWriter:
