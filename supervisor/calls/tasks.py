@@ -56,5 +56,5 @@ async def _contained(work: Coroutine[Any, Any, T]) -> T | None:
     except (TransferFailed, TimeoutError) as error:
         log.warning("not_done", error=str(error) or "time-out")
     except Exception:
-        log.exception("failed_beside", action="the call goes on")
+        log.exception("task_failed", action="the call goes on")
     return None
