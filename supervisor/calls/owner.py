@@ -1,4 +1,4 @@
-"""Own one call, from its claim to its end: open the record, take the call, have it run, settle it or hand it over.
+"""Own one call, from its claim to its end: open the record, set the call up, have it run, settle it or hand it over.
 
 The claim is the permission: when it is lost, the fence ends all of this at once. The record says how the last owner
 left the call, and keeps for the next one how we leave it. What happens while the call is attached is in `attached`.
@@ -15,16 +15,14 @@ import structlog
 from pydantic import ValidationError
 
 from function.notice import CallNotice
-from supervisor.admission.policy import choose, decide
-from supervisor.agents.incoming import BUSY, Incoming, Reject
-from supervisor.agents.session import accept_body
+from supervisor.agents.incoming import Incoming
 from supervisor.calls.attached import AttachedCall
 from supervisor.calls.fence import Fence, Why
 from supervisor.calls.services import CallContext, Services
+from supervisor.calls.setup import CallSetup
 from supervisor.calls.takeover import Takeover
 from supervisor.claims import Claim
 from supervisor.errors import NoticeError
-from supervisor.openai.sideband import Sideband
 from supervisor.outcomes import CallEnded, EndReason, Outcome, PassOn
 from supervisor.records.handle import RecordHandle
 from supervisor.records.record import CallRecord
@@ -41,8 +39,6 @@ SETTLE_AGAIN_SECONDS = 30  # when the store was down at the end of a call
 MOST_FAILURES_RINGING = 3  # owners that failed one after the other, before any has accepted the call
 MOST_FAILURES_ACCEPTED = 10  # and once the caller is connected
 LAST_ATTEMPT = 45  # of the 50 that Pub/Sub makes: then a call that nobody can run is ended instead of passed on
-SERVICE_UNAVAILABLE = 503
-NOT_FOUND = 404
 
 
 @dataclass(eq=False, slots=True, repr=False)
@@ -52,11 +48,11 @@ class CallOwner:
     services: Services
     claim: Claim
     contextvars: Context = field(default_factory=copy_context, init=False)
-    """For all that is done for the call: its lines, spans and counts name it."""
+    """For all that is done for the call, so that its log lines, spans and counts name it."""
     _fence: Fence = field(default_factory=Fence, init=False)
     _notice: CallNotice = field(init=False)
     _handle: RecordHandle = field(init=False)
-    _takeover: Takeover = field(init=False)
+    _setup: CallSetup = field(init=False)
     _attached: AttachedCall | None = field(default=None, init=False)
     """The call, once it is ours and its agent is known."""
 
@@ -91,7 +87,7 @@ class CallOwner:
     # From the notice to the outcome.
 
     async def _own(self) -> None:
-        """Open the call's record; when it is ours, serve the call to its outcome, and do what follows from that."""
+        """Open the record; if the call is ours, serve it to its outcome, and do what follows."""
         self._read_notice()
         handle = self._handle = await self.services.record_writer.open(
             self._notice.call_id, self.claim.message_id, within_seconds=OPEN_SECONDS
@@ -120,10 +116,13 @@ class CallOwner:
         begin_call(self._notice)
 
     async def _drop(self) -> None:
-        """Drop a notice that is a duplicate, or comes after the end; that of a failed call becomes a dead letter."""
+        """Drop a notice that is a duplicate, or comes after the end.
+
+        That of a failed call is given back, until Pub/Sub makes it a dead letter.
+        """
         reason = self._record.end_reason
         log.info("notice_dropped", end_reason=reason)
-        if reason is EndReason.FAILED and self.claim.delivery_attempt:  # until it came 50 times
+        if reason is EndReason.FAILED and self.claim.delivery_attempt:
             await self.services.claims.release([self.claim], after_seconds=FAILED_AGAIN_SECONDS)
             return
         if reason is EndReason.FAILED:
@@ -131,7 +130,7 @@ class CallOwner:
         await self.services.claims.ack(self.claim)
 
     async def _outcome(self) -> Outcome:
-        """Serve the call to its outcome; an exception is noted in the record, for whoever serves it next."""
+        """Serve the call to its outcome; note an exception in the record, for its next owner."""
         try:
             self._begin()
             return await self._give_up() or await self._serve()
@@ -141,36 +140,37 @@ class CallOwner:
             raise
 
     def _begin(self) -> None:
-        """Read from the record how the last owner left, and write into it that we are the next."""
+        """Note how the last owner left, and write into the record that we are the next."""
         record, claim, now = self._record, self.claim, time.time()
         attempt, epoch, handed_over_at = claim.delivery_attempt, record.epoch, record.handed_over_at
         log.info("claimed", delivery_attempt=attempt, epoch=epoch, handed_over_at=handed_over_at)
-        self._read_takeover(now)
+        takeover = self._read_takeover(now)
+        self._setup = CallSetup(self.services, self._notice, self._handle, takeover)
         self._handle.on_merged = partial(self.contextvars.run, self._on_late_record)
-        record.failures = record.failures + 1 if self._takeover.failed else 0
+        record.failures = record.failures + 1 if takeover.failed else 0
         record.claimed_at, record.handed_over_at = now, None
         record.heard_at = record.heard_at or self._notice.received_at
         record.transport, record.delivery_attempt = self._notice.transport, claim.delivery_attempt
         self._handle.changed()
 
-    def _read_takeover(self, now: float) -> None:
+    def _read_takeover(self, now: float) -> Takeover:
         provisional, delivery_attempt = self._handle.provisional, self.claim.delivery_attempt
-        self._takeover = Takeover.of(self._record, now, provisional=provisional, delivery_attempt=delivery_attempt)
+        return Takeover.of(self._record, now, provisional=provisional, delivery_attempt=delivery_attempt)
 
     def _on_late_record(self) -> None:
-        """Learn from a record that was out of reach before whether the call had an owner, and what that left."""
-        self._read_takeover(time.time())
+        """Learn what earlier owners left, from a record that was out of reach before."""
+        self._setup.takeover = self._read_takeover(time.time())
         if self._attached:
             self._attached.learn()
 
     async def _give_up(self) -> Outcome | None:
-        """End a call that has failed again and again, before any of the agent's code runs; None goes on."""
+        """End a call that has failed too often, before any of the agent's code runs; None goes on."""
         record = self._record
         if record.failures < (MOST_FAILURES_ACCEPTED if record.accepted_at is not None else MOST_FAILURES_RINGING):
             return None
         last_error = (record.last_error or "").partition(":")[0]  # what it says may be personal
         log.error("call_given_up", failures=record.failures, last_error=last_error)
-        if may_still_ring := await self._refuse():
+        if may_still_ring := await self._setup.refuse():
             return may_still_ring
         if record.agent in self.services.router.agents:
             self._give_to(str(record.agent))  # so that its `on_end` is called
@@ -179,133 +179,26 @@ class CallOwner:
     async def _serve(self) -> Outcome:
         """Have the call's agent take it and stay with it."""
         incoming, record = Incoming(self._notice), self._record
-        name = await self._choose(incoming)
+        name = await self._setup.choose(incoming)
         if not isinstance(name, str):
             return name
         attached, seats = self._give_to(name), self.services.seats
-        taken_before = record.accepted_at is not None or not self._takeover.first_owner
+        taken_before = record.accepted_at is not None or not self._setup.takeover.first_owner
         seated = seats.take(name, attached.context.agent, record.caller, force=taken_before)
         try:
-            return await self._take(attached.context, incoming, seated=seated) or await attached.run()
+            return await self._setup.take(attached.context, incoming, seated=seated) or await attached.run()
         finally:
             if seated:
                 seats.leave(name, record.caller)
-
-    async def _choose(self, incoming: Incoming) -> str | Outcome:
-        """Choose the agent that has the call already, or shall have it; refuse the call when there is none."""
-        record, agents = self._record, self.services.router.agents
-        if record.agent in agents:
-            return str(record.agent)
-        if record.agent:
-            log.error("agent_gone", agent=record.agent, action="the router chooses another", agents=list(agents))
-        name = await choose(self.services.router, incoming)
-        if name is not None:
-            return name
-        log.error("no_agent", action="refused: give the router a default, or a rule that fits")
-        if record.accepted_at is not None:
-            await self.services.signalling.hang_up(self._notice)
-            return CallEnded(EndReason.REJECTED)
-        refused = await self._reject(NOT_FOUND)
-        return refused or CallEnded(EndReason.REJECTED)  # should another application have taken it, it is left alone
 
     def _give_to(self, name: str) -> AttachedCall:
         """Give the call to an agent."""
         agent = self.services.router.agents[name]
         context = CallContext.of(self.services, self.claim, self._fence, self._notice, agent=agent, handle=self._handle)
-        attached = self._attached = AttachedCall.of(context, self._takeover)
+        attached = self._attached = AttachedCall.of(context, self._setup.takeover)
         self._record.agent = name
         self._record.caller, self._record.dialled = attached.call.caller, attached.call.dialled
         return attached
-
-    # Take the call. Each step returns an outcome that is reached already, or None to go on.
-
-    @traced("take the call")
-    async def _take(self, context: CallContext, incoming: Incoming, *, seated: bool) -> Outcome | None:
-        """Decide, accept and attach, as far as no earlier owner did."""
-        return (
-            await self._decide(context, incoming, seated=seated)
-            or await self._accept(context)
-            or await self._attach(context)
-        )
-
-    async def _decide(self, context: CallContext, incoming: Incoming, *, seated: bool) -> Outcome | None:
-        """Let limits and the agent's rule decide; what they decide is in the record for later owners."""
-        record = self._record
-        browser_may_talk = self._notice.transport != "sip" and self._takeover.maybe_accepted
-        if record.accepted_at is not None or browser_may_talk:
-            return None
-        decision = await decide(context.agent, incoming) if seated else Reject(BUSY)
-        if not isinstance(decision, Reject):
-            record.session.update(decision.session)
-            record.state.update(decision.state)
-            return None
-        outcome = await self._reject(decision.status_code)
-        if outcome is None:
-            log.warning("accepted_before", action="served, whatever the rule says now: somebody may be talking")
-        elif isinstance(outcome, CallEnded):
-            log.info("rejected", status_code=decision.status_code)
-        return outcome
-
-    async def _accept(self, context: CallContext) -> Outcome | None:
-        """Accept a SIP call; where OpenAI refuses that, the attach shows whether the call lives."""
-        record = self._record
-        if not self._accepted:
-            session = accept_body(context.agent.session, context.agent.tools, record.session)
-            first_owner = self._takeover.first_owner
-            accepted = await self.services.signalling.accept(self._notice.call_id, session, first_owner=first_owner)
-            if not isinstance(accepted, bool):
-                return accepted
-            if accepted:
-                record.accepted_at = time.time()
-            elif self._handle.provisional and self._takeover.first_owner:
-                return PassOn("somebody has accepted it, and the record that would say who is out of reach")
-        self._handle.changed()
-        self._handle.hurry()  # so that no later owner decides about it again
-        return None
-
-    async def _attach(self, context: CallContext) -> Outcome | None:
-        """Attach to a call that was never attached; whatever comes later is an attach of the running call."""
-        if self._record.attached_at is not None:
-            return None
-        match await self.services.signalling.attach(self._notice, accepted=self._accepted):
-            case Sideband() as sideband:
-                context.writer.attach(sideband)
-                return None
-            case CallEnded(EndReason.NEVER_ATTACHED):
-                return await self._refuse() or CallEnded(self._never_attached())
-            case outcome:
-                return outcome
-
-    @property
-    def _accepted(self) -> bool:
-        """Whether the call is known to be accepted; a browser's call always is."""
-        return self._notice.transport != "sip" or self._record.accepted_at is not None
-
-    def _never_attached(self) -> EndReason:
-        """Say why there was nothing to attach to."""
-        if not self._takeover.first_owner:
-            return EndReason.CALLER_HUNG_UP
-        return EndReason.NEVER_ATTACHED if self._accepted else EndReason.NOT_ACCEPTED
-
-    # Refuse the call.
-
-    async def _reject(self, status_code: int) -> Outcome | None:
-        """Refuse the call, a browser's by hanging up; None when it was decided before, so that somebody may talk."""
-        signalling = self.services.signalling
-        if self._notice.transport == "sip":
-            maybe_accepted = self._takeover.maybe_accepted
-            return await signalling.reject(self._notice.call_id, status_code, maybe_accepted=maybe_accepted)
-        if await signalling.hang_up(self._notice):
-            return CallEnded(EndReason.REJECTED)
-        return PassOn("the call could not be hung up")
-
-    async def _refuse(self) -> PassOn | None:
-        """Leave nobody ringing, and nobody talking to nobody; `PassOn` when it may still ring."""
-        ringing = self._notice.transport == "sip" and self._record.accepted_at is None
-        refused = await self._reject(SERVICE_UNAVAILABLE) if ringing else None
-        if refused is None:
-            await self.services.signalling.hang_up(self._notice)
-        return refused if isinstance(refused, PassOn) else None
 
     # Let another have the call.
 
@@ -330,7 +223,7 @@ class CallOwner:
             return
         if self.claim.delivery_attempt >= LAST_ATTEMPT:
             log.error("call_given_up", delivery_attempt=self.claim.delivery_attempt, cause=cause)
-            await self._refuse()
+            await self._setup.refuse()
             await self._settle(EndReason.UNREACHABLE)
             return
         log.warning("passed_on", cause=cause)
@@ -349,7 +242,7 @@ class CallOwner:
 
     @traced("settle")
     async def _settle(self, reason: EndReason) -> None:
-        """Write the end first and ack second: a crash in between costs one more claim, never the record."""
+        """End the call for good: its end is written before the ack, so that a crash in between loses nothing."""
         if not self.claim.may_write():
             return  # whoever owns the call now will find the same
         if not await self._call_end_handlers():
@@ -358,7 +251,7 @@ class CallOwner:
             await self._write_end(reason)
 
     async def _call_end_handlers(self) -> bool:
-        """Call the agent's `on_end` handlers, once in the call's life; False when that can't be written before."""
+        """Call the agent's `on_end` handlers, once in the call's life; False when that can't be written first."""
         record, attached = self._record, self._attached
         if attached is None or record.end_told or not (handlers := attached.context.agent.handlers.end):
             return True
@@ -374,6 +267,7 @@ class CallOwner:
         return True
 
     async def _write_end(self, reason: EndReason) -> None:
+        """Write the end into the record, then acknowledge the notice."""
         record = self._record
         record.end_reason, record.ended_at = reason, time.time()
         self._handle.changed()
@@ -387,5 +281,6 @@ class CallOwner:
         log.info("ended", reason=reason.value, cost_usd=round(record.cost_usd, 6))
 
     async def _settle_later(self, reason: EndReason) -> None:
+        """Have the notice delivered again, since the store did not take the end."""
         log.error("end_not_written", reason=reason.value, action="the notice comes again, to write it then")
         await self.services.claims.release([self.claim], after_seconds=SETTLE_AGAIN_SECONDS)
