@@ -22,7 +22,8 @@ async def test_nothing_starts_outside() -> None:
 
     assert tasks.spawn(work("before"), "work") is None
     async with tasks:
-        assert (task := tasks.spawn(work("during"), "work")) is not None
+        task = tasks.spawn(work("during"), "work")
+        assert task is not None
         await task
     assert tasks.spawn(work("after"), "work") is None
     assert ran == ["during"]
