@@ -126,10 +126,11 @@ class SessionExpired:
     """The session hit OpenAI's limit of 60 minutes; the socket will close."""
 
 
-Action = (
-    Send
-    | RunTool
-    | Transcribed
+Command = Send | RunTool
+"""What the owner of the call is to do."""
+
+Report = (
+    Transcribed
     | TranscriptDelta
     | DtmfReceived
     | Idle
@@ -143,3 +144,6 @@ Action = (
     | NotTranscribed
     | SessionExpired
 )
+"""What the owner of the call is to know."""
+
+Action = Command | Report

@@ -1,4 +1,4 @@
-"""What follows from a failure at OpenAI: one pure function, `verdict`, over one table."""
+"""What follows from a failure at OpenAI: `verdict`, a pure function over one table."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _EVERYWHERE: dict[int | str | None, Verdict] = {
 
 
 def verdict(where: Where, status: int | None) -> Verdict:
-    """Say what follows from a failure: a pure function over one table.
+    """Look up what follows from a failure.
 
     Args:
         where: what was tried.

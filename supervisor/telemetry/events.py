@@ -129,7 +129,7 @@ EVENTS: dict[str, tuple[LogEvent, ...]] = {
             "ignores_cancellation", "Code did not end when it was cancelled; nobody waits for it.", "function action"
         ),
         _warning("not_done", "A transfer or a wait in the background failed; the call goes on.", "error"),
-        _error("failed_beside", "A bug in the background of a call, which goes on.", "action stack_trace"),
+        _error("task_failed", "A bug in the background of a call, which goes on.", "action stack_trace"),
     ),
     "Tools": (
         _info("tool_finished", "A tool ran, whatever its outcome.", "tool ms", "sideband_tool_seconds"),

@@ -225,7 +225,7 @@ async def test_on_end_is_told_of_a_call_that_is_given_up(monkeypatch: pytest.Mon
     async with rig(answering) as rigged:
         call = await rigged.ring(STAYS)
         await rigged.seen(call, "frame_out", "output_audio_buffer.stopped")
-        monkeypatch.setattr("supervisor.calls.owner.MOST_FAILURES", {False: 0, True: 0})
+        monkeypatch.setattr("supervisor.calls.owner.MOST_FAILURES_ACCEPTED", 0)
         rigged.supervise(answering)
         rigged.supervisors[0].stop.set()
         record = await rigged.ended(call)
