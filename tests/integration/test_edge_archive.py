@@ -32,7 +32,7 @@ async def run(*command: str | Path, **environment: str) -> None:
 @pytest.mark.timeout(INSTALL_SECONDS + 60)
 async def test_the_archive_boots_in_a_clean_environment_and_publishes_a_call(tmp_path: Path) -> None:
     archive, clean = tmp_path / "archive", tmp_path / "clean"
-    await run(sys.executable, ROOT / "infra/function_archive.py", archive)
+    await run(sys.executable, ROOT / "infra/scripts/function_archive.py", archive)
     await run(BIN / "uv", "venv", "--quiet", "--python", sys.executable, clean)
     install = ("pip", "sync", "--quiet", "--require-hashes", archive / "requirements.txt")
     await run(BIN / "uv", *install, VIRTUAL_ENV=str(clean))

@@ -68,6 +68,7 @@ locals {
 
 resource "google_monitoring_alert_policy" "this" {
   for_each              = local.alerts
+  project               = var.project_id
   display_name          = "${var.name}: ${each.key}"
   combiner              = "OR"
   severity              = each.value.severity

@@ -1,6 +1,6 @@
 """Sends a signed webhook for a call that does not exist, and sees that it became a notice.
 
-    OPENAI_WEBHOOK_SECRET=whsec_... python infra/smoke.py https://.../webhooks/openai
+    OPENAI_WEBHOOK_SECRET=whsec_... python infra/scripts/smoke.py https://.../webhooks/openai
 
 The function answers "published" only after Pub/Sub has confirmed the notice. A supervisor will claim it, find that
 OpenAI knows no such call, and settle it as `missed`: so the log shows the whole way, and nobody's phone rings.

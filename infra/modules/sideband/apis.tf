@@ -19,6 +19,7 @@ locals {
 
 resource "google_project_service" "this" {
   for_each           = toset(local._services)
+  project            = var.project_id
   service            = each.key
   disable_on_destroy = false # others in the project may use it
 }

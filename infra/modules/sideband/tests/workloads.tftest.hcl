@@ -38,6 +38,18 @@ run "only_the_function_is_public" {
   }
 }
 
+run "the_function_is_made_of_its_own_files" {
+  command = plan
+
+  assert {
+    condition = (
+      alltrue([for name in ["main.py", "requirements.txt", "function/main.py", "function/notice.py"] : contains(keys(local._archive_files), name)])
+      && !contains(keys(local._archive_files), "sessions.json")
+    )
+    error_message = "The archive is the function, found from the module's own folder; sessions lie with an agent's code."
+  }
+}
+
 run "the_function_serves_what_it_is_sent" {
   command = plan
 

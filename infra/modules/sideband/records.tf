@@ -12,6 +12,7 @@ locals {
 }
 
 resource "google_firestore_database" "records" {
+  project                           = var.project_id
   name                              = var.name
   location_id                       = var.region
   type                              = "FIRESTORE_NATIVE"
@@ -26,6 +27,7 @@ resource "google_firestore_database" "records" {
 # The store says when a document is to go; Firestore deletes it at that time or soon after.
 resource "google_firestore_field" "expiry" {
   for_each   = local.records_collections
+  project    = var.project_id
   database   = google_firestore_database.records.name
   collection = each.key
   field      = "expires_at"
@@ -35,6 +37,7 @@ resource "google_firestore_field" "expiry" {
 
 resource "google_firestore_field" "json" {
   for_each   = local.records_collections
+  project    = var.project_id
   database   = google_firestore_database.records.name
   collection = each.key
   field      = each.value

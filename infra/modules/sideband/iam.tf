@@ -2,18 +2,21 @@
 # Google's default accounts are not used. tests/ hold the exact list.
 
 resource "google_service_account" "function" {
+  project      = var.project_id
   account_id   = "${var.name}-function"
   display_name = "Sideband: the function"
   depends_on   = [google_project_service.this]
 }
 
 resource "google_service_account" "supervisor" {
+  project      = var.project_id
   account_id   = "${var.name}-supervisor"
   display_name = "Sideband: the supervisors"
   depends_on   = [google_project_service.this]
 }
 
 resource "google_service_account" "build" {
+  project      = var.project_id
   account_id   = "${var.name}-build"
   display_name = "Sideband: builds and roll-outs"
   depends_on   = [google_project_service.this]
@@ -91,6 +94,7 @@ resource "google_project_iam_member" "build_writes_logs" {
 }
 
 resource "google_artifact_registry_repository_iam_member" "build_pushes" {
+  project    = var.project_id
   location   = google_artifact_registry_repository.images.location
   repository = google_artifact_registry_repository.images.name
   role       = "roles/artifactregistry.writer" # both images go there
@@ -104,6 +108,7 @@ resource "google_storage_bucket_iam_member" "build_reads_source" {
 }
 
 resource "google_cloud_run_v2_service_iam_member" "build_rolls_out" {
+  project  = var.project_id
   name     = google_cloud_run_v2_service.function.name
   location = var.region
   role     = "roles/run.developer" # to change this one service
@@ -111,6 +116,7 @@ resource "google_cloud_run_v2_service_iam_member" "build_rolls_out" {
 }
 
 resource "google_cloud_run_v2_worker_pool_iam_member" "build_rolls_out" {
+  project  = var.project_id
   name     = google_cloud_run_v2_worker_pool.supervisor.name
   location = var.region
   role     = "roles/run.developer" # to change this one worker pool
@@ -130,6 +136,6 @@ resource "google_service_account_iam_member" "build_acts_as" {
 
 resource "google_secret_manager_secret_iam_member" "build_signs_smoke_test" {
   secret_id = google_secret_manager_secret.this["openai-webhook-secret"].id
-  role      = "roles/secretmanager.secretAccessor" # infra/smoke.py sends a webhook that has to be believed
+  role      = "roles/secretmanager.secretAccessor" # infra/scripts/smoke.py sends a webhook that has to be believed
   member    = google_service_account.build.member
 }

@@ -44,6 +44,7 @@ run "secret_versions_may_come_from_elsewhere" {
 run "the_first_image_is_built_by_the_first_apply" {
   command = plan
   variables {
+    source_code      = { folder = "../../..", dockerfile = "supervisor/Dockerfile" }
     supervisor_image = null
   }
   assert {
@@ -72,6 +73,17 @@ run "live_calls_are_what_scales" {
   assert {
     condition     = google_cloud_run_v2_worker_pool.supervisor.scaling[0].manual_instance_count == 3
     error_message = "It begins with the least."
+  }
+}
+
+run "labels_and_project_are_set_by_the_module" {
+  command = plan
+  variables {
+    labels = { team = "phones" }
+  }
+  assert {
+    condition     = google_pubsub_topic.calls.labels == tomap({ app = "sideband", team = "phones" }) && google_pubsub_topic.calls.project == "a-project"
+    error_message = "The module says itself where things are made and how they are labelled: its caller's provider may be set otherwise."
   }
 }
 

@@ -4,7 +4,9 @@
 
 resource "google_secret_manager_secret" "this" {
   for_each  = toset(concat(["openai-api-key", "openai-webhook-secret"], local.browsers_share_secret ? ["token-secret"] : []))
+  project   = var.project_id
   secret_id = "${var.name}-${each.key}"
+  labels    = local.labels
   replication {
     user_managed {
       replicas {

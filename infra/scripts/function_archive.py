@@ -1,6 +1,6 @@
-"""Writes what the function is deployed from into a folder: `python infra/function_archive.py FOLDER`.
+"""Writes what the function is deployed from into a folder: `python infra/scripts/function_archive.py FOLDER`.
 
-`function-archive.json` says which files go where; Terraform zips the same ones.
+`function-archive.json` says which files go where, and the agents' `sessions.json` is added; Terraform zips the same.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import shutil
 import sys
 from pathlib import Path
 
-INFRA = Path(__file__).resolve().parent
-ROOT = INFRA.parent
+ROOT = Path(__file__).resolve().parents[2]
+GLOBS = ROOT / "infra/modules/sideband/function-archive.json"
 
 
 def files() -> dict[str, Path]:
-    """The archive's files: their paths in it, and where they come from."""
-    globs: dict[str, str] = json.loads((INFRA / "function-archive.json").read_text())
+    """List the archive's files: their paths in it, and where they come from."""
+    globs: dict[str, str] = json.loads(GLOBS.read_text()) | {"sessions.json": ""}
     return {folder + path.name: path for glob, folder in globs.items() for path in sorted(ROOT.glob(glob))}
 
 

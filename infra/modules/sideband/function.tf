@@ -4,12 +4,17 @@
 locals {
   function_name = "${var.name}-function"
 
-  # What the archive holds: files by glob, and the folder in it that each goes to. Tests and roll-outs read it too.
+  # What the archive holds: files of this repository by glob, and the folder in it that each goes to; tests and roll-outs
+  # read it too. And the sessions of the agents, which lie with the agents' code.
   _archive_globs = jsondecode(file("${path.module}/function-archive.json"))
-  _archive_files = merge([
-    for glob, folder in local._archive_globs :
-    { for path in fileset(local.root, glob) : "${folder}${basename(path)}" => path }
-  ]...)
+  _has_sessions  = try(fileexists("${var.source_code.folder}/sessions.json"), false)
+  _archive_files = merge(
+    merge([
+      for glob, folder in local._archive_globs :
+      { for path in fileset(local.root, glob) : "${folder}${basename(path)}" => "${local.root}/${path}" }
+    ]...),
+    local._has_sessions ? { "sessions.json" = "${var.source_code.folder}/sessions.json" } : {},
+  )
 
   function_environment = {
     CALLS_TOPIC          = google_pubsub_topic.calls.name
@@ -51,24 +56,26 @@ locals {
 
 data "archive_file" "function" {
   type             = "zip"
-  output_path      = "${local.root}/build/function.zip"
+  output_path      = "${local.root}/build/${local.function_name}.zip" # by name, since one root may call the module twice
   output_file_mode = "0644"
   dynamic "source" {
     for_each = local._archive_files
     content {
       filename = source.key
-      content  = file("${local.root}/${source.value}")
+      content  = file(source.value)
     }
   }
 }
 
 resource "google_storage_bucket" "source" {
   #checkov:skip=CKV_GCP_62:It holds source archives alone, and Cloud Audit Logs tell who writes them
+  project                     = var.project_id
   name                        = "${var.project_id}-${var.name}-source"
   location                    = var.region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
   force_destroy               = true # nothing in it can't be built again
+  labels                      = local.labels
   versioning {
     enabled = true # a roll-back needs the archive of before
   }
@@ -90,11 +97,13 @@ resource "google_storage_bucket_object" "function" {
 }
 
 resource "google_cloud_run_v2_service" "function" {
+  project              = var.project_id
   name                 = local.function_name
   location             = var.region
   ingress              = "INGRESS_TRAFFIC_ALL"
   invoker_iam_disabled = true # works where the organisation forbids grants to allUsers, too
   deletion_protection  = var.deletion_protection.workloads
+  labels               = local.labels
 
   build_config {
     source_location          = "gs://${google_storage_bucket.source.name}/${google_storage_bucket_object.function.name}"
@@ -182,8 +191,8 @@ resource "google_cloud_run_v2_service" "function" {
       template[0].containers[0].image,
     ]
     precondition {
-      condition     = !local.browsers || fileexists("${local.root}/sessions.json")
-      error_message = "Calls from browsers need the agents' sessions: python -m supervisor.session ${var.agent} > sessions.json"
+      condition     = !local.browsers || local._has_sessions
+      error_message = "Calls from browsers need the agents' sessions in source_code.folder: python -m supervisor.session ${var.agent} > sessions.json"
     }
   }
 

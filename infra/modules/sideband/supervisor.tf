@@ -31,9 +31,11 @@ locals {
 }
 
 resource "google_cloud_run_v2_worker_pool" "supervisor" {
+  project             = var.project_id
   name                = "${var.name}-supervisor"
   location            = var.region
   deletion_protection = var.deletion_protection.workloads
+  labels              = local.labels
 
   scaling {
     manual_instance_count = try(var.autoscaling.min_instances, var.supervisor.instances)

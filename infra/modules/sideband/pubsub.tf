@@ -7,7 +7,9 @@ locals {
 
 resource "google_pubsub_topic" "calls" {
   #checkov:skip=CKV_GCP_83:Google's keys encrypt it; a key of one's own is one more thing that can stop every call
-  name = "${var.name}-calls"
+  project = var.project_id
+  name    = "${var.name}-calls"
+  labels  = local.labels
   message_storage_policy {
     allowed_persistence_regions = [var.region]
   }
@@ -15,12 +17,14 @@ resource "google_pubsub_topic" "calls" {
 }
 
 resource "google_pubsub_subscription" "claims" {
+  project                      = var.project_id
   name                         = "${var.name}-claims"
   topic                        = google_pubsub_topic.calls.id
   ack_deadline_seconds         = 10
   enable_exactly_once_delivery = true # the ack id is a fencing token only with it
   enable_message_ordering      = false
   message_retention_duration   = "7200s" # no call rings for two hours
+  labels                       = local.labels
 
   expiration_policy {
     ttl = "" # never, however long nobody calls
@@ -38,7 +42,9 @@ resource "google_pubsub_subscription" "claims" {
 
 resource "google_pubsub_topic" "dead_letters" {
   #checkov:skip=CKV_GCP_83:The same as for the calls
-  name = "${var.name}-dead-letters"
+  project = var.project_id
+  name    = "${var.name}-dead-letters"
+  labels  = local.labels
   message_storage_policy {
     allowed_persistence_regions = [var.region]
   }
@@ -47,9 +53,11 @@ resource "google_pubsub_topic" "dead_letters" {
 
 # Without a subscription dead letters would be lost.
 resource "google_pubsub_subscription" "dead_letters" {
+  project                    = var.project_id
   name                       = "${var.name}-dead-letters"
   topic                      = google_pubsub_topic.dead_letters.id
   message_retention_duration = "604800s" # a week to look at them
+  labels                     = local.labels
 
   expiration_policy {
     ttl = ""

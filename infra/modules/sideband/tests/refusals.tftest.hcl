@@ -158,7 +158,35 @@ run "an_agent_that_is_not_here" {
   command = plan
   variables {
     agent            = "nowhere.to.be.found:agent"
+    source_code      = { folder = "../../..", dockerfile = "supervisor/Dockerfile" }
     supervisor_image = null
   }
   expect_failures = [terraform_data.first_image]
+}
+
+run "no_image_and_nothing_to_build_one_from" {
+  command = plan
+  variables {
+    supervisor_image = null
+  }
+  expect_failures = [terraform_data.first_image]
+}
+
+run "a_folder_without_a_dockerfile" {
+  command = plan
+  variables {
+    source_code      = { folder = "../../.." }
+    supervisor_image = null
+  }
+  expect_failures = [terraform_data.first_image]
+}
+
+run "calls_from_browsers_without_sessions" {
+  command = plan
+  variables {
+    browsers     = { allowed_origins = ["https://shop.example"] }
+    source_code  = { folder = "../../../infra" }
+    token_secret = "never-in-a-state-never-in-a-state"
+  }
+  expect_failures = [google_cloud_run_v2_service.function]
 }
