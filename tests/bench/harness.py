@@ -113,7 +113,7 @@ class Side:
     @property
     def cpu_seconds(self) -> float:
         """What the process has cost so far."""
-        return time.clock_gettime((~self.child.pid << 3) | CPUCLOCK_SCHED)
+        return cpu_seconds(self.child.pid)
 
     @property
     def memory_kb(self) -> int:
@@ -121,6 +121,11 @@ class Side:
         rollup = Path(f"/proc/{self.child.pid}/smaps_rollup").read_text()
         lines = (line.split() for line in rollup.splitlines()[1:])
         return sum(int(line[1]) for line in lines if line[0] in {"Private_Clean:", "Private_Dirty:"})
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of a process so far, in all its threads."""
+    return time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED)
 
 
 @asynccontextmanager
