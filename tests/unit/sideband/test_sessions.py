@@ -18,7 +18,8 @@ def run(*paths: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_function_reads_what_the_supervisor_writes(tmp_path: Path) -> None:
+def test_the_function_reads_it(tmp_path: Path) -> None:
+    """The function reads from the file the session that the supervisor would accept a browser's call with."""
     file = tmp_path / "sessions.json"
     file.write_text(run("examples.bikes:agent").stdout)
     assert read_sessions(file) == {
@@ -26,7 +27,8 @@ def test_the_function_reads_what_the_supervisor_writes(tmp_path: Path) -> None:
     }
 
 
-def test_an_agent_that_is_not_there_is_said_in_one_line() -> None:
+def test_a_wrong_agent_is_one_line() -> None:
+    """An agent that is missing or does not exist ends the command with one line on standard error."""
     for paths in ([], ["examples.bikes:nobody"]):
         done = run(*paths)
         assert (done.returncode, done.stdout) == (2, "")
