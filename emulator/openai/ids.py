@@ -4,5 +4,5 @@ import secrets
 
 
 def new_id(prefix: str) -> str:
-    """A new id such as `item_5f2c...`."""
+    """Make an id such as `item_5f2c...`."""
     return f"{prefix}_{secrets.token_hex(10)}"

@@ -1,1 +1,1 @@
-"""The doors of the stand-in: REST, sidebands, webhooks, and its own control."""
+"""The stand-in's HTTP: OpenAI's REST and sidebands, webhook endpoints, and its own interface."""

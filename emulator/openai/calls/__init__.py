@@ -1,1 +1,1 @@
-"""The calls of the stand-in: callers, their scripts, and the audio peers of browsers."""
+"""The calls of the stand-in: their state, and who takes part: callers, browsers, sidebands."""

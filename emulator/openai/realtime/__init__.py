@@ -1,1 +1,1 @@
-"""The Realtime session, without I/O: items, responses, input audio, usage."""
+"""One Realtime session without I/O: its conversation, responses, the caller's audio, and usage."""

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.openai.calls.script import Script, parse_script
 from emulator.openai.options import Options
 from emulator.openai.realtime.conversation import Conversation
 from emulator.openai.realtime.session import start_session
+from emulator.openai.script import Script, parse_script
 from tests.support.openai_types import check_server_event
 
 Event = dict[str, Any]
@@ -72,7 +72,7 @@ class Stage:
         self.conversation.receive({"type": type_, **fields})
 
     def say(self, text: str, transcription: str = "completed") -> None:
-        self.perform(self.conversation.input_audio.hear(text, transcription))
+        self.perform(self.conversation.hear(text, transcription))
 
     def last(self, event_type: str) -> Event:
         return next(event for event in reversed(self.all_events + self.events) if event["type"] == event_type)
