@@ -103,7 +103,10 @@ async def serve(host: str = "127.0.0.1", port: int = 0, options: Options | None 
 async def _run(
     listener: socket.socket, options: Options, started: asyncio.Future[StandIn], stop: asyncio.Event
 ) -> None:
-    """Serve until `stop` is set; a task group of its own keeps the user's errors apart from ours."""
+    """Serve until `stop` is set.
+
+    A task group of its own keeps the user's errors apart from ours.
+    """
     host, port = listener.getsockname()[:2]
     async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
         stand_in = StandIn(options, host=host, port=port, tasks=tasks, http=http)

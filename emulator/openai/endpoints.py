@@ -1,4 +1,4 @@
-"""The project's webhook endpoints, as they are managed by API (reference 1.6)."""
+"""The webhook endpoints that are managed by API (reference 1.6)."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ class Endpoint:
         return [self.signing_secret, *old]
 
     def rotate(self, *, keep_old: bool) -> None:
-        """Sign with a new secret, and with the old one too for 24 hours if it is kept."""
+        """Sign with a new secret; for 24 hours with a kept old one, too."""
         self.old_secret = self.signing_secret if keep_old else None
         self.old_until = time.time() + OLD_SECRET_SECONDS
         self.signing_secret = new_secret()
 
     def as_dict(self, *, with_secret: bool = False) -> dict[str, Any]:
-        """Return the endpoint as the API shows it; the secret only when it is new."""
+        """Return the endpoint as the API shows it, without or with its secret."""
         shown = {
             "id": self.id,
             "object": "webhook_endpoint",

@@ -1,4 +1,4 @@
-"""`Fault`: what goes wrong in this OpenAI, injected at any time, and `Faults`: those that are injected."""
+"""`Fault`: something that goes wrong, and `Faults`: those that were injected."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class CutFault(_Fault):
 
 
 class DelayFault(_Fault):
-    """The next frames to the client are each held back; those behind them wait, as in a slow network."""
+    """The next frames to the client are held back, and those behind them wait."""
 
     fault: Literal["delay"] = "delay"
     delay_ms: float = Field(gt=0, le=600_000)
@@ -103,7 +103,7 @@ class Faults:
         return iter(tuple(self._injected))
 
     def add(self, fault: Fault) -> None:
-        """Remember a fault, and let it strike from now on; a cut that waits for no event strikes elsewhere."""
+        """Remember a fault, and let it strike from now on unless it struck at once."""
         self._injected.append(fault)
         if not (isinstance(fault, CutFault) and fault.at_once):
             self._live.append(fault)
@@ -111,7 +111,7 @@ class Faults:
     def strike(
         self, kind: type[_Kind], call_id: str | None, fits: Callable[[_Kind], bool] = lambda _: True
     ) -> _Kind | None:
-        """Find the oldest live fault of a kind that fits, and count it as having struck."""
+        """Let the oldest fault of a kind that fits strike; None if there is none."""
         for fault in self._live:
             if isinstance(fault, kind) and fault.call_id in (None, call_id) and fits(fault):
                 fault.struck += 1

@@ -1,4 +1,4 @@
-"""Ids as OpenAI makes them: a prefix that tells the kind, and an opaque rest; at most 32 characters in all."""
+"""Ids as OpenAI makes them: a prefix that names the kind, and at most 32 characters."""
 
 import secrets
 

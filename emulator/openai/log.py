@@ -1,4 +1,4 @@
-"""The log: who sent what and when in every call, as OpenAI sees it."""
+"""The log: who sent what and when, as OpenAI sees it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Log:
         return len(self._entries)
 
     def open(self, path: str) -> None:
-        """Append every entry to a file from now on, one JSON line each."""
+        """Append every further entry to a file, one JSON line each."""
         self._file = Path(path).open("ab", buffering=0)  # noqa: SIM115 - closed by close()
 
     def close(self) -> None:
@@ -130,7 +130,7 @@ class Log:
         return self._entries[max(0, sequence + 1 - first) :]
 
     async def wait_after(self, sequence: int, *, timeout_seconds: float) -> list[Entry]:
-        """Wait for an entry after a sequence number; returns all of them, or none if time runs out."""
+        """Wait for entries after a sequence number; none, if time runs out."""
         if not self.after(sequence):
             async with self._change() as change:
                 await asyncio.wait({change}, timeout=timeout_seconds)

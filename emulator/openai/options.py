@@ -1,4 +1,4 @@
-"""`Options`: how this OpenAI behaves. They can be changed while calls are running.
+"""`Options`: how this OpenAI behaves, changeable while calls are running.
 
 Where the reference says that a behaviour is uncertain, it is an option here, with the likeliest reading as its default;
 the number in brackets is the reference's section.

@@ -1,4 +1,4 @@
-"""`StandIn`: the calls, keys, options, faults, webhooks and the log of one stand-in."""
+"""`StandIn`: a running stand-in, as tests and routes use it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class StandIn:
             from_number: Who calls.
             to_number: Who is called.
             headers: Further SIP headers, after From, To and Call-ID.
-            webhook: Whether the project is told. None: if there is a webhook.
+            webhook: Whether a webhook is delivered. None: if there is one.
 
         Raises:
             ScriptError: the script cannot be played.
@@ -87,7 +87,7 @@ class StandIn:
         return call
 
     def place_webrtc_call(self, session: Session, *, ephemeral_key: str | None) -> Call:
-        """Make and accept the call of a browser that has posted its SDP offer."""
+        """Make and accept the call of a browser."""
         call = self._new_call("webrtc", self.options.webrtc_script, ephemeral_key=ephemeral_key)
         call.accept(session)
         return call
@@ -109,7 +109,7 @@ class StandIn:
     def note_request(
         self, kind: Kind, what: str, payload: Any, *, call_id: str | None, who: str, port: int | None
     ) -> None:
-        """Log a request, also one for a call that does not exist."""
+        """Log a request, also one for an unknown call."""
         entry = self.log.add(kind, what, payload, call_id=call_id, who=who, port=port)
         if call := self.calls.get(call_id or ""):
             call.log.append(entry)
@@ -117,24 +117,24 @@ class StandIn:
     # Keys
 
     def mint_secret(self, session: Session, seconds: int) -> tuple[str, int]:
-        """Make an ephemeral key for a session; returns its value, and when it expires in Unix seconds."""
+        """Make an ephemeral key; returns it and its end in Unix seconds."""
         value, expires_at = new_id("ek"), int(time.time()) + seconds
         self._secrets[value] = (expires_at, session)
         return value, expires_at
 
     def secret_session(self, key: str | None) -> Session | None:
-        """Find the session of an ephemeral key; None, if it is none or has expired."""
+        """Find the session of an ephemeral key that has not expired."""
         expires_at, session = self._secrets.get(key or "", (0, None))
         return session if time.time() < expires_at else None
 
     def minted(self, key: str | None) -> bool:
-        """Tell whether a key is an ephemeral one of ours, expired or not: sessions outlive their secrets."""
+        """Say whether a key is an ephemeral one, expired or not."""
         return key in self._secrets
 
     # Faults
 
     def inject(self, fault: Fault | Mapping[str, Any]) -> Fault:
-        """Let something go wrong: a `Fault`, or the same as a plain dict.
+        """Inject a fault: a `Fault`, or the same as a dict.
 
         The fault that is returned counts in `struck` how often it has struck.
 

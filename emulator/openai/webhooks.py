@@ -28,14 +28,14 @@ _LONGEST_BACKOFF_SECONDS = 30.0
 
 
 class _Target(NamedTuple):
-    """Where an event is delivered; both are asked anew for each attempt."""
+    """Where an event is delivered, read anew for each attempt."""
 
     url: Callable[[], str | None]
     secrets: Callable[[], Sequence[str]]
 
 
 class Webhooks:
-    """Delivers events to the endpoint of the options, and to those that are managed by API."""
+    """Delivers events to the options' endpoint and to those managed by API."""
 
     def __init__(
         self, options: Options, endpoints: Endpoints, faults: Faults, log: Log, http: aiohttp.ClientSession
@@ -47,11 +47,11 @@ class Webhooks:
         self._http = http
 
     def listened_to(self, event_type: str) -> bool:
-        """Tell whether events of this type go anywhere."""
+        """Say whether events of this type go anywhere."""
         return bool(self._targets(event_type))
 
     def ring(self, call: Call) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
-        """Make the deliveries that a ringing SIP call causes, by event type, each to be run on its own."""
+        """Yield a ringing SIP call's deliveries: event type, and what to run."""
         headers = [{"name": name, "value": value} for name, value in call.sip_headers]
         data: dict[str, Any] = {"call_id": call.call_id, "sip_headers": headers}
         if self._options.sip_media_security:
@@ -67,7 +67,7 @@ class Webhooks:
                 yield event_type, self._deliver(call, target, event)
 
     async def deliver_test(self, endpoint: Endpoint, event_type: str) -> dict[str, Any]:
-        """Deliver a made-up event once to one endpoint; returns its `status`, or an `error`."""
+        """Deliver a made-up event once; returns its `status`, or an `error`."""
         event = sample_event(event_type)
         outcome = await self._attempt(_managed(endpoint), new_id("wh"), orjson.dumps(event))
         self._log.add("webhook", event_type, {**outcome, "event": event})
@@ -79,7 +79,7 @@ class Webhooks:
         return fixed + [_managed(endpoint) for endpoint in self._endpoints.listening(event_type)]
 
     async def _deliver(self, call: Call, target: _Target, event: dict[str, Any]) -> None:
-        """Deliver one event, as often as options and faults say: every copy has the same id."""
+        """Deliver one event as often as options and faults say, under one id."""
         fault = self._faults.strike(WebhookFault, call.call_id)
         copies = self._options.webhook_copies
         delay_seconds = self._options.webhook_delay_seconds
@@ -133,7 +133,7 @@ def _managed(endpoint: Endpoint) -> _Target:
 
 
 def _signed(secrets: Sequence[str], webhook_id: str, body: bytes) -> dict[str, str]:
-    """Sign a delivery attempt now, once with each secret; returns its three headers."""
+    """Sign a delivery attempt with each secret; returns its three headers."""
     now = datetime.now(UTC)
     signatures = [Webhook(secret).sign(webhook_id, now, body.decode()) for secret in secrets]
     return {

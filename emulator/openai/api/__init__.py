@@ -1,1 +1,1 @@
-"""The stand-in's HTTP: OpenAI's REST and sidebands, webhook endpoints, and its own interface."""
+"""The stand-in's HTTP: OpenAI's API, and its own interface."""

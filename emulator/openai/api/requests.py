@@ -1,4 +1,4 @@
-"""What the routes share: the stand-in, the client behind a request, keys, bodies and errors."""
+"""What the routes share: keys, bodies, errors, and who asks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def authorise(request: web.Request, *, ephemeral: bool = False) -> str:
 
 
 async def read_object(request: web.Request) -> dict[str, Any]:
-    """Read a body that is a JSON object; no body is an empty one.
+    """Read a body that is a JSON object, or empty.
 
     Raises:
         ApiError: it is something else.

@@ -1,4 +1,4 @@
-"""The REST half: call control, and what its routes share with those of `webrtc` (reference 2)."""
+"""Call control by REST, and what all REST routes share (reference 2)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SIP_FAILURES = range(300, 700)
 async def rest_middleware(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Check the key, apply faults, shape errors, add `x-request-id` and a log entry."""
+    """Check the key, apply faults, shape errors, and log the request."""
     operation = request.match_info.route.name
     if operation is None or operation not in _OPERATIONS:
         return await handler(request)
@@ -123,5 +123,5 @@ _OPERATIONS = {
 
 
 def rest_routes() -> list[web.RouteDef]:
-    """Return the routes of the REST half."""
+    """Return the REST routes."""
     return [web.post(path, handler, name=name) for name, (path, handler) in _OPERATIONS.items()]

@@ -19,7 +19,7 @@ _MAX_FRAME_BYTES = 20 * 1024 * 1024
 
 
 async def _attach(request: web.Request) -> web.StreamResponse:
-    """Attach a socket to a call, and pass its frames on until it is closed."""
+    """Attach a socket to a call until it is closed."""
     stand_in = stand_in_of(request)
     call_id = request.query.get("call_id")
     call = stand_in.calls.get(call_id or "")

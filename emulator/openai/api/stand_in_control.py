@@ -36,7 +36,7 @@ class _PlaceCall(BaseModel):
 async def control_middleware(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Answer bad input to the stand-in's own interface with a 400 that says what is wrong."""
+    """Answer bad input with a 400 that says what is wrong."""
     if not request.path.startswith(_PREFIX):
         return await handler(request)
     try:

@@ -1,4 +1,4 @@
-"""Calls by WebRTC, and the ephemeral keys that browsers make them with (reference 2, 3.2)."""
+"""Calls by WebRTC, and browsers' ephemeral keys (reference 2, 3.2)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _CORS = {
 
 
 async def create_call(request: web.Request) -> web.Response:
-    """Make a call from an SDP offer: with the project's key and a session, or with an ephemeral key alone."""
+    """Make a call from an SDP offer.
+
+    It comes with the project's key and a session, or with an ephemeral key, which has one.
+    """
     stand_in = stand_in_of(request)
     key = authorise(request, ephemeral=True)
     secret_session = stand_in.secret_session(key)

@@ -1,1 +1,1 @@
-"""The calls of the stand-in: their state, and who takes part: callers, browsers, sidebands."""
+"""The stand-in's calls, and who takes part in them: callers, browsers, sidebands."""

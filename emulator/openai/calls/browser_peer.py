@@ -1,4 +1,6 @@
-"""The other end of a browser's peer connection: real ICE, DTLS and SCTP, silence for audio, and `oai-events`.
+"""The other end of a browser's peer connection.
+
+ICE, DTLS and SCTP are real; its audio is silence, and events go through the data channel `oai-events`.
 
     peer = await answer(offer)        # peer.localDescription.sdp answers the browser
     connect(peer, call)               # from now on, when one ends, so does the other
@@ -55,7 +57,7 @@ async def answer(offer: str) -> RTCPeerConnection:
 
 
 def connect(peer: RTCPeerConnection, call: Call) -> None:
-    """Carry the call's events to the browser and the browser's to the call, until either ends."""
+    """Connect a browser and a call: when one ends, so does the other."""
     call.reachable = False
 
     @peer.on("datachannel")

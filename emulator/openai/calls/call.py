@@ -1,4 +1,4 @@
-"""One call: its state, its conversation, the sockets attached to it, and its tasks."""
+"""One call: its state, conversation, attached sockets and tasks."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class Call:
         self.end("rejected", who=who, detail={"status_code": status_code})
 
     def hang_up(self, reason: Literal["caller_hung_up", "gave_up"] = "caller_hung_up") -> None:
-        """Let the caller hang up; OpenAI may not notice while the call rings."""
+        """Let the caller hang up, unnoticed perhaps while the call rings."""
         if self.state == "ringing" and self.options.accept_after_caller_gone == "allow":
             self.caller_gone = True
             self.note("note", "caller_gone", {"reason": reason})
@@ -216,7 +216,7 @@ class Call:
         return self._attaches
 
     def attach(self, socket: SidebandSocket) -> None:
-        """Send the call's events to a socket from now on; what came before is not repeated."""
+        """Send the call's events to a socket from now on."""
         self._sockets.append(socket)
         self.note("attach", "attach", {}, socket=socket)
         if self.options.session_created_on_attach and self.conversation:
@@ -248,7 +248,7 @@ class Call:
         self._changed()
 
     def attach_browser(self, send: Callable[[dict[str, Any]], None]) -> None:
-        """Send the call's events to a browser's data channel, too, from now on."""
+        """Send the call's events to a browser, too."""
         self._browsers.append(send)
         self.reachable = True
         self._changed()
@@ -294,14 +294,14 @@ class Call:
         socket.send(frame)
 
     def frame_delay_seconds(self) -> float:
-        """Strike the next frame out with a delay, if a fault says so."""
+        """Say how long a fault holds back the next frame out."""
         fault = self._faults.strike(DelayFault, self.call_id)
         return fault.delay_ms / 1000 if fault else 0
 
     # Time
 
     async def until(self, holds: Callable[[], bool], timeout_seconds: float) -> bool:
-        """Wait until something holds of the call; returns whether it does in time."""
+        """Wait until something is true of the call; False when it is not in time."""
         if holds():
             return True
         change = asyncio.get_running_loop().create_future()
@@ -338,7 +338,7 @@ class Call:
             await self.live(delay_ms)
 
     async def live(self, milliseconds: float) -> None:
-        """Wait for milliseconds of life, which `Options.speed` makes shorter."""
+        """Wait for milliseconds of life, shortened by `Options.speed`."""
         await asyncio.sleep(milliseconds / 1000 / self.options.speed)
 
     # The log

@@ -1,4 +1,4 @@
-"""The caller of one call, who follows a script (see `emulator.openai.script`)."""
+"""The caller of one call, who follows a script."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MS_BETWEEN_KEYS = 150
 
 
 async def run_caller(call: Call) -> None:
-    """Let a caller ring until the call is accepted, then follow the script, then stay silent."""
+    """Ring until the call is accepted, then follow the script."""
     if not await call.until(lambda: call.state != "ringing" or call.caller_gone, call.options.ring_seconds):
         call.hang_up("gave_up")
     if call.conversation and not call.caller_gone:
@@ -77,7 +77,7 @@ async def _act(call: Call, conversation: Conversation, step: Step) -> None:
 
 
 async def _wait_for_moment(call: Call, conversation: Conversation, step: Step) -> None:
-    """Wait for the moment of a step as long as the caller's patience lasts."""
+    """Wait for a step's moment, as long as patience lasts."""
     if isinstance(step, Caller):
         await _wait_for_greeting(call, conversation)
     if not await call.until(_moment(conversation, step), call.options.patience_seconds):
@@ -101,7 +101,7 @@ def _moment(conversation: Conversation, step: Step) -> Callable[[], bool]:
 
 
 async def _wait_for_greeting(call: Call, conversation: Conversation) -> None:
-    """Wait to be greeted, once somebody has attached; a caller who is not greeted speaks first."""
+    """Wait to be greeted; a caller who is not speaks first."""
     await call.until(lambda: call.attaches > 0, call.options.patience_seconds)
     await call.until(lambda: conversation.responses_started > 0, call.options.hello_seconds)
 
@@ -111,7 +111,7 @@ def _silent(conversation: Conversation) -> bool:
 
 
 def _quiet(conversation: Conversation) -> bool:
-    """Tell whether nothing is being said and no answer is to come."""
+    """Say whether it is silent and no answer is to come."""
     return _silent(conversation) and not conversation.pending_outputs and not conversation.owes_answer
 
 

@@ -1,4 +1,4 @@
-"""A plausible SDP answer: no media flows, since the stand-in's callers speak by script."""
+"""A plausible SDP answer, for calls without media."""
 
 from __future__ import annotations
 

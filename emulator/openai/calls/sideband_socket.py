@@ -1,4 +1,4 @@
-"""One attached sideband socket, from the server's side: frames go out in order, and it can be cut."""
+"""One attached sideband socket, from the server's side."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SidebandSocket:
         return self._closing is None
 
     def send(self, frame: bytes) -> None:
-        """Queue a frame; a client that has stopped reading for too long is cut off."""
+        """Queue a frame; a client that does not read is cut off."""
         if self._closing is None:
             self._frames.append(frame)
             self._wake.set()
@@ -61,7 +61,7 @@ class SidebandSocket:
                 self.abort()
 
     def close(self, code: int | None) -> None:
-        """Close after the queued frames: with a close frame, or (None) by closing TCP alone."""
+        """Close after the queued frames; without a code, by closing TCP alone."""
         if self._closing is None:
             self._closing = self._transport.close if code is None else code
             self._wake.set()

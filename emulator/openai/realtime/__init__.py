@@ -1,1 +1,1 @@
-"""One Realtime session without I/O: its conversation, responses, the caller's audio, and usage."""
+"""A Realtime session without I/O: conversation, responses, input audio, usage."""

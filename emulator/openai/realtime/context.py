@@ -20,12 +20,12 @@ class Perform(Protocol):
     """Gives time to what takes time."""
 
     def __call__(self, play: Generator[float, None, None], /) -> None:
-        """Run a play to its first yield at once, then on as its time passes."""
+        """Run a play to its first yield now, then on as time passes."""
 
 
 @dataclass(eq=False)
 class Context:
-    """What the parts of one conversation read and write, and how they send events and let time pass."""
+    """What the parts of one conversation read, write and send with."""
 
     conversation_id: str
     session: Session

@@ -1,4 +1,4 @@
-"""The conversation of one call as OpenAI keeps it: its parts, and the rules between them.
+"""One call's conversation as OpenAI keeps it: the rules between its parts.
 
 Sans-I/O. Client events go in by `receive`; server events come out through `send`; what takes time is a *play*, a
 generator that is handed to `perform`, which runs it to its first yield at once, and then waits as many milliseconds of
@@ -42,7 +42,7 @@ class Conversation:
         options: How this OpenAI behaves.
         send: Sends a server event.
         perform: Gives time to a play.
-        note: Told of what OpenAI lets pass and a test may want to know.
+        note: Called with what is odd and OpenAI lets pass, for the log.
     """
 
     def __init__(
@@ -109,13 +109,13 @@ class Conversation:
 
     @property
     def owes_answer(self) -> bool:
-        """Whether the caller, or a tool, has said something to which no response has come yet."""
+        """Whether a turn of the caller, or an output, has had no response yet."""
         return self._input_audio.unanswered or bool(self._tool_calls.fresh_outputs)
 
     # What comes from a client
 
     def receive(self, event: object) -> None:
-        """Act on a client event; one that is wrong is answered by an `error` event."""
+        """Act on a client event; a wrong one gets an `error` event."""
         event_id = event.get("event_id") if isinstance(event, dict) else None
         try:
             self._handler(event)(event if isinstance(event, dict) else {})
@@ -220,7 +220,7 @@ class Conversation:
     # What the caller does
 
     def hear(self, text: str, transcription: str = "completed") -> Generator[float, None, None]:
-        """Let the caller speak, and do what the session's turn detection says: a play."""
+        """Play the caller's speech, and what turn detection makes of it."""
         self._silences += 1
         length_ms = spoken_ms(text)
         if not self._turn_detection:
@@ -243,7 +243,7 @@ class Conversation:
         return detection or {}
 
     def _interrupt(self) -> None:
-        """Cancel what the model is writing, and clear what is being heard."""
+        """Cancel what the model writes, and clear what is heard."""
         if self.active:
             self.active.cancel("turn_detected")
         self._clear_audio()
@@ -253,7 +253,7 @@ class Conversation:
             response.clear_audio()
 
     def _await_caller(self) -> None:
-        """Speak to a caller who stays silent, if the session says after how long."""
+        """Speak to a caller who stays silent, if the session says so."""
         if idle_ms := self._turn_detection.get("idle_timeout_ms"):
             self._context.perform(self._time_out(idle_ms, self._silences))
 
@@ -270,7 +270,7 @@ class Conversation:
     # What the model does
 
     def respond(self, request: ResponseRequest | None = None) -> None:
-        """Start a response: asked for by a client, or by turn detection.
+        """Start a response.
 
         Raises:
             ApiError: one is active already, and this one would write to the same conversation (6.4).
@@ -290,7 +290,7 @@ class Conversation:
             self._start(self._next_parts(tools_allowed=tool_choice != "none"), request)
 
     def _next_parts(self, *, tools_allowed: bool) -> list[Part]:
-        """Take what the script has for the model, or make something up."""
+        """Take the script's next parts for the model, or improvise."""
         speaks_after_mcp = self._context.options.speaks_after_mcp
         parts = self._script.take_turn(tools_allowed=tools_allowed, speaks_after_mcp=speaks_after_mcp)
         return parts or [Model(model=self._improvised())]
@@ -316,7 +316,7 @@ class Conversation:
         response.start()
 
     def _response_written(self, response: Response) -> None:
-        """Send a response's `response.done`, and go on with what waited for it."""
+        """Send `response.done`, and go on with what waited for it."""
         if not response.out_of_band:
             self._input_audio.unanswered = False
             self._has_spoken = True
@@ -329,7 +329,7 @@ class Conversation:
             self._go_on_after_approval()
 
     def _go_on_after_approval(self) -> None:
-        """Make the hosted tool calls that a client has approved, unless a response is active."""
+        """Make the approved calls of hosted tools, unless a response is active."""
         if self.active:
             return
         parts: list[Part] = [*self._tool_calls.take_approved()]

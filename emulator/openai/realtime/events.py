@@ -1,4 +1,4 @@
-"""Server events: how they are sent, and the deltas that some of them carry."""
+"""Server events: how they are sent, and their deltas."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Emit(Protocol):
 
 
 def emitter(send: Callable[[dict[str, Any]], None], options: Options) -> Emit:
-    """Make the function that gives events their ids and sends them."""
+    """Make a function that sends events, each with an id."""
 
     def emit(type: str, /, **fields: Any) -> None:  # noqa: A002 - the event's own word
         event = {"type": type, "event_id": new_id("event"), **fields}
@@ -34,15 +34,15 @@ def emitter(send: Callable[[dict[str, Any]], None], options: Options) -> Emit:
 
 
 def words(text: str) -> list[str]:
-    """Cut a text into words, which deltas of speech carry."""
+    """Cut a text into words, for deltas of speech."""
     return re.findall(r"\s*\S+\s*$|\s*\S+", text) or [text]
 
 
 def chunks(text: str, size: int = 6) -> list[str]:
-    """Cut a text into pieces of one size, which deltas of arguments carry."""
+    """Cut a text into pieces of one size, for deltas of arguments."""
     return [text[start : start + size] for start in range(0, len(text), size)]
 
 
 def obfuscation() -> str:
-    """Make the padding that hides a delta's length; every delta carries some (reference 4.2)."""
+    """Make the padding that hides a delta's length (reference 4.2)."""
     return secrets.token_hex(4)

@@ -1,4 +1,4 @@
-"""The caller's half of a conversation: speech, the turns that it becomes, and their transcription."""
+"""The caller's half of a conversation: speech, turns, transcription."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class InputAudio:
         self._clock_ms = 0
 
     def start_speech(self) -> str:
-        """Announce that the caller speaks; returns the id that the turn's item will have."""
+        """Announce that the caller speaks; returns the turn's item id."""
         item_id = new_id("item")
         self._emit("input_audio_buffer.speech_started", audio_start_ms=self._clock_ms, item_id=item_id)
         return item_id
@@ -44,7 +44,7 @@ class InputAudio:
         self._emit("input_audio_buffer.speech_stopped", audio_end_ms=self._clock_ms, item_id=item_id)
 
     def time_out(self, idle_ms: int) -> None:
-        """Commit an empty turn of a caller who said nothing for `idle_ms`."""
+        """Add the empty turn of a caller who said nothing."""
         start_ms, self._clock_ms = self._clock_ms, self._clock_ms + idle_ms
         item_id = new_id("item")
         self._emit(
@@ -78,7 +78,7 @@ class InputAudio:
         self._emit("input_audio_buffer.cleared")
 
     def add_turn(self, text: str, transcription: str, item_id: str) -> None:
-        """Add a turn of the caller to the conversation, and transcribe it if the session says so."""
+        """Add a turn of the caller, and transcribe it if asked to."""
         history = self._context.history
         self._emit("input_audio_buffer.committed", previous_item_id=history.last_id, item_id=item_id)
         item: Item = {"id": item_id, "object": "realtime.item", "type": "message", "role": "user"}
@@ -92,7 +92,7 @@ class InputAudio:
             self._context.perform(self._transcribe(item, text, transcription))
 
     def _transcribe(self, item: Item, text: str, outcome: str) -> Generator[float, None, None]:
-        """Transcribe a turn, which takes its own time: its events come between any others."""
+        """Play a transcription; its events come between any others."""
         name = "conversation.item.input_audio_transcription"
         place = {"item_id": item["id"], "content_index": 0}
         yield _TRANSCRIPTION_MS

@@ -1,4 +1,4 @@
-"""The items of a conversation: what a client may create (reference 4.3), and all of them in order."""
+"""The items of a conversation: those that a client may create, and all in order."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ _adapter: TypeAdapter[_Item] = TypeAdapter(
 
 
 def check_item(item: object) -> Item:
-    """Check an item that a client wants to create, and return it as the conversation keeps it.
+    """Check a client's new item; returns it as the conversation keeps it (reference 4.3).
 
     Raises:
         ApiError: it is not an item, or not one that a client may create.
@@ -113,7 +113,7 @@ def text_of(item: Item) -> str:
 
 
 class History:
-    """A conversation's items in order; every change to them is sent as an event.
+    """A conversation's items in order; changes are sent as events.
 
     Items are replaced, never changed, since events and the log hold on to them.
     """
@@ -135,25 +135,25 @@ class History:
         return self._order[-1] if self._order else None
 
     def add(self, item: Item, after: str | None = None) -> None:
-        """Add an item: at the end, after another one, or first (`root`)."""
+        """Add an item at the end, after another, or first (`root`)."""
         index = len(self._order) if after is None else 0 if after == "root" else self._order.index(after) + 1
         self._order.insert(index, item["id"])
         self._items[item["id"]] = item
         self._emit("conversation.item.added", previous_item_id=self._previous_id(item["id"]), item=item)
 
     def finish(self, item: Item) -> None:
-        """Give an item its final content, unless a client has deleted it meanwhile."""
+        """Give an item its final content, unless it was deleted."""
         if item["id"] in self._items:
             self._items[item["id"]] = item
             self._emit("conversation.item.done", previous_item_id=self._previous_id(item["id"]), item=item)
 
     def replace(self, item: Item) -> None:
-        """Give an item new content without an event, unless a client has deleted it."""
+        """Give an item new content without an event, unless it was deleted."""
         if item["id"] in self._items:
             self._items[item["id"]] = item
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
-        """Forget what of an item was not heard, and its transcript with it."""
+        """Forget the unheard rest of an item, and its transcript."""
         if item_id not in self._items:
             return
         item = self._items[item_id]
@@ -175,7 +175,7 @@ class History:
 
 
 def with_audio(item: Item) -> Item:
-    """Add the bytes of its audio to an item, as retrieving it does: silence of the right length."""
+    """Add audio to an item, as OpenAI does when it is retrieved: silence."""
     return item | {"content": [_with_silence(part) for part in item["content"]]} if item["type"] == "message" else item
 
 

@@ -1,4 +1,4 @@
-"""One response of the model: the events that it is made of, in the recorded order (reference 4.6, 6.1, 6.3, 6.6).
+"""One response of the model, in the recorded order of events (reference 4.6, 6.1, 6.3, 6.6).
 
 A response is *played*: generators send its events and yield, between them, how many milliseconds of real life pass;
 whoever drives them decides how long that is. An `Interruption` is thrown into them, so that what was open is closed by
@@ -28,7 +28,7 @@ _MCP_MS = 500
 
 
 class Interruption(Exception):
-    """Thrown into a play: the response, or its audio, is to stop here."""
+    """Thrown into a play, to stop a response or its audio."""
 
     def __init__(self, reason: Literal["turn_detected", "client_cancelled", "cleared"]) -> None:
         super().__init__(reason)
@@ -94,12 +94,12 @@ class Response:
         self._context.perform(self._writing)
 
     def play_out(self) -> None:
-        """Let what is written and not yet heard be heard, after `response.done`."""
+        """Play the rest of the audio, after `response.done`."""
         if self.playing:
             self._context.perform(self._draining)
 
     def cancel(self, reason: Literal["turn_detected", "client_cancelled"]) -> None:
-        """Cancel what is still being written: all that is open is closed, and the status becomes `cancelled`."""
+        """Stop writing: what is open is closed, and the status is `cancelled`."""
         _interrupt(self._writing, Interruption(reason))
 
     def clear_audio(self) -> None:
@@ -292,7 +292,7 @@ class Response:
         self._on_heard()
 
     def _audio_cleared(self) -> None:
-        """Stop the audio, and forget in the conversation what was not heard."""
+        """Stop the audio, and forget what was not heard."""
         self._audio = "over"
         self._emit("output_audio_buffer.cleared", response_id=self.id)
         if self._spoken:

@@ -1,4 +1,4 @@
-"""The model's tool calls that wait for an output or for an approval."""
+"""The model's tool calls that wait for an output or an approval."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class ToolCalls:
-    """Which tool calls of one conversation are open, and what has come for them.
+    """The open tool calls of one conversation, and what came for them.
 
     Args:
-        note: Told of outputs and approvals that nobody asked for.
+        note: Called with outputs and approvals that nobody asked for.
     """
 
     def __init__(self, note: Callable[[str, dict[str, Any]], None]) -> None:
@@ -31,11 +31,11 @@ class ToolCalls:
         self._approved: list[Mcp] = []
 
     def start(self, call_id: str) -> None:
-        """Wait for the output of a function that the model has called."""
+        """Wait for a function's output."""
         self.pending.add(call_id)
 
     def add_output(self, item: Item) -> None:
-        """Take the output of a call; one that was answered before, or never made, is noted."""
+        """Take a call's output; one that nobody waits for is noted."""
         call_id = item["call_id"]
         if call_id in self._answered:
             self._note("duplicate_tool_output", item)
@@ -46,11 +46,11 @@ class ToolCalls:
         self.fresh_outputs.append(item["output"])
 
     def ask_approval(self, item_id: str, call: McpCall) -> None:
-        """Wait for a client to approve a call of a hosted tool."""
+        """Wait for a client's approval of a hosted tool's call."""
         self._approvals[item_id] = call
 
     def add_approval(self, item: Item) -> None:
-        """Take a client's answer to a request for approval; the request is named by its item's id."""
+        """Take a client's answer to a request for approval."""
         call = self._approvals.pop(item["approval_request_id"], None)
         if call is None:
             self._note("unknown_approval_request", item)
@@ -59,6 +59,6 @@ class ToolCalls:
             self._approved.append(Mcp(mcp=approved))
 
     def take_approved(self) -> list[Mcp]:
-        """Hand over the calls that were approved and have not been made yet."""
+        """Hand over the approved calls that were not made yet."""
         approved, self._approved = self._approved, []
         return approved

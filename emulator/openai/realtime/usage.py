@@ -1,4 +1,4 @@
-"""What speech takes: time, and tokens as OpenAI bills them (reference 7.1)."""
+"""What speech costs: time, and tokens (reference 7.1)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tokens(text: str) -> int:
 
 
 def transcription_usage(text: str) -> dict[str, Any]:
-    """Bill the transcription of what a caller said, which is apart from responses."""
+    """Bill the transcription of what a caller said."""
     audio, written = spoken_ms(text) // _CALLER_MS_PER_TOKEN, tokens(text)
     return {
         "type": "tokens",
@@ -35,7 +35,7 @@ def transcription_usage(text: str) -> dict[str, Any]:
 
 
 class Meter:
-    """Counts what a conversation holds: all of it is input again for every response."""
+    """Counts a conversation's tokens: all are input again for every response."""
 
     def __init__(self) -> None:
         self.billed_tokens = 0
