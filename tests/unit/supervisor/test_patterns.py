@@ -37,7 +37,7 @@ PATTERNS = {
 
 
 def test_the_patterns_are_found() -> None:
-    assert {"supervisor.telemetry.logs._PERSONAL", "supervisor.agents.sip._URI", "function.webhook._CALL_ID"} <= set(
+    assert {"supervisor.telemetry.logs._PERSONAL", "supervisor.agents.sip._URI", "function.notice.CALL_ID"} <= set(
         PATTERNS
     )
 
