@@ -183,7 +183,7 @@ async def local_system(
     environment: Mapping[str, str] | None = None,
     on_log: OnLog = lambda _process, _line: None,
 ) -> AsyncIterator[System]:
-    """Run Pub/Sub and OpenAI's stand-in; yields a `System` to start the rest with.
+    """Run Pub/Sub and OpenAI's stand-in; yields a `System` for the rest.
 
     Args:
         agent: what supervisors run, as module:attribute.

@@ -1,4 +1,7 @@
-"""A limit on how many requests wait for one thing, so that its outage does not hold all threads."""
+"""A limit on how many requests wait for one thing.
+
+When it is away, threads are left for the other requests.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class EdgeError(Exception):
 
 
 class SettingsError(EdgeError):
-    """A setting is missing or wrong; the message is one line that names it."""
+    """A setting is missing or wrong; the message names it in one line."""
 
 
 class RequestError(EdgeError):
@@ -40,7 +40,7 @@ class RequestError(EdgeError):
 
 
 class UnavailableError(EdgeError):
-    """What is answered with a 5xx and `Retry-After`; the message is for the log alone.
+    """A request that is answered with a 5xx; the message is for the log alone.
 
     Attributes:
         status: The HTTP status.
@@ -63,7 +63,7 @@ class UnavailableError(EdgeError):
 
 
 class PublishError(UnavailableError):
-    """Pub/Sub refused a notice, or did not answer in time; it may have it all the same."""
+    """Pub/Sub refused a notice or did not answer; it may have it all the same."""
 
     def __init__(self, call_id: str, message: str) -> None:
         super().__init__("publish_failed", message, call_id=call_id)

@@ -1,4 +1,4 @@
-"""Logs as Cloud Logging reads them from stdout: one JSON object a line.
+"""Logs as Cloud Logging reads them: one JSON object a line, on stdout.
 
 It has `severity`, `message` and what a log call passes as `extra`. Standard library only, for the sake of cold starts.
 """
@@ -44,7 +44,9 @@ def configure() -> None:
 
 
 class Sampler:
-    """Bounds the log lines that strangers can cause: so many of each kind in each period.
+    """Bounds the log lines that strangers can cause.
+
+    So many of each kind are written in each period, and the others are counted.
 
     The kinds must be few, since they are remembered.
     """
@@ -57,7 +59,10 @@ class Sampler:
         self._periods: dict[str, tuple[float, int]] = {}
 
     def count(self, kind: str) -> int | None:
-        """Count a line; None: leave it out, otherwise how many were left out before it."""
+        """Count a line; returns how many were left out before it.
+
+        None: this one is to be left out, too.
+        """
         with self._lock:
             now = self._clock()
             began, seen = self._periods.get(kind, (now, 0))

@@ -129,7 +129,7 @@ class Edge:
 
 
 def _start() -> Edge:
-    """Make what all requests share; a wrong setting ends the process with one line."""
+    """Make what all requests share, or end the process with one line."""
     logs.configure()
     try:
         settings = load(Settings)
@@ -174,7 +174,7 @@ def _ignore(event: webhook.Event) -> flask.Response:
 
 
 def _browser_call(calls: webrtc.BrowserCalls, request: flask.Request) -> flask.Response:
-    """Serve a route for browsers; without a good token, not even a body is read."""
+    """Serve a route for browsers; without a good token no body is read."""
     headers = _headers(request)
     claims = calls.authorise(headers)
     match request.path.split("/")[1:]:

@@ -55,7 +55,7 @@ class CallNotice:
     """The W3C trace context of the request that brought the call."""
 
     def data(self) -> bytes:
-        """Return the Pub/Sub message's data: JSON, without the fields that are not set."""
+        """Return the Pub/Sub message's data: JSON of the fields that are set."""
         return _NOTICE.dump_json(self, exclude_none=True)
 
     def attributes(self) -> dict[str, str]:

@@ -92,7 +92,10 @@ class OpenAI:
     def create_client_secret(
         self, session: Mapping[str, Any], *, expires_after_seconds: int, safety_identifier: str
     ) -> ClientSecret:
-        """Mint an ephemeral key that makes calls with this session until it expires (10 to 7200 s)."""
+        """Mint an ephemeral key that makes calls with this session.
+
+        It expires after 10 to 7200 s.
+        """
         body = {"expires_after": {"anchor": "created_at", "seconds": expires_after_seconds}, "session": session}
         headers = {"OpenAI-Safety-Identifier": safety_identifier}
         match self.request_json("POST", "/realtime/client_secrets", body, headers):
@@ -180,7 +183,7 @@ def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
 
 
 def is_webrtc_call_id(text: str) -> bool:
-    """Say whether a text can be the id of a call by WebRTC."""
+    """Say whether a text can be a WebRTC call's id."""
     return text.startswith(WEBRTC_PREFIX) and text != WEBRTC_PREFIX and CALL_ID.fullmatch(text) is not None
 
 

@@ -71,7 +71,7 @@ class Publisher:
         return response.message_ids[0]
 
     def warm(self) -> None:
-        """Connect now, in a thread, so that the first notice need not wait."""
+        """Connect now, in a thread: the first notice need not wait."""
         threading.Thread(target=self._warm, name="warm the publisher", daemon=True).start()
 
     def _warm(self) -> None:

@@ -1,4 +1,4 @@
-"""Limits on requests: the size of their head, and the size and time of their body."""
+"""Limits on requests: the size of their head, their body's size and time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BODY_SECONDS = 5.0
 
 
 def check_head(request: flask.Request) -> None:
-    """Refuse a head that no honest client sends, before any work is done.
+    """Refuse a head that no honest client sends.
 
     Raises:
         RequestError: the address or the headers are too long or too many, or the body is compressed.
@@ -80,12 +80,15 @@ def read_body(request: flask.Request, media_type: str, max_bytes: int) -> bytes:
 
 
 def discard_body(request: flask.Request) -> None:
-    """Leave the rest of the body unread; functions-framework would read it before it answers."""
+    """Leave the rest of the body unread.
+
+    functions-framework would read it before it answers.
+    """
     request.stream = io.BytesIO()
 
 
 def client_is_gone(request: flask.Request) -> bool:
-    """Say whether the client has closed its connection, as far as is known."""
+    """Say whether the client is known to have closed its connection."""
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
     if connection is None:
         return False
@@ -127,7 +130,7 @@ class _BodyDeadlines:
 
     @contextmanager
     def bounded(self, connection: socket.socket | None) -> Iterator[_Body]:
-        """Cut the body off if the block is not left in time; its `cut` says so."""
+        """Cut the body off if the block is not left in time."""
         body = _Body(connection)
         if connection is None:  # not under gunicorn, hence not from the network
             yield body

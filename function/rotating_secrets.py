@@ -23,7 +23,7 @@ REREAD_SECONDS = 60
 
 
 class RotatingSecrets:
-    """Secrets that are all good at the same time, from a setting and from a file.
+    """The good secrets, from a setting and from a file.
 
     The file is read again at most once a minute: Secret Manager's volumes follow `latest`, so a new version is good
     here without a deploy. A file that can't be read, or holds something malformed, changes nothing: what was read last

@@ -174,7 +174,7 @@ def check_token_secret(secret: str) -> None:
 
 
 def _split(secrets: SecretStr | None) -> list[str]:
-    """Split secrets at whitespace; blanks alone are one empty secret, which no check lets pass."""
+    """Split secrets at whitespace; from blanks alone, make an empty one to refuse."""
     return [] if secrets is None else secrets.get_secret_value().split() or [""]
 
 

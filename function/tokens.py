@@ -1,4 +1,4 @@
-"""The tokens that let a browser call: short-lived JWTs of the application's backend.
+"""The tokens that let a browser call: JWTs of the application's backend.
 
     {"aud": "sideband", "sub": "user-17", "exp": <in some minutes>, "jti": "<unique>", "agent": "...", ...}
 
@@ -146,7 +146,7 @@ class Tokens:
 
     @contextmanager
     def use(self, claims: Claims) -> Iterator[None]:
-        """Use a token for the block; when the block fails, the token can be used again.
+        """Use a token for the block; if it fails, the token stays unused.
 
         Raises:
             RequestError: 409, it was used before.
@@ -167,7 +167,10 @@ class Tokens:
             raise
 
     def _forget_expired(self, now: float) -> None:
-        """Forget expired tokens, oldest first; one that was used later and expires sooner stays a little longer."""
+        """Forget expired tokens, in the order of their use.
+
+        One that was used later and expires sooner stays a little longer.
+        """
         while self._used and next(iter(self._used.values())) <= now:
             del self._used[next(iter(self._used))]
 

@@ -162,7 +162,7 @@ def _printable(text: str) -> str:
 
 
 def _refuse_repeated_names(pairs: list[tuple[str, object]]) -> None:
-    """Refuse a name that stands twice: two readers might see different calls in one document."""
+    """Refuse a repeated name: two readers could see two different calls."""
     if len({name for name, _ in pairs}) < len(pairs):
         raise ValueError("a name stands twice in one object")
 

@@ -83,7 +83,9 @@ class BrowserCalls:
     def relay(
         self, claims: Claims, offer: bytes, headers: Mapping[str, str], *, browser_is_gone: Callable[[], bool]
     ) -> WebrtcCall:
-        """Make the call at OpenAI and publish it; one that can't be published is hung up.
+        """Make the call at OpenAI and publish it.
+
+        A call that can't be published is hung up.
 
         Raises:
             RequestError: 400, 403 or 409; no call was made.
@@ -129,7 +131,7 @@ class BrowserCalls:
         return self._publisher.publish(_notice(call_id, "registration", claims, headers, secret))
 
     def create_client_secret(self, claims: Claims) -> ClientSecret:
-        """Mint an ephemeral key with the agent's session, for a browser's own call.
+        """Mint an ephemeral key with the agent's session.
 
         Raises:
             RequestError: 403 or 409; no key was made.

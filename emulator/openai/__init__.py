@@ -1,4 +1,4 @@
-"""A stand-in for OpenAI's Realtime API on one machine: calls, webhooks, call control and sidebands.
+"""A stand-in for OpenAI's Realtime API on one machine.
 
 It behaves as the real service is documented to, and was recorded; where that is uncertain, `Options` chooses. Callers
 and models follow a script (`emulator.openai.script`), faults can be injected at any time, a log says who wrote what.

@@ -61,13 +61,13 @@ class Endpoint:
         return [self.signing_secret, *old]
 
     def rotate(self, *, keep_old: bool) -> None:
-        """Sign with a new secret; for 24 hours with a kept old one, too."""
+        """Sign with a new secret, and for 24 hours with the old, if kept."""
         self.old_secret = self.signing_secret if keep_old else None
         self.old_until = time.time() + OLD_SECRET_SECONDS
         self.signing_secret = new_secret()
 
     def as_dict(self, *, with_secret: bool = False) -> dict[str, Any]:
-        """Return the endpoint as the API shows it, without or with its secret."""
+        """Return the endpoint as the API shows it."""
         shown = {
             "id": self.id,
             "object": "webhook_endpoint",

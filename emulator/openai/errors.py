@@ -33,7 +33,7 @@ class ApiError(Exception):
 
 
 def not_found() -> ApiError:
-    """Refuse a call that is unknown, not attachable yet, or over (reference 2.1, 3.3)."""
+    """Refuse a call that is unknown, not attachable, or over (reference 2.1, 3.3)."""
     return ApiError("No session found for the provided call_id", code="call_id_not_found", status=404)
 
 

@@ -103,7 +103,7 @@ class Faults:
         return iter(tuple(self._injected))
 
     def add(self, fault: Fault) -> None:
-        """Remember a fault, and let it strike from now on unless it struck at once."""
+        """Remember a fault, and let it strike unless it struck at once."""
         self._injected.append(fault)
         if not (isinstance(fault, CutFault) and fault.at_once):
             self._live.append(fault)
@@ -111,7 +111,7 @@ class Faults:
     def strike(
         self, kind: type[_Kind], call_id: str | None, fits: Callable[[_Kind], bool] = lambda _: True
     ) -> _Kind | None:
-        """Let the oldest fault of a kind that fits strike; None if there is none."""
+        """Strike with the oldest fitting fault of a kind, if there is one."""
         for fault in self._live:
             if isinstance(fault, kind) and fault.call_id in (None, call_id) and fits(fault):
                 fault.struck += 1

@@ -1,4 +1,4 @@
-"""Ids as OpenAI makes them: a prefix that names the kind, and at most 32 characters."""
+"""Ids as OpenAI makes them, of at most 32 characters."""
 
 import secrets
 

@@ -1,4 +1,4 @@
-"""The topics and subscriptions that calls go through, on any Pub/Sub emulator."""
+"""The topics and subscriptions of calls, on any Pub/Sub emulator."""
 
 from __future__ import annotations
 

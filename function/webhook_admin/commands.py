@@ -26,7 +26,7 @@ NOTICE_SECONDS = 20
 
 
 def create(settings: Settings, url: str, *, name: str = "sideband", secret: str | None = None) -> Iterator[str]:
-    """Make an endpoint for incoming calls, unless there is one at this URL.
+    """Make an endpoint for calls, unless one is at this URL.
 
     Args:
         settings: The command's.
@@ -64,7 +64,7 @@ def show(settings: Settings) -> Iterator[str]:
 
 
 def rotate(settings: Settings, endpoint_id: str, *, secret: str | None = None) -> Iterator[str]:
-    """Give an endpoint a new secret; the old one is good for 24 hours more.
+    """Give an endpoint a new secret; the old one lasts 24 hours.
 
     Both are kept, until the next rotation.
 
@@ -96,7 +96,7 @@ def delete(settings: Settings, endpoint_id: str) -> Iterator[str]:
 
 
 def test(settings: Settings, endpoint_id: str, *, topic: str) -> Iterator[str]:
-    """Have OpenAI deliver a made-up call, and see it come out of Pub/Sub as a notice.
+    """Have OpenAI deliver a made-up call, and see its notice arrive.
 
     Args:
         settings: The command's.

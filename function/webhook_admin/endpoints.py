@@ -32,7 +32,7 @@ class Endpoint(BaseModel):
 
     @property
     def new_secret(self) -> str:
-        """The signing secret of an endpoint that was just made or rotated.
+        """The signing secret, just after the endpoint was made or rotated.
 
         Raises:
             EndpointError: OpenAI left it out.
@@ -49,7 +49,7 @@ class _Page(BaseModel):
 
 
 class EndpointError(EdgeError):
-    """A webhook endpoint is not as it should be; the message says what to do."""
+    """An endpoint is not as it should be; the message says what to do."""
 
 
 def all_of(openai: OpenAI) -> Iterator[Endpoint]:
@@ -70,7 +70,7 @@ def create(openai: OpenAI, url: str, name: str) -> Endpoint:
 
 
 def rotate(openai: OpenAI, endpoint_id: str) -> Endpoint:
-    """Give an endpoint a new secret; the old one signs, too, for 24 hours."""
+    """Give an endpoint a new secret; the old one lasts 24 hours."""
     body = {"keep_old_secret_active_for_24_hours": True}
     return _read(Endpoint, openai.request_json("POST", f"{_path(endpoint_id)}/rotate_secret", body))
 
@@ -81,7 +81,7 @@ def delete(openai: OpenAI, endpoint_id: str) -> None:
 
 
 def send_test(openai: OpenAI, endpoint_id: str) -> object:
-    """Have OpenAI deliver a made-up call; returns the HTTP status that it was answered with."""
+    """Have OpenAI deliver a made-up call; returns the answer's HTTP status."""
     return openai.request_json("POST", f"{_path(endpoint_id)}/test", {"event_type": CALL_INCOMING}).get("status_code")
 
 

@@ -1,4 +1,4 @@
-"""Watches the topic of the calls, by a subscription that lives as long as a test."""
+"""Watches the topic of the calls for a while."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class NoticeWatch:
             raise NoticeWatchError(f"{self._subscription} could not be deleted: {failure}") from error
 
     def next(self, *, within_seconds: float) -> CallNotice | None:
-        """Wait for the next notice of a webhook; None, if there is none in time."""
+        """Wait for a webhook's next notice; None, if time runs out."""
         deadline = time.monotonic() + within_seconds
         while (left_seconds := deadline - time.monotonic()) > 0:
             try:

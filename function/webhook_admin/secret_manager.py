@@ -28,7 +28,7 @@ _NAME = re.compile(r"projects/[^/\s]+/secrets/[A-Za-z0-9_-]{1,255}")
 
 
 class SecretManagerError(EdgeError):
-    """Secret Manager refused, or could not be reached; the message says what to do."""
+    """Secret Manager refused or failed; the message says what to do."""
 
 
 class SecretManager:

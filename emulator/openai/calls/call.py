@@ -301,7 +301,7 @@ class Call:
     # Time
 
     async def until(self, holds: Callable[[], bool], timeout_seconds: float) -> bool:
-        """Wait until something is true of the call; False when it is not in time."""
+        """Wait until something is true of the call; False if time runs out."""
         if holds():
             return True
         change = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""The items of a conversation: those that a client may create, and all in order."""
+"""The items of a conversation, and those that a client may create."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ _adapter: TypeAdapter[_Item] = TypeAdapter(
 
 
 def check_item(item: object) -> Item:
-    """Check a client's new item; returns it as the conversation keeps it (reference 4.3).
+    """Check a client's item; returns it as it is kept (reference 4.3).
 
     Raises:
         ApiError: it is not an item, or not one that a client may create.
