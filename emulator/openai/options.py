@@ -1,16 +1,15 @@
-"""What the stand-in can be told: `Options` for how this OpenAI behaves, `Fault` for what goes wrong in it.
+"""`Options`: how this OpenAI behaves, changeable while calls are running.
 
 Where the reference says that a behaviour is uncertain, it is an option here, with the likeliest reading as its default;
-the number in brackets is the reference's section. Options and faults can both be changed while calls are running.
+the number in brackets is the reference's section.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Operation = Literal["accept", "reject", "refer", "hangup", "create", "client_secrets"]
 HttpError = Annotated[int, Field(ge=400, le=599)]
 
 
@@ -126,74 +125,3 @@ class Options(BaseModel):
         valid = type(self).model_validate({**self.model_dump(), **changes})
         for name in changes:
             setattr(self, name, getattr(valid, name))
-
-
-class _Fault(BaseModel):
-    """What every fault has: whose calls it strikes, and how often."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    call_id: str | None = None
-    """The call it strikes; None: any."""
-    times: int = Field(1, ge=1)
-    """How often it strikes."""
-    struck: int = 0
-    """How often it has."""
-
-
-class RestFault(_Fault):
-    """The next REST requests fail, hang, or both."""
-
-    fault: Literal["rest"] = "rest"
-    operation: Operation | None = None
-    """None: any."""
-    status: HttpError | None = None
-    """What is answered. None: the true answer, so that only `hang_seconds` is felt."""
-    hang_seconds: float = Field(0, ge=0, le=600)
-    """How long the answer takes."""
-    applied: bool = False
-    """Whether the request takes effect before it is answered with `status`."""
-
-
-class UpgradeFault(_Fault):
-    """The next attaches are refused."""
-
-    fault: Literal["upgrade"] = "upgrade"
-    status: HttpError = 503
-    hang_seconds: float = Field(0, ge=0, le=600)
-    """How long the refusal takes."""
-
-
-class CutFault(_Fault):
-    """Sockets are cut: at once, or when an event passes.
-
-    With `on_server_event`, the event and all after it are lost; what was before arrives. With `on_client_event`, the
-    event takes effect and all that it causes is lost. Without either, every socket (of the call) is cut now, what is
-    under way is lost, and `times` is not looked at.
-    """
-
-    fault: Literal["cut"] = "cut"
-    on_server_event: str | None = None
-    on_client_event: str | None = None
-    close_code: int | None = Field(None, ge=1000, le=4999)
-    """None: the connection is dropped without a close frame."""
-
-
-class DelayFault(_Fault):
-    """The next frames to the client are each held back; those behind them wait, as on a slow line."""
-
-    fault: Literal["delay"] = "delay"
-    delay_ms: float = Field(gt=0, le=600_000)
-
-
-class WebhookFault(_Fault):
-    """The next webhook deliveries are dropped for good, doubled, or late."""
-
-    fault: Literal["webhook"] = "webhook"
-    effect: Literal["drop", "duplicate", "late"]
-    late_seconds: float = Field(1, ge=0, le=3600)
-
-
-Fault = RestFault | UpgradeFault | CutFault | DelayFault | WebhookFault
-fault_adapter: TypeAdapter[Fault] = TypeAdapter(Annotated[Fault, Field(discriminator="fault")])
-"""Reads a fault from a plain dict; `fault` names its kind."""
