@@ -1,4 +1,4 @@
-"""OpenAI's REST API as the edge uses it (reference 1.6 and 2).
+"""OpenAI's REST API as the edge uses it (openai-realtime.md#webhook-endpoints, openai-realtime.md#call-control).
 
 Requests are bounded in time and size; only `hang_up` tries again.
 """

@@ -1,4 +1,4 @@
-"""Calls from browsers, by relay or by registration (reference 3.2, 8).
+"""Calls from browsers, by relay or by registration (openai-realtime.md#calls-from-browsers).
 
     relay           offer ─► edge ─► OpenAI makes the call ─► notice published ─► answer to the browser
     registration    browser ─► OpenAI with an ephemeral key ─► call id to the edge ─► notice published
@@ -49,7 +49,7 @@ class Registration(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     client_secret: SecretStr | None = None
-    """The ephemeral key that made the call, since the project's own may not be able to attach (reference 3.2)."""
+    """The ephemeral key that made the call: the project's own may not be able to attach (openai-realtime.md#which-key)."""
 
 
 class BrowserCalls:

@@ -1,4 +1,4 @@
-"""The webhook endpoints that are managed by API (reference 1.6)."""
+"""The webhook endpoints that are managed by API (openai-realtime.md#webhook-endpoints)."""
 
 from __future__ import annotations
 

@@ -33,12 +33,15 @@ class ApiError(Exception):
 
 
 def not_found() -> ApiError:
-    """Refuse a call that is unknown, not attachable, or over (reference 2.1, 3.3)."""
+    """Refuse a call that is unknown, not attachable, or over.
+
+    See openai-realtime.md#unknown-calls and openai-realtime.md#when-attachable.
+    """
     return ApiError("No session found for the provided call_id", code="call_id_not_found", status=404)
 
 
 def already_decided(status: int) -> ApiError:
-    """Refuse a second decision on one call (reference 2.1).
+    """Refuse a second decision on one call (openai-realtime.md#second-decisions).
 
     The words are the Live API's.
     """

@@ -1,4 +1,4 @@
-"""Signed webhook deliveries, tried again until they are taken (reference 1)."""
+"""Signed webhook deliveries, tried again until they are taken (openai-realtime.md#webhooks)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenAI's webhook endpoints, by REST (reference 1.6)."""
+"""OpenAI's webhook endpoints, by REST (openai-realtime.md#webhook-endpoints)."""
 
 from __future__ import annotations
 

@@ -100,6 +100,14 @@ def test_citations_resolve(folder: str) -> None:
     assert missing == []
 
 
+def test_options_cite_the_reference() -> None:
+    """Each heading that an option of the stand-in names is in the reference."""
+    options = (ROOT / "emulator/openai/options.py").read_text()
+    cited = set(re.findall(r"\(#([\w-]+)", options))
+    assert len(cited) > 10
+    assert cited <= anchors(ROOT / "docs/reference/openai-realtime.md")
+
+
 def test_nothing_outside_is_cited() -> None:
     """No document is cited that is not in the repository, such as a bare "reference 3.4"."""
     bare = re.compile(r"\b[Rr]eference,? \d|\b[Rr]eference,? section|\b[Dd]esign, I\d|OpenAI reference")

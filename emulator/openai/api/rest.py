@@ -1,4 +1,4 @@
-"""Call control by REST, and what all REST routes share (reference 2)."""
+"""Call control by REST, and what all REST routes share (openai-realtime.md#call-control)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sideband WebSocket: `GET /v1/realtime?call_id=...` (reference 3)."""
+"""The sideband WebSocket: `GET /v1/realtime?call_id=...` (openai-realtime.md#sideband)."""
 
 from __future__ import annotations
 

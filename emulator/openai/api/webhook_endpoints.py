@@ -1,4 +1,4 @@
-"""The REST routes of webhook endpoints, `/v1/webhook_endpoints` (reference 1.6)."""
+"""The REST routes of webhook endpoints, `/v1/webhook_endpoints` (openai-realtime.md#webhook-endpoints)."""
 
 from __future__ import annotations
 

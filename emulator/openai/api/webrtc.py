@@ -1,4 +1,4 @@
-"""Calls by WebRTC, and browsers' ephemeral keys (reference 2, 3.2)."""
+"""Calls by WebRTC, and browsers' ephemeral keys (openai-realtime.md#calls-from-browsers)."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Call:
         self.end_reason: EndReason | None = None
         self.ended_by: str | None = None
         self.caller_gone = False
-        """The caller hung up while it rang, and OpenAI has not noticed (2.1)."""
+        """The caller hung up while it rang, and OpenAI has not noticed (openai-realtime.md#accept)."""
         self.log: list[Entry] = []
         """What happened to this call, oldest first."""
         self.script = Script(steps)

@@ -264,7 +264,7 @@ class Conversation:
             self.respond()
 
     def press(self, key: str, now_unix_seconds: int) -> None:
-        """Send the caller's key. The event has no `event_id` (reference 4.2)."""
+        """Send the caller's key. The event has no `event_id` (openai-realtime.md#key-presses)."""
         self._send({"type": "input_audio_buffer.dtmf_event_received", "event": key, "received_at": now_unix_seconds})
 
     # What the model does
@@ -273,7 +273,8 @@ class Conversation:
         """Start a response.
 
         Raises:
-            ApiError: one is active already, and this one would write to the same conversation (6.4).
+            ApiError: one is active already, and this one would write to the same conversation
+                (openai-realtime.md#one-active-response).
         """
         request = request or ResponseRequest()
         out_of_band = request.conversation == "none"
@@ -360,7 +361,7 @@ class Conversation:
         self.history.finish(item)
 
     def expire(self) -> None:
-        """Send the error that comes at a session's limit (reference 3.6)."""
+        """Send the error that comes at a session's limit (openai-realtime.md#session-limit)."""
         error = ApiError("Your session hit the maximum duration of 60 minutes.", code="session_expired")
         self._emit("error", error={**error.as_dict(), "event_id": None})
 

@@ -44,5 +44,5 @@ def chunks(text: str, size: int = 6) -> list[str]:
 
 
 def obfuscation() -> str:
-    """Make the padding that hides a delta's length (reference 4.2)."""
+    """Make the padding that hides a delta's length (openai-realtime.md#server-events)."""
     return secrets.token_hex(4)

@@ -83,7 +83,7 @@ _adapter: TypeAdapter[_Item] = TypeAdapter(
 
 
 def check_item(item: object) -> Item:
-    """Check a client's item; returns it as it is kept (reference 4.3).
+    """Check a client's item; returns it as it is kept (openai-realtime.md#items).
 
     Raises:
         ApiError: it is not an item, or not one that a client may create.

@@ -1,4 +1,7 @@
-"""One response of the model, in the recorded order of events (reference 4.6, 6.1, 6.3, 6.6).
+"""One response of the model, in the recorded order of events.
+
+See openai-realtime.md#order-of-events, openai-realtime.md#function-calls, openai-realtime.md#barge-in and
+openai-realtime.md#hosted-mcp-tools.
 
 A response is *played*: generators send its events and yield, between them, how many milliseconds of real life pass;
 whoever drives them decides how long that is. An `Interruption` is thrown into them, so that what was open is closed by

@@ -1,6 +1,6 @@
 """A session's configuration: checked, at its start, and updated.
 
-Field names and defaults are those of reference section 5. An update is merged whole or refused whole.
+Field names and defaults are those of openai-realtime.md#session. An update is merged whole or refused whole.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class _ResponseAudio(_Strict):
 
 
 class ResponseRequest(_Strict):
-    """What `response.create` may carry under `response` (reference 4.4)."""
+    """What `response.create` may carry under `response` (openai-realtime.md#response-options)."""
 
     conversation: Literal["auto", "none"] = "auto"
     input: list[dict[str, Any]] | None = None
@@ -173,7 +173,7 @@ def check_session(config: object, *, sip_accept: bool = False) -> Session:
 
     Args:
         config: What stands under `session`, or an accept's body.
-        sip_accept: Refuse the turn detection numbers that OpenAI refuses in an SIP accept (2.1).
+        sip_accept: Refuse the numbers of turn detection that OpenAI refuses in a SIP accept (openai-realtime.md#sip-accept).
 
     Raises:
         ApiError: something is missing, unknown or of a wrong type; nothing of it counts.

@@ -1,4 +1,4 @@
-"""What speech costs: time, and tokens (reference 7.1)."""
+"""What speech costs: time, and tokens (openai-realtime.md#usage-and-cost)."""
 
 from __future__ import annotations
 
