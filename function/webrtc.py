@@ -49,7 +49,7 @@ class Registration(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     client_secret: SecretStr | None = None
-    """The ephemeral key that made the call: the project's own may not be able to attach (openai-realtime.md#which-key)."""
+    """The ephemeral key that made the call: the project's own key may not attach (openai-realtime.md#which-key)."""
 
 
 class BrowserCalls:

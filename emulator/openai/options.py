@@ -100,7 +100,7 @@ class Options(BaseModel):
     out_of_band_text: str = "Noted."
     """What a `conversation:"none"` response says."""
     mcp_servers: dict[str, list[dict[str, Any]] | None] = {}
-    """The tools of each hosted MCP server; None: listing fails (#hosted-mcp-tools). Servers not named here have none."""
+    """The tools of each hosted MCP server; None: listing fails (#hosted-mcp-tools). Others have none."""
     speaks_after_mcp: bool = True
     """Whether the model goes on speaking in the response that held an `mcp_call` (#hosted-mcp-tools)."""
 

@@ -173,7 +173,8 @@ def check_session(config: object, *, sip_accept: bool = False) -> Session:
 
     Args:
         config: What stands under `session`, or an accept's body.
-        sip_accept: Refuse the numbers of turn detection that OpenAI refuses in a SIP accept (openai-realtime.md#sip-accept).
+        sip_accept: Refuse the numbers of turn detection that a SIP accept must not have
+            (openai-realtime.md#sip-accept).
 
     Raises:
         ApiError: something is missing, unknown or of a wrong type; nothing of it counts.
