@@ -40,7 +40,7 @@ def main() -> int:
     """Run one command; the exit status is 1 when it failed, and 2 when it was not understood."""
     arguments = _parser().parse_args()
     try:
-        for line in _run(arguments):
+        for line in run(arguments):
             sys.stdout.write(f"{line}\n")
     except EdgeError as error:
         sys.stderr.write(f"{error}\n")
@@ -48,7 +48,8 @@ def main() -> int:
     return 0
 
 
-def _run(arguments: argparse.Namespace) -> Iterator[str]:
+def run(arguments: argparse.Namespace) -> Iterator[str]:
+    """Run one command; yields what it says. Raises `EdgeError` when it fails."""
     try:
         settings = Settings()
     except ValidationError:

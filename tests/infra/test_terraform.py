@@ -72,7 +72,7 @@ def test_calls_from_browsers_need_the_agents_sessions(tmp_path: Path, *, made: b
         (tmp_path / "sessions.json").write_text("{}")
     done = terraform.run_tests(infra, "browsers")
     assert (done.returncode == 0) == made, done.stderr
-    assert ("python -m sideband.sessions examples.bikes:agent > sessions.json" in " ".join(done.stderr.split())) != made
+    assert ("sideband sessions examples.bikes:agent > sessions.json" in " ".join(done.stderr.split())) != made
 
 
 def test_everything_that_takes_labels_gets_them() -> None:

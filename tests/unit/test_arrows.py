@@ -7,12 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("function", "supervisor", "emulator", "examples", "tests")
-INSIDE = {
-    "emulator/rig.py",
-    "emulator/testing.py",
-    "emulator/__main__.py",
-}  # run a supervisor in one's own process, to rehearse with
+ROOMS = ("sideband", "function", "supervisor", "emulator", "examples", "tests")
 NO_IO = {"asyncio", "aiohttp", "grpc", "httpx", "httpx2", "openai", "socket", "ssl", "time", "websockets"}
 
 
@@ -29,7 +24,6 @@ def ours(room: str) -> set[str]:
     return {
         name
         for path in (ROOT / room).rglob("*.py")
-        if path.relative_to(ROOT).as_posix() not in INSIDE
         for name in imports(path)
         if name.split(".")[0] in ROOMS and name.split(".")[0] != room
     }
