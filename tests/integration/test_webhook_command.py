@@ -1,4 +1,4 @@
-"""`python -m function.webhook_admin`: from nothing to a webhook that works, and to its next secret."""
+"""`sideband webhook`: from nothing to a webhook that works, and to its next secret."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def openai_stand_in() -> AsyncIterator[StandIn]:
 async def webhook(stand_in: StandIn, *arguments: str, **environment: str) -> tuple[int, list[str], str]:
     """Run the command; gives its exit status, the lines that it said, and its complaint."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "function.webhook_admin", *arguments,
+        sys.executable, "-m", "sideband", "webhook", *arguments,
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "OPENAI_API_KEY": API_KEY, "OPENAI_BASE_URL": stand_in.base_url} | environment,
         stdout=asyncio.subprocess.PIPE,
