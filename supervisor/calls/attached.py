@@ -161,7 +161,10 @@ class AttachedCall:
         self.context.handle.changed()
 
     async def _configure(self, sideband: Sideband) -> None:
-        """Send the session and wait for its echo, which alone proves a live call (reference 2.1, 3.4)."""
+        """Send the session and wait for its echo.
+
+        The echo alone proves that the call lives (openai-realtime.md#accept, openai-realtime.md#first-events).
+        """
         session = self._greeting.first_session()
         await self.context.writer.write(
             [Send({"type": "session.update", "event_id": CONFIGURE_EVENT_ID, "session": session})]
@@ -187,7 +190,10 @@ class AttachedCall:
         return True
 
     async def _break_silence(self) -> None:
-        """Ask the model to go on if all stays silent: what was asked while nobody listened is lost (reference 3.4)."""
+        """Ask the model to go on if all stays silent.
+
+        What was asked while nobody listened is lost (openai-realtime.md#no-replay).
+        """
         self._may_have_missed = False
         await asyncio.sleep(SILENCE_SECONDS)
         if not self._conversation.alive:

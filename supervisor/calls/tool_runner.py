@@ -175,7 +175,7 @@ class ToolRunner:
 
 
 def inherited(journal: Mapping[str, JournalEntry]) -> dict[str, ToolCall]:
-    """Make of an earlier owner's journal what the conversation takes over (design, I2 and I3).
+    """Make of an earlier owner's journal what the conversation takes over (architecture.md#invariants).
 
     A tool that never started, or that is idempotent, is run again. Of any other the outcome is unknown, and the
     model is told so.

@@ -73,7 +73,7 @@ def test_calls_from_browsers_need_the_agents_sessions(tmp_path: Path, *, made: b
         (tmp_path / "sessions.json").write_text("{}")
     done = terraform.run_tests(module, "browsers")
     assert (done.returncode == 0) == made, done.stderr
-    assert ("python -m sideband.sessions examples.bikes:agent > sessions.json" in " ".join(done.stderr.split())) != made
+    assert ("sideband sessions examples.bikes:agent > sessions.json" in " ".join(done.stderr.split())) != made
 
 
 def test_project_and_labels_are_set(tmp_path: Path) -> None:

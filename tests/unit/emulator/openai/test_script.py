@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from emulator.openai.calls.script import Model, Script, ScriptError, Tool, parse_script
 from emulator.openai.options import Options
+from emulator.openai.script import Model, Script, ScriptError, Tool, parse_script
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a caller and a model say to each other in one call: a list of small steps.
+"""What caller and model say in one call: a list of steps.
 
 The **caller's** steps happen in order. A caller is polite: `caller` and `hang_up` wait until the model has said its
 answer and has no tool call open; `barge_in` does not.
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class ScriptError(ValueError):
-    """A script that cannot be played; the message names the step and what is wrong with it."""
+    """A script that cannot be played; the message names the step and why."""
 
 
 class _Step(BaseModel):
@@ -105,7 +105,7 @@ class Tool(_Step):
 
     @property
     def arguments_json(self) -> str:
-        """The arguments as the model writes them: a JSON string, or whatever the script has put there."""
+        """The arguments as the model writes them: JSON, or the script's own string."""
         return self.arguments if isinstance(self.arguments, str) else orjson.dumps(self.arguments).decode()
 
 
@@ -212,7 +212,7 @@ class Script:
         self.position += 1
 
     def take_turn(self, *, tools_allowed: bool, speaks_after_mcp: bool) -> list[Part]:
-        """Take what one response is made of; nothing, if it is the caller's turn.
+        """Take the parts of one response; none, if the caller is next.
 
         With `tools_allowed` false (`tool_choice:"none"`), tool calls that are due are stepped over.
         """

@@ -1,4 +1,4 @@
-"""One attached sideband socket, from the server's side: frames go out in order, and it can be cut in several ways."""
+"""One attached sideband socket, from the server's side."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _MAX_WAITING_FRAMES = 20_000
 _CLOSE_TIMEOUT_SECONDS = 2
 
 
-class Socket:
+class SidebandSocket:
     """A sideband socket.
 
     Args:
         connection: The prepared WebSocket.
-        transport: What is under it.
-        number: The how-manieth attach of its call it is.
+        transport: The connection's.
+        number: Which attach of its call it is, counted from 1.
         who: The client's `User-Agent`.
         port: The client's port.
-        delay_seconds: Asked before each frame how long it is to be held back.
+        delay_seconds: Called before each frame; says how long to hold it back.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Socket:
 
     @property
     def open(self) -> bool:
-        """Whether frames can still be put on the way."""
+        """Whether frames can still be sent."""
         return self._closing is None
 
     def send(self, frame: bytes) -> None:
-        """Put a frame on the way. A client that has stopped reading for too long is cut off."""
+        """Queue a frame; a client that does not read is cut off."""
         if self._closing is None:
             self._frames.append(frame)
             self._wake.set()
@@ -61,7 +61,7 @@ class Socket:
                 self.abort()
 
     def close(self, code: int | None) -> None:
-        """End the connection after what is on the way: with a close frame, or (None) by closing TCP alone."""
+        """Close after the queued frames; without a code, by closing TCP alone."""
         if self._closing is None:
             self._closing = self._transport.close if code is None else code
             self._wake.set()
@@ -69,14 +69,14 @@ class Socket:
             asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT_SECONDS, self._transport.abort)
 
     def abort(self) -> None:
-        """Tear the connection down at once; what is on the way is lost."""
+        """Close at once; queued frames are lost."""
         self._closing = self._transport.abort
         self._frames.clear()
         self._transport.abort()
         self._wake.set()
 
     async def write(self) -> None:
-        """Carry frames out until the socket is closed."""
+        """Send the queued frames until the socket is closed."""
         while self._closing is None or self._frames:
             await self._wake.wait()
             self._wake.clear()

@@ -1,4 +1,4 @@
-"""The project's webhook endpoints, as they are managed by API (reference 1.6). `webhook_endpoints` has their routes."""
+"""The webhook endpoints that are managed by API (openai-realtime.md#webhook-endpoints)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from emulator.openai.ids import new_id
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CALL_INCOMING = "realtime.call.incoming"
+LIVE_INCOMING = "live.transport.incoming"
 EVENT_TYPES = (
-    "realtime.call.incoming",
-    "live.transport.incoming",
+    CALL_INCOMING,
+    LIVE_INCOMING,
     "live.transport.connected",
     "response.completed",
     "batch.completed",
 )
-KEPT_SECONDS = 24 * 3600
+OLD_SECRET_SECONDS = 24 * 3600
 SECRET_BYTES = 32
 
 
 def new_secret() -> str:
-    """A signing secret as OpenAI makes them."""
+    """Make a signing secret as OpenAI does."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
-class _Wish(BaseModel):
-    """What an endpoint is made from, or changed to."""
+class EndpointSettings(BaseModel):
+    """What a client sets of an endpoint."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -46,7 +48,7 @@ class _Wish(BaseModel):
 class Endpoint:
     """One endpoint."""
 
-    wish: _Wish
+    settings: EndpointSettings
     id: str = field(default_factory=lambda: new_id("we"))
     created_at: int = field(default_factory=lambda: int(time.time()))
     signing_secret: str = field(default_factory=new_secret)
@@ -54,19 +56,24 @@ class Endpoint:
     old_until: float = 0
 
     def secrets(self) -> list[str]:
-        """What deliveries are signed with now."""
+        """Return what deliveries are signed with now."""
         old = [self.old_secret] if self.old_secret and time.time() < self.old_until else []
         return [self.signing_secret, *old]
 
     def rotate(self, *, keep_old: bool) -> None:
-        """Sign with a new secret, and with the old one too for 24 hours if it is kept."""
+        """Sign with a new secret, and for 24 hours with the old, if kept."""
         self.old_secret = self.signing_secret if keep_old else None
-        self.old_until = time.time() + KEPT_SECONDS
+        self.old_until = time.time() + OLD_SECRET_SECONDS
         self.signing_secret = new_secret()
 
     def as_dict(self, *, with_secret: bool = False) -> dict[str, Any]:
-        """The endpoint as the API shows it; the secret only when it is new."""
-        shown = {"id": self.id, "object": "webhook_endpoint", "created_at": self.created_at, **self.wish.model_dump()}
+        """Return the endpoint as the API shows it."""
+        shown = {
+            "id": self.id,
+            "object": "webhook_endpoint",
+            "created_at": self.created_at,
+            **self.settings.model_dump(),
+        }
         shown["signing_secret_hint"] = f"whsec_...{self.signing_secret[-4:]}"
         return shown | ({"signing_secret": self.signing_secret} if with_secret else {})
 
@@ -80,13 +87,13 @@ class Endpoints:
     def __iter__(self) -> Iterator[Endpoint]:
         return iter(tuple(self._endpoints.values()))
 
-    def create(self, wish: dict[str, Any]) -> Endpoint:
+    def create(self, settings: dict[str, Any]) -> Endpoint:
         """Make an endpoint.
 
         Raises:
-            ApiError: the wish is not valid.
+            ApiError: the settings are not valid.
         """
-        endpoint = Endpoint(_checked(wish))
+        endpoint = Endpoint(_checked(settings))
         self._endpoints[endpoint.id] = endpoint
         return endpoint
 
@@ -97,11 +104,11 @@ class Endpoints:
             ApiError: there is no such endpoint, or the changes are not valid.
         """
         endpoint = self.find(endpoint_id)
-        endpoint.wish = _checked({**endpoint.wish.model_dump(), **changes})
+        endpoint.settings = _checked({**endpoint.settings.model_dump(), **changes})
         return endpoint
 
     def find(self, endpoint_id: str) -> Endpoint:
-        """The endpoint with this id.
+        """Find the endpoint with this id.
 
         Raises:
             ApiError: there is none.
@@ -111,7 +118,7 @@ class Endpoints:
         return self._endpoints[endpoint_id]
 
     def delete(self, endpoint_id: str) -> None:
-        """Take an endpoint away.
+        """Delete an endpoint.
 
         Raises:
             ApiError: there is none.
@@ -119,23 +126,23 @@ class Endpoints:
         del self._endpoints[self.find(endpoint_id).id]
 
     def listening(self, event_type: str) -> list[Endpoint]:
-        """The endpoints that want events of this type."""
-        return [endpoint for endpoint in self if event_type in endpoint.wish.event_types]
+        """Find the endpoints that want events of this type."""
+        return [endpoint for endpoint in self if event_type in endpoint.settings.event_types]
 
 
 def sample_event(event_type: str) -> dict[str, Any]:
-    """What a test delivers: an event of no real call."""
+    """Make the event that a test delivers, of no real call."""
     data: dict[str, Any] = {"id": new_id("sample")}
-    if event_type == "realtime.call.incoming":
+    if event_type == CALL_INCOMING:
         headers = [{"name": "From", "value": "sip:+15550100@sip.example.com"}]
         data = {"call_id": new_id("rtc_test"), "sip_headers": headers}
     event = {"object": "event", "id": new_id("evt"), "type": event_type, "created_at": int(time.time())}
     return {**event, "data": data}
 
 
-def _checked(wish: dict[str, Any]) -> _Wish:
+def _checked(settings: dict[str, Any]) -> EndpointSettings:
     try:
-        checked = _Wish.model_validate(wish)
+        checked = EndpointSettings.model_validate(settings)
     except ValidationError as error:
         found = error.errors()[0]
         place = str(found["loc"][0])

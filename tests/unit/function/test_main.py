@@ -1,10 +1,11 @@
-"""Whatever comes in, the edge answers with a 2xx or 4xx, publishes nothing, and nothing is raised."""
+"""The edge as a whole: what a cold start imports, and what hostile requests do to it."""
 
 from __future__ import annotations
 
 import io
 import json
 import logging
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+NOT_NEEDED = {
+    "supervisor", "openai", "httpx", "aiohttp", "google.cloud.pubsub_v1", "uvicorn",
+    "function.webhook_admin",
+}  # fmt: skip
 INPUTS = 2000
 PATHS = ["/", "/webhooks/openai", "/calls", "/calls/rtc_1", "/calls/../x", "/client-secrets", "/webhooks/openai/"]
 METHODS = ["POST", "POST", "POST", "GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE", "post", "\xff"]
@@ -61,6 +66,16 @@ BODIES = (
 )  # fmt: skip
 BAD_TOKENS: list[dict[str, Any]] = [{"key": OTHER_TOKEN_SECRET}, {"aud": "x"}, {"exp": 1}, {"jti": None}]
 MUTATIONS = st.sampled_from(["body", "cut", "id", "timestamp", "signature", "secret", "old", "none of v1", "doubled"])
+
+
+def test_a_cold_start_imports_nothing_that_it_does_not_need() -> None:
+    """Neither the supervisor, nor OpenAI's client, nor the command that sets up webhooks."""
+    environment = {"OPENAI_WEBHOOK_SECRET": SECRET, "GOOGLE_CLOUD_PROJECT": "shop", "CALLS_TOPIC": "calls"}
+    code = "import function.main, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert not NOT_NEEDED & set(done.stdout.split())
 
 
 class Edge:
@@ -113,7 +128,7 @@ def edge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Edge]:
     before = root.handlers[:], root.level
     app = functions_framework.create_app("edge", str(ROOT / "function/main.py"))
     running = Edge(app)
-    monkeypatch.setattr(sys.modules["main"].publisher, "publish", running.published.append)
+    monkeypatch.setattr(sys.modules["main"].EDGE.publisher, "publish", running.published.append)
     root.handlers = [_Errors(running)]
     yield running
     root.handlers, root.level = before
