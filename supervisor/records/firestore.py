@@ -38,7 +38,10 @@ _EPOCH_POSITIONS = 2**32  # for journal entries and segments that one owner writ
 
 
 class FirestoreStore:
-    """Keep records in one database, which deletes them by TTL policies on `expires_at`."""
+    """Keep records in one Firestore database.
+
+    Its TTL policies on `expires_at` delete them.
+    """
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
@@ -49,7 +52,9 @@ class FirestoreStore:
 
     @classmethod
     def connect(cls, *, project: str, database: str) -> FirestoreStore:
-        """Make a client with the machine's credentials; it asks the database nothing yet.
+        """Make a client with the machine's credentials.
+
+        It asks the database nothing yet.
 
         Raises:
             StartupError: there are no credentials.
@@ -116,7 +121,9 @@ class FirestoreStore:
         return [part.get(JSON_FIELDS[collection]) for part in await query.get(timeout=OPERATION_SECONDS)]
 
     async def _commit(self, change: Change, updated: datetime | None) -> bool:
-        """Write a change if the head was last updated at this time; tell whether it was.
+        """Write a change, provided that the head is unchanged.
+
+        Returns False when the head was not last updated at the time `updated`.
 
         None instead of a time stands for a record that does not exist yet.
         """
@@ -153,7 +160,11 @@ class FirestoreStore:
 
     @asynccontextmanager
     async def _operation(self) -> AsyncIterator[None]:
-        """Limit how many run at once and how long; turn Google's errors into `StoreError`."""
+        """Limit operations in number and time.
+
+        Raises:
+            StoreError: Firestore failed, or did not answer in time.
+        """
         try:
             async with self._slots, asyncio.timeout(OPERATION_SECONDS):
                 yield
@@ -169,5 +180,8 @@ def _refuse(change: Change, reason: str) -> WriteResult:
 
 
 def _key(key: str) -> str:
-    """Turn an id into a document's name: without slashes, and neither `.` nor `..` nor `__...__`."""
+    """Turn an id into a valid name of a document.
+
+    Such a name has no slash, and is neither `.` nor `..` nor `__...__`.
+    """
     return quote(key, safe="").replace(".", "%2E").replace("__", "%5F%5F")

@@ -1,4 +1,4 @@
-"""One call's record in the hands of its owner, who changes it and then says so."""
+"""One call's record, as its owner has it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ class Writer(Protocol):
 
 @dataclass(eq=False, slots=True)
 class RecordHandle:
-    """Hold one call's record for its owner, who changes `record` and then calls `changed`.
+    """Hold one call's record for its owner.
+
+    The owner changes `record`, and then calls `changed`.
 
     The record writer works on `unwritten`, and tells the owner by `merge` and `supersede`.
     """
@@ -69,7 +71,9 @@ class RecordHandle:
         self._writer.hurry()
 
     async def flush(self, within_seconds: float) -> bool:
-        """Wait until everything is written; False when that is not certain in time.
+        """Wait until everything is written.
+
+        Returns False when that is not certain in time.
 
         What is not written then stays queued.
         """
@@ -81,16 +85,19 @@ class RecordHandle:
         return not self.stale
 
     def drop_confirmed(self, entries: Iterable[JournalEntry]) -> None:
-        """Drop entries that the store has and that nobody here needs any more, to save memory.
+        """Drop entries that are confirmed and stored, to save memory.
 
-        These are the confirmed ones: OpenAI has their output, so that nothing of them is left to do.
+        OpenAI has shown that it has the output of a confirmed one, so that nothing is left to do for it.
         """
         for entry in entries:
             if entry.confirmed and entry.tool_call_id not in self.unwritten.entries:
                 self.record.journal.pop(entry.tool_call_id, None)
 
     def forget(self) -> None:
-        """Let go of the record: nobody here is told of it any more, and what is queued is still written."""
+        """Let go of the record; what is queued is still written.
+
+        Neither `on_stale` nor `on_merged` is called any more.
+        """
         self.on_stale = self.on_merged = lambda: None
         self.forgotten = True
         # Once, here: at each write it would cost more than the write.
@@ -99,7 +106,10 @@ class RecordHandle:
             log.warning("state_changes_in_json", call_id=self.record.call_id, keys=keys, action=action)
 
     def merge(self, stored: CallRecord) -> bool:
-        """Go on from what the store has, since it was opened late; False if the call is not ours."""
+        """Merge a record that was opened late with the store's.
+
+        Returns False if the call is not ours: another message owns it, or it has ended.
+        """
         self.provisional = False
         if not stored.may_be_opened_by(self.record.message_id):
             return False
@@ -109,7 +119,10 @@ class RecordHandle:
         return True
 
     def supersede(self) -> None:
-        """Give the record up: another owner has opened it, or the call has ended."""
+        """Give the record up, and tell its owner.
+
+        Another owner has opened it, or the call has ended.
+        """
         self.stale = True
         self.unwritten.finish(self.unwritten.changes)
         self.on_stale()

@@ -13,7 +13,10 @@ from supervisor.records.record import CallRecord, JournalEntry
 
 
 def merge(ours: CallRecord, stored: CallRecord) -> CallRecord:
-    """Return one record of what this owner and earlier ones did; both arguments stay as they are."""
+    """Return one record of what we and earlier owners did.
+
+    Both arguments stay as they are.
+    """
     return replace(
         ours,
         epoch=stored.epoch,
@@ -52,7 +55,10 @@ def merge_in_place(ours: CallRecord, stored: CallRecord) -> None:
 
 
 def _merge_journals(ours: Mapping[str, JournalEntry], stored: Mapping[str, JournalEntry]) -> dict[str, JournalEntry]:
-    """Prefer our entries, but for tools that an earlier owner ran and that must not run twice."""
+    """Prefer our entries, except where a tool must not run twice.
+
+    There the entry of the earlier owner that ran it stands.
+    """
     return {
         **stored,
         **{id_: entry for id_, entry in ours.items() if entry.idempotent or not _was_run(stored.get(id_))},

@@ -1,4 +1,4 @@
-"""What is kept of a call: its next owner goes on from it, and people read it afterwards."""
+"""What is kept of a call, for its next owner and for people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from supervisor.outcomes import EndReason
 
 @dataclass(slots=True)
 class JournalEntry:
-    """Hold one tool call: what was asked, whether it started, and what came of it."""
+    """Hold one tool call, from request to confirmed output."""
 
     tool_call_id: str
     name: str
@@ -114,20 +114,23 @@ class CallRecord:
         return _RECORD.dump_json(self, exclude={"journal", "transcript"}, warnings=False).decode()
 
     def may_be_opened_by(self, message_id: str) -> bool:
-        """Tell whether this message owns the call, and the call has not ended."""
+        """Tell whether an owner with this message may open the record.
+
+        The message owns the call then, and the call has not ended.
+        """
         return self.message_id == message_id and self.end_reason is None
 
     def not_json(self) -> frozenset[str]:
-        """Name the keys of the agent's state whose values are not JSON."""
+        """Name the keys of the agent's state that JSON can't hold."""
         return frozenset(key for key, value in self.state.items() if not _is_json({key: value}))
 
     def changed_by_json(self) -> frozenset[str]:
-        """Name the keys of the agent's state whose values come back from JSON as something else."""
+        """Name the keys of the agent's state that JSON changes."""
         return frozenset(key for key, value in self.state.copy().items() if _is_changed_by_json({key: value}))
 
     @classmethod
     def of_head(cls, head: str) -> CallRecord:
-        """Make a record from its head; the journal and the transcript stay empty.
+        """Make a record from its head, without journal and transcript.
 
         Raises:
             ValueError: it is not the head of a record, or one that a later version wrote.
@@ -135,7 +138,10 @@ class CallRecord:
         return _RECORD.validate_python(json.loads(head))  # faster parsers limit depth, and the size of numbers
 
     def with_parts(self, journal: Iterable[str], transcript: Iterable[str] = ()) -> CallRecord:
-        """Fill in the journal and the transcript from JSON, in order; return the record itself."""
+        """Fill in the journal and the transcript from JSON.
+
+        Returns the record itself.
+        """
         entries = map(ENTRY.validate_json, journal)
         self.journal = {entry.tool_call_id: entry for entry in entries}
         self.transcript = [SEGMENT.validate_json(segment) for segment in transcript]

@@ -22,7 +22,10 @@ class StoreError(SidebandError):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Hold what is new in one record, as JSON, so that nobody changes it while it is written."""
+    """Hold what is new in one record, as JSON.
+
+    Nobody can change it while it is written.
+    """
 
     call_id: str
     epoch: int
@@ -64,13 +67,17 @@ class WriteResult(Enum):
 
 
 class Store(Protocol):
-    """Keep records. Every method raises `StoreError` when the store is down or too slow.
+    """Keep records.
+
+    Every method raises `StoreError` when the store is down or too slow.
 
     Anything else that a method raises is about what it was given, and costs that record alone.
     """
 
     async def open(self, call_id: str, message_id: str) -> CallRecord:
-        """Open a record for a new owner, atomically; return it without its transcript.
+        """Open a record for a new owner, atomically.
+
+        It comes without its transcript.
 
         A new record has epoch 1; the epoch of one that exists is raised, which shuts out the last owner. A record that
         another message owns, or that has ended, is returned as it is.
@@ -80,20 +87,24 @@ class Store(Protocol):
         """
 
     async def write(self, changes: Sequence[Change]) -> list[WriteResult]:
-        """Write each change wholly or not at all; return the result of each.
+        """Write each change wholly or not at all.
+
+        Returns the result of each.
 
         When it raises, any of them may be written.
         """
 
     async def read(self, call_id: str) -> CallRecord | None:
-        """Read a whole record, with its transcript; None where there is none."""
+        """Read a whole record; None where there is none."""
 
     async def close(self) -> None:
         """Close the store, and what it has open."""
 
 
 async def gather_all(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all jobs at once; when all have ended, raise the first failure.
+    """Run all jobs at once, to the end of each.
+
+    Then the first failure is raised.
 
     `asyncio.gather` raises at once, and leaves the others running with nobody waiting for them.
     """

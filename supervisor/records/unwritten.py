@@ -1,4 +1,4 @@
-"""What the store does not have yet of one record: the side of a handle on which the record writer works."""
+"""What the store does not have yet of a record: the writer's side of a handle."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class Portion(NamedTuple):
 
 @dataclass(slots=True)
 class Unwritten:
-    """Queue what is new in one record, and wake those who wait until it is written."""
+    """Queue what is new in one record.
+
+    Those who wait until it is written are woken then.
+    """
 
     entries: dict[str, JournalEntry] = field(default_factory=dict)
     """New and changed entries of the journal, by tool call id."""
@@ -47,7 +50,10 @@ class Unwritten:
         return self._written >= self.changes
 
     def when_written(self) -> asyncio.Future[None]:
-        """Return a future for when the store has every change so far, or never will have."""
+        """Return a future that is done when all so far is written.
+
+        It is done, too, when nothing more of the record will be written.
+        """
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((self.changes, written))
         return written
@@ -67,7 +73,10 @@ class Unwritten:
         return portion
 
     def _without_wrong_state(self, record: CallRecord) -> CallRecord:
-        """Copy the record without the values of its state that are not JSON, and log each of their keys once."""
+        """Copy the record without the state that is not JSON.
+
+        Each key that is left out is logged once.
+        """
         wrong = record.not_json()
         if wrong - self._left_out:
             keys = sorted(map(str, wrong))
@@ -76,12 +85,18 @@ class Unwritten:
         return replace(record, state={key: record.state[key] for key in record.state if key not in wrong})
 
     def put_back(self, portion: Portion) -> None:
-        """Queue a portion that was not written again; what has changed since stays."""
+        """Queue a portion again that was not written.
+
+        What has changed since stays as it is.
+        """
         self.entries = {**portion.entries, **self.entries}
         self.segments = [*portion.segments, *self.segments]
 
     def finish(self, up_to: int) -> None:
-        """Wake those who wait for changes up to this one: the store has them, or never will have."""
+        """Wake those who wait for changes up to this one.
+
+        The store has these changes, or never will have.
+        """
         self._written = up_to
         for change, written in self._waiting:
             if change <= up_to and not written.done():
@@ -93,7 +108,10 @@ class Unwritten:
         self.entries = {id_: entry for id_, entry in self.entries.items() if journal.get(id_, entry) is entry}
 
     def drop_segments(self, up_to: float) -> int:
-        """Drop the segments up to a Unix time; return how many these were."""
+        """Drop the segments up to a Unix time.
+
+        Returns how many these were.
+        """
         before = len(self.segments)
         self.segments = [segment for segment in self.segments if segment.at > up_to]
         return before - len(self.segments)

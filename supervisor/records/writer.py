@@ -43,7 +43,7 @@ class RecordWriter:
         """Whether the store answered last time; None before it was asked."""
 
     async def open(self, call_id: str, message_id: str, *, within_seconds: float) -> RecordHandle:
-        """Open a call's record for its new owner, or let the call go on without it.
+        """Open a call's record for its new owner.
 
         Where the store does not answer in time, the handle is provisional: its record begins empty, and is merged with
         the store's as soon as that answers.
@@ -59,7 +59,10 @@ class RecordWriter:
         return RecordHandle(unknown, provisional=True, _writer=self)
 
     def enqueue(self, handle: RecordHandle) -> None:
-        """Write what is new in a record soon, or as soon as it can be opened."""
+        """Write what is new in a record soon.
+
+        Where the record is not open yet, that comes first.
+        """
         if handle.provisional:
             self._unopened[handle] = None
             self._any_unopened.set()
@@ -85,7 +88,7 @@ class RecordWriter:
                     await asyncio.sleep(RETRY_SECONDS)
 
     async def close(self, within_seconds: float) -> None:
-        """Write what is left, as far as there is time, and close the store."""
+        """Write what is left while there is time; close the store."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
                 while self._dirty or self._unopened:
@@ -99,7 +102,10 @@ class RecordWriter:
                 await self._store.close()
 
     async def _write_batch(self) -> bool:
-        """Write all that is queued; False when the store failed, and all of it is queued again."""
+        """Write all that is queued.
+
+        Returns False when the store failed; all of it is queued again then.
+        """
         self._any_dirty.clear()
         self._hurry.clear()
         batch, self._dirty = self._dirty, {}
@@ -126,7 +132,10 @@ class RecordWriter:
         return True
 
     async def _write(self, changes: list[Change]) -> list[WriteResult]:
-        """Write changes; when the store raises what it should not, write each alone, and refuse those at fault."""
+        """Write changes, each alone if the store raises the unexpected.
+
+        A change about which it does so is refused, and the others are written.
+        """
         try:
             return await self._store.write(changes)
         except (StoreError, TimeoutError):
@@ -154,13 +163,19 @@ class RecordWriter:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _open_all(self) -> bool:
-        """Open the records that could not be opened in time; False when some still can't be."""
+        """Open the records that could not be opened in time.
+
+        Returns False when some still can't be.
+        """
         self._any_unopened.clear()
         opened = await gather_all(self._open_late(handle) for handle in self._unopened)
         return all(opened)
 
     async def _open_late(self, handle: RecordHandle) -> bool:
-        """Open a record that could not be opened in time; False when that is to be tried again."""
+        """Open a record that could not be opened in time.
+
+        Returns False when that is to be tried again.
+        """
         try:
             async with asyncio.timeout(STORE_SECONDS):
                 ours = await self._is_ours(handle)
@@ -183,14 +198,20 @@ class RecordWriter:
         return True
 
     async def _is_ours(self, handle: RecordHandle) -> bool:
-        """Open and merge a record; False when the call has another owner, or has ended."""
+        """Open and merge a record.
+
+        Returns False when the call has another owner, or has ended.
+        """
         record = handle.record
         if handle.forgotten and not record.end_reason and await self._store.read(record.call_id):
             return False  # its next owner was quicker, and must not be shut out
         return handle.merge(await self._store.open(record.call_id, record.message_id))
 
     def _supersede(self, handle: RecordHandle) -> None:
-        """Write nothing more of a record, since another owner has it, or its call has ended."""
+        """Write nothing more of a record.
+
+        Another owner has it, or its call has ended.
+        """
         log.warning(
             "record_superseded",
             call_id=handle.record.call_id,
@@ -201,14 +222,20 @@ class RecordWriter:
         handle.supersede()
 
     def _note_failure(self, error: StoreError | TimeoutError) -> None:
-        """Log that the store is down, once, and keep what waits for it bounded."""
+        """Log once that the store is down.
+
+        What waits for it is kept bounded.
+        """
         if self._store_up is not False:
             self._store_up = False
             log.error("store_down", error=str(error) or "time-out", action="calls go on; what is to be written waits")
         self._trim()
 
     def _trim(self) -> None:
-        """Drop the oldest segments beyond `MAX_SEGMENTS`, and count them in their records."""
+        """Drop the oldest segments beyond `MAX_SEGMENTS`.
+
+        Their records count them.
+        """
         waiting = (*self._dirty, *self._unopened)
         times = sorted(segment.at for handle in waiting for segment in handle.unwritten.segments)
         surplus = len(times) - MAX_SEGMENTS
@@ -222,7 +249,10 @@ class RecordWriter:
 
 
 def _portions(batch: Iterable[RecordHandle]) -> Iterator[tuple[RecordHandle, Portion]]:
-    """Take what is new of each record; one that can't be made into JSON is left out, and holds up no other."""
+    """Take what is new of each record.
+
+    A record that can't be made into JSON is left out, and holds up no other.
+    """
     for handle in batch:
         if not handle.stale:
             try:

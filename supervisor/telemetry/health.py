@@ -31,7 +31,9 @@ REQUEST_SECONDS = 2.0  # from a connection to its request
 
 @asynccontextmanager
 async def serving(address: str, state: Callable[[], State]) -> AsyncIterator[None]:
-    """Serve health at HOST:PORT until the block is left; nowhere if the address is empty.
+    """Serve health at HOST:PORT until the block is left.
+
+    An empty address means nowhere.
 
     Raises:
         StartupError: the address can't be listened on.

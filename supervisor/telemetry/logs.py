@@ -22,7 +22,9 @@ from supervisor.telemetry.redaction import redact
 
 
 def set_up(level: str, *, project: str, personal_data: bool = False, counters: Sequence[Processor] = ()) -> None:
-    """Log to standard output from this level on, and what libraries log from WARNING on.
+    """Log to standard output from this level on.
+
+    What libraries log is there from WARNING on.
 
     Args:
         level: DEBUG, INFO, WARNING or ERROR.
@@ -52,7 +54,10 @@ def set_up(level: str, *, project: str, personal_data: bool = False, counters: S
 
 
 def _rendering(project: str, *, personal_data: bool) -> list[Processor]:
-    """Turn a line's fields into its text, for people on a terminal and for Cloud Logging elsewhere."""
+    """Turn a line's fields into its text.
+
+    On a terminal that is for people, elsewhere for Cloud Logging.
+    """
 
     def redacted(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         return redact(event, personal_data=personal_data)
@@ -84,7 +89,10 @@ def _number(level: str) -> int:
 
 
 def _cloud_logging(project: str) -> Processor:
-    """Name fields as Cloud Logging reads them, and a line's place in the trace of its call."""
+    """Name fields as Cloud Logging reads them.
+
+    A line also gets its place in the trace of its call.
+    """
 
     def name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event["severity"] = event.pop("level").upper()

@@ -28,7 +28,7 @@ _TOOL_ERRORS = events.names_counted_by("sideband_tool_errors_total")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Say how many calls a supervisor has, and whether it takes more."""
+    """Describe a supervisor's load, and whether it claims calls."""
 
     calls: int
     """Calls in hand."""
@@ -41,7 +41,10 @@ class State:
 
 @dataclass(slots=True)
 class _Orphan:
-    """Remember how a call lost its owner, until its sideband is attached again."""
+    """Remember how a call lost its owner.
+
+    It has one again when its sideband is attached.
+    """
 
     since: float
     """Unix seconds; after a crash, the earliest time that is possible."""
@@ -143,7 +146,10 @@ class Metrics:
 
 
 def observe(state: Callable[[], State]) -> None:
-    """Make gauges that read the state of a supervisor; the thread that exports metrics reads them too."""
+    """Make gauges of what a supervisor holds.
+
+    The thread that exports metrics reads the state, too.
+    """
     meter, loop = get_meter("sideband"), asyncio.get_running_loop()
 
     def gauge(name: str, description: str, read: Callable[[State], int]) -> None:

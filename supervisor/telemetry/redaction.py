@@ -1,4 +1,4 @@
-"""Cut secrets and personal data out of log lines, whoever logs them, libraries and stack traces included."""
+"""Cut secrets and personal data out of log lines, whoever logs them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _SEAM = 100  # characters beside a cut, which may hold half a number or half a k
 
 
 def redact(event: EventDict, *, personal_data: bool) -> EventDict:
-    """Replace the secrets in a log line, and its personal data unless that is allowed.
+    """Replace secrets, and personal data unless it is allowed.
 
     Strings of more than 8192 characters lose their middle.
     """

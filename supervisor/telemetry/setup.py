@@ -33,7 +33,9 @@ class Telemetry:
     """Log, count and trace what this process does, until `shut_down`."""
 
     def __init__(self, settings: Settings) -> None:
-        """Set up logs and metrics, and traces where there is an endpoint to send them to.
+        """Set up logs, metrics and traces.
+
+        Traces are made only where there is an endpoint to send them to.
 
         Raises:
             StartupError: the endpoint is Google's, and there are no credentials for it.
@@ -54,7 +56,10 @@ class Telemetry:
         )
 
     def shut_down(self) -> None:
-        """Send what is left, for a second at most: the process is about to be killed."""
+        """Send what is left, for a second at most.
+
+        The process is about to be killed, and its calls are with others.
+        """
 
         def send() -> None:
             self._meters.shutdown()
@@ -78,7 +83,7 @@ def _resource(settings: Settings) -> Resource:
 
 
 def _readers(endpoint: str, session: Session | None) -> list[MetricReader]:
-    """Let Prometheus read the metrics, and send them where there is an endpoint."""
+    """Let Prometheus read metrics, and send them to the endpoint."""
     readers: list[MetricReader] = [PrometheusMetricReader(scope_info_enabled=False)]
     if endpoint:
         exporter = OTLPMetricExporter(f"{endpoint}/v1/metrics", timeout=EXPORT_SECONDS, session=session)
@@ -95,7 +100,10 @@ def _tracers(endpoint: str, session: Session | None, resource: Resource) -> Trac
 
 
 def _session(endpoint: str) -> Session:
-    """Make an HTTP session with Google's credentials for Google's endpoint, and with none for any other."""
+    """Make an HTTP session, with credentials for Google's endpoint.
+
+    A collector of one's own wants none.
+    """
     if not (urlsplit(endpoint).hostname or "").endswith(".googleapis.com"):
         return Session()
     try:

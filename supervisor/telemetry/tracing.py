@@ -27,7 +27,7 @@ _propagator = TraceContextTextMapPropagator()
 
 
 def begin_call(notice: CallNotice) -> None:
-    """Name the call in all that this task logs, counts and traces from here on."""
+    """Name the call in what this task logs, counts and traces."""
     traceparent = notice.traceparent or _traceparent_of(notice.call_id)
     bind_contextvars(call_id=notice.call_id, trace_id=traceparent.split("-")[1])
     rang = notice.created_at or notice.received_at
@@ -39,7 +39,10 @@ def begin_call(notice: CallNotice) -> None:
 
 
 def _tracing_is_on() -> bool:
-    """Tell whether a tracer provider was set: a span that nobody reads still takes time."""
+    """Tell whether a tracer provider was set.
+
+    A span that nobody reads would still take time.
+    """
     return not isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
 
 
