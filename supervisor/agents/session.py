@@ -20,7 +20,7 @@ from typing_extensions import is_typeddict
 
 from supervisor.agents.tools import Tool
 
-# Models that OpenAI shuts down: the date, and what to use instead (OpenAI's deprecations page, 2026-10).
+# Models that OpenAI shuts down: the date, and what to use instead (openai-realtime.md#retiring-models).
 RETIRING = {
     **dict.fromkeys(
         ("gpt-realtime", "gpt-realtime-2025-08-28", "gpt-4o-realtime-preview"), ("2027-01-20", "gpt-realtime-2.1")
@@ -36,9 +36,9 @@ RETIRING_TRANSCRIPTION = dict.fromkeys(
     ("2027-02-26", "gpt-transcribe or gpt-live-transcribe"),
 )
 PROMPT_ENDS_ON = "2026-11-30"
-SPEEDS = (0.25, 1.5)  # reference, session fields
+SPEEDS = (0.25, 1.5)  # openai-realtime.md#session-fields
 SIP_VAD_NUMBERS = ("threshold", "prefix_padding_ms", "silence_duration_ms")
-"""Fields of turn detection that a SIP accept is refused for (reference 2.1)."""
+"""Fields of turn detection that a SIP accept is refused for (openai-realtime.md#sip-accept)."""
 
 _SESSION: TypeAdapter[Any] = TypeAdapter(RealtimeSessionCreateRequestParam)
 
@@ -84,14 +84,14 @@ def accept_body(
     *,
     transport: str = "sip",
 ) -> dict[str, Any]:
-    """Return the session that accepts a call (reference 2, `accept`).
+    """Return the session that accepts a call (openai-realtime.md#accept).
 
     Args:
         session: the agent's.
         tools: the agent's.
         changes: what differs from the agent's session in this call.
-        transport: a SIP accept that has numbers of voice detection is refused (reference 2.1), so they are left to the
-            update after the attach.
+        transport: numbers of voice detection are left to the update after a SIP call's attach, since an accept that
+            has them is refused (openai-realtime.md#sip-accept).
     """
     listed = [*session.get("tools", ()), *(tool.definition() for tool in tools.values())]
     body = merged({**session, "type": "realtime", **({"tools": listed} if listed else {})}, changes or {})
@@ -111,7 +111,7 @@ def update_body(
     *,
     names_turn_detection: bool = False,
 ) -> dict[str, Any]:
-    """Return the session of a `session.update` (reference 5).
+    """Return the session of a `session.update` (openai-realtime.md#session-updates).
 
     It has no model, which can't change in a call.
 

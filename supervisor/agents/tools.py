@@ -81,7 +81,7 @@ class Tool:
     """Parameters that come from the call, unseen by the model."""
 
     def definition(self) -> dict[str, Any]:
-        """Return the tool as OpenAI's session lists it (reference 5, `tools`)."""
+        """Return the tool as OpenAI's session lists it (openai-realtime.md#session-fields)."""
         parameters = _schema(self.arguments)
         return {"type": "function", "name": self.name, "description": self.description, "parameters": parameters}
 

@@ -163,7 +163,7 @@ class AttachedCall:
     async def _configure(self, sideband: Sideband) -> None:
         """Send the session and wait for its echo.
 
-        That alone proves a live call (reference 2.1, 3.4).
+        The echo alone proves that the call lives (openai-realtime.md#accept, openai-realtime.md#first-events).
         """
         session = self._greeting.first_session()
         await self.context.writer.write(
@@ -192,7 +192,7 @@ class AttachedCall:
     async def _break_silence(self) -> None:
         """Ask the model to go on, if all stays silent for some seconds.
 
-        What it was asked while nobody was attached is lost (reference 3.4).
+        What it was asked while nobody was attached is lost (openai-realtime.md#no-replay).
         """
         self._may_have_missed = False
         await asyncio.sleep(SILENCE_SECONDS)

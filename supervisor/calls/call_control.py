@@ -24,7 +24,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 SPEECH_SECONDS = 12.0  # how long a hang-up waits for what is being said
-TRANSFER_SECONDS = 10.0  # a transfer that has not taken the caller away by then has failed (reference 2.1)
+TRANSFER_SECONDS = 10.0  # a transfer that has not taken the caller away by then has failed (openai-realtime.md#refer)
 
 
 @dataclass(frozen=True, slots=True)

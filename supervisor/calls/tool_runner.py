@@ -181,7 +181,7 @@ class ToolRunner:
 
 
 def inherited(journal: Mapping[str, JournalEntry]) -> dict[str, ToolCall]:
-    """Make tool calls of an earlier owner's journal (design, I2 and I3).
+    """Make tool calls of an earlier owner's journal (architecture.md#invariants).
 
     A tool that never started, or that is idempotent, is run again. Of any other the outcome is unknown, and the
     model is told so.

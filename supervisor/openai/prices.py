@@ -38,11 +38,11 @@ PRICES = {
 }
 TRANSCRIPTION_USD_PER_MINUTE = {"gpt-live-transcribe": 0.017, "gpt-4o-mini-transcribe": 0.003}
 DEAREST_TRANSCRIPTION_USD_PER_MINUTE = 0.017
-TOKENS_PER_AUDIO_MINUTE = 600  # one token for 100 ms of the caller's audio (OpenAI reference 7.1)
+TOKENS_PER_AUDIO_MINUTE = 600  # one token for 100 ms of the caller's audio (openai-realtime.md#usage-and-cost)
 
 
 def response_usd(usage: Mapping[str, Any], model: str) -> float:
-    """Compute the cost of a response, in USD (OpenAI reference 7.1)."""
+    """Compute the cost of a response, in USD (openai-realtime.md#usage-and-cost)."""
     price = PRICES.get(model, _NEWEST)
     inputs, outputs = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
     cached = inputs.get("cached_tokens_details") or {}

@@ -1,4 +1,4 @@
-"""REST requests about calls: accept, reject, refer, hang up (OpenAI reference 2)."""
+"""REST requests about calls: accept, reject, refer, hang up (openai-realtime.md#call-control)."""
 
 from __future__ import annotations
 

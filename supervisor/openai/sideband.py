@@ -1,4 +1,4 @@
-"""The sideband: the control socket that is attached to a call (OpenAI reference 3).
+"""The sideband: the control socket that is attached to a call (openai-realtime.md#sideband).
 
 Nobody reads most of what comes: two frames in three are single words of what the model is saying. Such a frame is
 dropped as soon as its bytes are there, before it is parsed or wakes a task.
@@ -23,7 +23,7 @@ from supervisor.errors import AttachError, SidebandClosed
 
 OPEN_SECONDS = 5.0
 WRITE_SECONDS = 5.0
-CLOSE_SECONDS = 2.0  # OpenAI often drops the connection without a close frame (reference 3.6)
+CLOSE_SECONDS = 2.0  # OpenAI often drops the connection without a close frame (openai-realtime.md#close)
 LARGEST_FRAME_BYTES = 16 * 1024 * 1024  # conversation.item.retrieved holds audio
 
 _TYPE = re.compile(rb'\{(?:"event_id":"[^"\\]*",)?"type":"([a-z_.]+)"')
@@ -114,7 +114,7 @@ class Sideband:
 async def attach(websocket_base_url: str, call_id: str, *, bearer: str, user_agent: str) -> Sideband:
     """Attach to a call.
 
-    The socket is silent until we write: no `session.created` comes (reference 3.4).
+    The socket is silent until we write: no `session.created` comes (openai-realtime.md#first-events).
 
     Raises:
         AttachError: OpenAI refused (with the HTTP status), or could not be reached in time.

@@ -25,7 +25,8 @@ from supervisor.telemetry.tracing import traced
 log = structlog.get_logger()
 
 ACCEPT_SECONDS = 20.0  # a caller rarely lets it ring longer
-FIRST_ATTACH_SECONDS = {"sip": 10.0, "webrtc": 30.0}  # a 404 may mean "not yet" for this long (reference 3.3)
+# For this long a 404 may mean "not yet" (openai-realtime.md#when-attachable).
+FIRST_ATTACH_SECONDS = {"sip": 10.0, "webrtc": 30.0}
 ATTACH_AFTER_REFUSAL_SECONDS = 2.0
 REATTACH_SECONDS = 30.0  # after that another supervisor may have more luck
 REFER_SECONDS = 5.0
@@ -98,7 +99,7 @@ class Signalling:
         """
         try:
             return await self._attach_with(self.api_key, notice.call_id)
-        except AttachError as error:  # whose key may attach to such a call is not established (reference 3.2)
+        except AttachError as error:  # which key may attach is not known (openai-realtime.md#which-key)
             if error.status != HTTPStatus.NOT_FOUND or notice.client_secret is None:
                 raise
             return await self._attach_with(notice.client_secret, notice.call_id)
@@ -145,7 +146,7 @@ class Signalling:
         """
         failure = await self._end("hangup", notice.call_id, lambda: self.rest.hangup(notice.call_id))
         if failure is not None and (key := notice.client_secret):
-            # A browser's own call may be unknown to the project's key, and go on all the same (reference 3.2).
+            # A browser's own call may be unknown to the project's key, and go on (openai-realtime.md#which-key).
             failure = await self._end("hangup", notice.call_id, lambda: self.rest.hangup(notice.call_id, bearer=key))
         return failure in {None, Verdict.OVER}
 

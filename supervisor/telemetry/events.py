@@ -117,12 +117,14 @@ EVENTS: dict[str, tuple[LogEvent, ...]] = {
     ),
     "The agent's code": (
         _error("incoming_rule_failed", "The rule for ringing calls failed; the call is refused.", "error stack_trace"),
-        _error("incoming_rule_timed_out", "The rule was too slow; the call is refused.", "timeout_seconds"),
-        _error("chooser_failed", "A router's chooser failed; the other rules choose.", "error action stack_trace"),
+        _error("incoming_rule_timed_out", "The rule was too slow; the call is refused.", "error timeout_seconds"),
+        _error(
+            "chooser_failed", "A chooser failed; the other rules choose.", "error action stack_trace timeout_seconds"
+        ),
         _error("handler_failed", "A handler raised; the call goes on.", "handler error stack_trace"),
-        _warning("handler_timed_out", "A handler was too slow; the call goes on.", "handler timeout_seconds"),
+        _warning("handler_timed_out", "A handler was too slow; the call goes on.", "handler error timeout_seconds"),
         _error("rule_failed", "A guard or an approver raised, and has no say.", "rule error stack_trace"),
-        _warning("rule_timed_out", "A guard or an approver was too slow, and has no say.", "rule timeout_seconds"),
+        _warning("rule_timed_out", "A guard or approver was too slow, and has no say.", "rule error timeout_seconds"),
         _warning("guard_tripped", "A guard stopped what was being said.", "guard"),
         _info("mcp_approval", "A hosted MCP tool was approved or refused.", "tool approved"),
         _error(
@@ -135,7 +137,9 @@ EVENTS: dict[str, tuple[LogEvent, ...]] = {
         _info("tool_finished", "A tool ran, whatever its outcome.", "tool ms", "sideband_tool_seconds"),
         _error("tool_failed", "A tool raised; the model was told.", "tool error stack_trace", _TOOL_ERRORS),
         _error("tool_broke", "A bug around a tool; the model was told.", "tool stack_trace", _TOOL_ERRORS),
-        _warning("tool_timed_out", "A tool was too slow; the model was told.", "tool timeout_seconds", _TOOL_ERRORS),
+        _warning(
+            "tool_timed_out", "The tool was slow; the model was told.", "tool error timeout_seconds", _TOOL_ERRORS
+        ),
         _warning("tool_not_run", "The call lacks what the tool needs to know of it.", "tool reason", _TOOL_ERRORS),
         _error("tool_not_run", "The store was down, so that the tool was not started.", "tool reason", _TOOL_ERRORS),
         _warning("tool_overused", "A tool was asked for too often in this call.", "tool max_calls", _TOOL_ERRORS),

@@ -113,7 +113,7 @@ class Conversation:
         return [] if self.busy else self.responses.add(optional=True)
 
     def ask(self, key: str, instructions: str) -> list[Send]:
-        """Ask the model something that the caller does not hear (reference 4.4).
+        """Ask the model something that the caller does not hear (openai-realtime.md#response-options).
 
         Args:
             key: of the `OutOfBandAnswer` that comes back; it begins with `ASK_PREFIX`.
@@ -126,8 +126,8 @@ class Conversation:
     def interrupt(self) -> list[Send]:
         """Stop what is being said, and drop what waits.
 
-        Cancel comes first, then what has not been played is thrown away (reference 4.1). The model is still to speak of
-        a tool's output that it has not spoken of.
+        Cancel comes first, then what has not been played is thrown away (openai-realtime.md#interrupting). The model is
+        still to speak of a tool's output that it has not spoken of.
         """
         actions: list[Send] = []
         if self.responses.active is not None:
@@ -138,7 +138,7 @@ class Conversation:
         return actions
 
     def approved(self, request_id: str, *, approve: bool) -> list[Send]:
-        """Answer an approval request of a hosted MCP tool (reference 6.6)."""
+        """Answer an approval request of a hosted MCP tool (openai-realtime.md#hosted-mcp-tools)."""
         event = self.responses.new_event("conversation.item.create")
         item = {"type": "mcp_approval_response", "approval_request_id": request_id, "approve": approve}
         event["item"] = {"id": output_item_id(request_id), **item}
@@ -157,8 +157,8 @@ class Conversation:
     def attached(self) -> list[Send]:
         """Start on a new sideband: look up outputs, request responses.
 
-        No event is replayed after an attach (reference 3.4), so what was active is unknown. If a response is, the error
-        to our next `response.create` says so.
+        No event is replayed after an attach (openai-realtime.md#no-replay), so what was active is unknown. If a
+        response is, the error to our next `response.create` says so.
         """
         self.caller_speaking = self.playing = self.alive = False
         self.responses.on_attached()
@@ -200,7 +200,7 @@ class Conversation:
         else:
             self._failures = 0
         if output and output[-1].get("type") == "mcp_call" and not self._others_act:
-            # Some models stay silent after a hosted tool (reference 6.6).
+            # Some models stay silent after a hosted tool (openai-realtime.md#hosted-mcp-tools).
             yield from self.responses.add(optional=not self.responses.busy)
         yield from self.tool_calls.on_response_done(response_id)
         yield from self.responses.request_next()
@@ -319,7 +319,7 @@ class Conversation:
     def _failed(self, error: Event) -> Iterator[Action]:
         """Report a failed response, and whether to request it again.
 
-        A few times in a row, and not where that can't help (reference 3.7).
+        A few times in a row, and not where that can't help (openai-realtime.md#failed-responses).
         """
         self._failures += 1
         code = error.get("code") or error.get("type") or "unknown"

@@ -98,8 +98,9 @@ class ResponseQueue:
         """Queue a response; request it once no other is active.
 
         Args:
-            response: OpenAI's `response.create.response` (reference 4.4). With `instructions` it is queued after all
-                others, unless the queue is `full`; without, it is the continuation, and replaces one that is queued.
+            response: OpenAI's `response.create.response` (openai-realtime.md#out-of-band-responses). With
+                `instructions` it is queued after all others, unless the queue is `full`; without, it is the
+                continuation, and replaces one that is queued.
             optional: whether it is dropped when another response comes first.
         """
         queued = _Queued(response or {}, optional)

@@ -40,7 +40,7 @@ def test_the_patterns_are_found() -> None:
     assert {
         "supervisor.telemetry.redaction._PERSONAL",
         "supervisor.agents.sip._URI",
-        "function.webhook._CALL_ID",
+        "function.notice.CALL_ID",
     } <= set(PATTERNS)
 
 

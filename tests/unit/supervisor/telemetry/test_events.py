@@ -27,14 +27,33 @@ class Logged(NamedTuple):
 
 
 def logged_in(source: str, file: str = "file.py") -> Iterator[Logged]:
-    """Find each `log.<level>("event", ...)`, also where the function is passed on, as in `run(log.error, "event")`."""
+    """Find each `log.<level>("event", ...)`, also where the function is passed on, as in `run(log.error, "event")`.
+
+    `contained(failed="event", timed_out="event")` logs for whoever calls it, so that its events are found at its calls.
+    """
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "contained":
+            yield from _events_of_contained(node, f"{file}:{node.lineno}")
+        elif isinstance(node, ast.Call):
             called = [node.func, *node.args]
             for function, name in zip(called, [*called[1:], None], strict=True):
-                if method := _method_of_log(function):
+                if (method := _method_of_log(function)) and not _is_parameter(name):
                     assert isinstance(name, ast.Constant), f"{file}:{node.lineno}: an event is a literal"
                     yield Logged(f"{file}:{node.lineno}", LEVELS[method], str(name.value), _fields(node, method))
+
+
+def _events_of_contained(node: ast.Call, place: str) -> Iterator[Logged]:
+    given = {keyword.arg: keyword.value for keyword in node.keywords}
+    level = ast.literal_eval(given.get("level", ast.Constant("warning")))
+    fields = given.keys() - {"within_seconds", "failed", "timed_out", "level", "threads"}
+    shared = frozenset(map(str, fields)) | {"error"}
+    yield Logged(place, "ERROR", ast.literal_eval(given["failed"]), shared | {"stack_trace"})
+    yield Logged(place, LEVELS[level], ast.literal_eval(given["timed_out"]), shared | {"timeout_seconds"})
+
+
+def _is_parameter(name: ast.expr | None) -> bool:
+    """Tell whether `contained` names the event by one of its own parameters."""
+    return isinstance(name, ast.Name) and name.id in {"failed", "timed_out"}
 
 
 def _method_of_log(node: ast.expr) -> str | None:
@@ -74,7 +93,18 @@ owner.context.run(log.error, "c", exc_info=error, call_id=1)
         if isinstance(node, ast.expr)
         if _method_of_log(node)
     ]
-    assert len(LOGGED) == len(uses)
+    contained = list(logged_in('contained(f, failed="a", timed_out="b", handler=h)'))
+    assert [(logged.level, logged.name) for logged in contained] == [("ERROR", "a"), ("WARNING", "b")]
+    assert all("handler" in logged.fields for logged in contained)
+    calls = [
+        node
+        for text in SOURCES.values()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call)
+        if ast.unparse(node.func) == "contained"
+    ]
+    assert calls
+    assert len(LOGGED) == len(uses) - 1 + 2 * len(calls), "each use is found, but for the one in contained itself"
     loggers = [line for text in SOURCES.values() for line in text.splitlines() if "get_logger()" in line]
     assert set(loggers) == {"log = structlog.get_logger()"}
 
