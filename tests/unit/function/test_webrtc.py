@@ -13,7 +13,7 @@ def test_a_sessions_file_that_is_of_no_use_says_how_to_write_one(tmp_path: Path,
     file = tmp_path / "sessions.json"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(SettingsError, match=r"python -m sideband\.sessions"):
+    with pytest.raises(SettingsError, match=r"sideband sessions"):
         read_sessions(file)
 
 
