@@ -200,13 +200,13 @@ class _Case:
 
     def _judge_ownership(self) -> None:
         attempts: dict[int, int] = {}
-        left_at: dict[int, float] = {}
+        handed_over_at: dict[int, float] = {}
         for pid, lines in self.evidence.said.items():
             for line in lines:
                 if line.get("message") == "claimed" and line.get("call_id") == self.call_id:
                     attempts[pid] = line["delivery_attempt"]
-                    left_at[pid] = line.get("handed_over_at") or 0.0
-        self.judgement.gaps += gaps_of(self._log, self.evidence.disturbances, attempts, left_at)
+                    handed_over_at[pid] = line.get("handed_over_at") or 0.0
+        self.judgement.gaps += gaps_of(self._log, self.evidence.disturbances, attempts, handed_over_at)
         alone_seconds = orphaned_seconds(self._log, self.evidence.disturbances)
         if alone_seconds > self.evidence.lease_seconds + ORPHAN_SECONDS:
             self._blame("lost", f"alive and without an owner for {alone_seconds:.1f} s")

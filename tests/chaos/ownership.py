@@ -90,7 +90,7 @@ def gaps_of(
     log: Sequence[Entry],
     disturbances: Sequence[Disturbance],
     attempts: Mapping[int, int],
-    left_at: Mapping[int, float] = MappingProxyType({}),
+    handed_over_at: Mapping[int, float] = MappingProxyType({}),
 ) -> Iterator[Gap]:
     """The gaps between owners that are different processes.
 
@@ -104,7 +104,7 @@ def gaps_of(
         log: the call's.
         disturbances: what was done to which process.
         attempts: the delivery attempt that each process claimed the call in, by process id.
-        left_at: when the last owner had left, in Unix seconds, by the id of the process that read so in the record.
+        handed_over_at: when the last owner left, in Unix seconds, by the id of the process that read so in the record.
     """
     for last, following in pairwise(holds_of(log)):
         if last.who == following.who:
@@ -112,7 +112,7 @@ def gaps_of(
         change, since = _lost_by(last, following, log, disturbances)
         if change == "handover":
             to_monotonic = log[0].monotonic_seconds - log[0].unix_seconds
-            since = max(since, min(left_at.get(following.pid, 0.0) + to_monotonic, following.since))
+            since = max(since, min(handed_over_at.get(following.pid, 0.0) + to_monotonic, following.since))
         leased_in_vain = attempts.get(following.pid, 0) - attempts.get(last.pid, 0) > 1
         if leased_in_vain or _was_hindered(following, since, log, disturbances):
             change = "double_fault"
