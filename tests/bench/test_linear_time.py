@@ -42,7 +42,7 @@ PATTERNS = {
 
 
 def growth_of(pattern: re.Pattern[Any], piece: str) -> float:
-    """Return how the time of a pattern grows with a text that repeats this piece and fits nothing."""
+    """Return how the time of a pattern grows with a text that repeats a piece."""
 
     def work(text: str) -> None:
         read: Any = text.encode() if isinstance(pattern.pattern, bytes) else text
