@@ -18,7 +18,7 @@ IDLE = Vitals(calls=0, leases=0, tasks=7, fds=27, threads=14, rss_kb=100_000, ps
 
 def failed(soaked: Soak) -> set[str]:
     """Return what did not hold."""
-    return {check.claim for check in soaked.checks if not check.holds}
+    return {check.statement for check in soaked.checks if not check.holds}
 
 
 def soaked(*, kb_per_call: float = 0.0, calls: int = 2 * JUDGED_CALLS + 100, **changed: Any) -> Soak:

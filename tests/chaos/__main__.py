@@ -14,8 +14,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from emulator.__main__ import Pubsub
 from emulator.pubsub.google import EmulatorMissingError
+from sideband.cli.common import Pubsub
 from tests.chaos.evidence import Evidence
 from tests.chaos.oracle import Judgement, judge
 from tests.chaos.plan import make_plan
@@ -39,7 +39,7 @@ def main(  # noqa: PLR0917 - all are options, and given by name
     seconds: Annotated[float, typer.Option(min=10, max=3600)] = 120.0,
     supervisors: Annotated[int, typer.Option(min=2, max=10)] = 3,
     seed: Annotated[int, typer.Option(help="The same seed gives the same plan.")] = 1,
-    pubsub: Annotated[Pubsub, typer.Option(help="The embedded Pub/Sub, or Google's emulator.")] = Pubsub.EMBEDDED,
+    pubsub: Pubsub = "embedded",
     records: Annotated[str, typer.Option(help="As the setting RECORDS; a new SQLite file unless given.")] = "",
     broken: Annotated[
         Safeguard, typer.Option("--break", help="Take a safeguard out of the supervisors, to see the run fail.")
@@ -65,7 +65,7 @@ def main(  # noqa: PLR0917 - all are options, and given by name
                     plan,
                     folder=folder,
                     supervisors=supervisors,
-                    pubsub=pubsub.value,
+                    pubsub=pubsub,
                     records=records,
                     broken=broken.value,
                     on_fault=lambda text: console.print(f"[dim]{progress.tasks[0].elapsed:6.1f}[/] {text}"),

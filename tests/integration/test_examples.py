@@ -14,7 +14,8 @@ import pytest
 from examples import bikes, clinic, reception
 from sideband import Agent
 from sideband import _rig as rig
-from sideband.testing import RehearsalError, rehearse, rehearse_file
+from sideband.cli.rehearsal_file import RehearsalError, rehearse_file
+from sideband.testing import rehearse
 
 # A caller who lets the greeting end: until then, and a moment more, they are not listened to.
 HEARD: list[dict[str, Any]] = [{"wait_for": "greeting"}, {"pause_ms": 300}]
@@ -190,7 +191,7 @@ class TestRehearsals:
         command = [
             sys.executable,
             "-m",
-            "emulator",
+            "sideband",
             "rehearse",
             "examples.bikes:agent",
             "examples/rehearsals/bikes.yaml",
@@ -202,7 +203,7 @@ class TestRehearsals:
     def test_on_the_command_line_json_is_one_line_a_file_whatever_the_agent_prints(self, tmp_path: Path) -> None:
         code = "from examples.bikes import agent\nprint('loading')\nagent.on_end(lambda call: print('bye') or 1 / 0)"
         (tmp_path / "chatty.py").write_text(code)
-        command = [sys.executable, "-m", "emulator", "rehearse", "--json", "chatty:agent"]
+        command = [sys.executable, "-m", "sideband", "rehearse", "--json", "chatty:agent"]
         environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
         played = subprocess.run(
             [*command, str(ROOT / "examples/rehearsals/bikes.yaml")],
