@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 
-from tests.support.deliveries import incoming, signed
+from tests.support.deliveries import new_call, on_the_wire, signed
 from tests.support.edge_process import PATIENCE_SECONDS, Edge, running_edge
 from tests.support.edge_pubsub import create_topic, free_port, pubsub
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 THREADS = 8
 WAVE = 60
 BAD_SIGNATURES = 2000
-CONNECTIONS = 4
-MAX_CPU_MS = 1.0
 MAX_GROWTH_KB = 8 * 1024
 BODY_SECONDS = 5.0
 
@@ -35,15 +27,6 @@ def status_of(pid: int) -> dict[str, int]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     fields = dict(line.split(":", 1) for line in lines)
     return {"threads": int(fields["Threads"]), "rss_kb": int(fields["VmRSS"].split()[0])}
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def new_call() -> bytes:
-    return incoming(created_at=int(time.time()), call_id=f"rtc_{uuid4().hex}")
 
 
 async def wave(edge: Edge) -> Counter[tuple[int, str]]:
@@ -99,43 +82,13 @@ async def test_threads_that_wait_for_pubsub_leave_others_for_requests_that_do_no
             assert {answer.error for answer in await asyncio.gather(*waiting)} == {(503, "publish_failed")}
 
 
-async def test_a_flood_of_bad_signatures_costs_little_and_does_not_fill_the_log(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
-    """CPU time of the whole worker, gunicorn and Flask included, for each of 2,000 bad signatures."""
-    async with running_edge(tmp_path, PUBSUB_EMULATOR_HOST="127.0.0.1:1") as edge:
-        await flood(edge, 200)
-        before, lines = cpu_seconds(edge.worker), len(edge.log_lines)
-        await flood(edge, BAD_SIGNATURES)
-        milliseconds = (cpu_seconds(edge.worker) - before) / BAD_SIGNATURES * 1000
-        record_property("figures", f"a bad signature costs the edge {milliseconds:.2f} ms of CPU")
-        assert milliseconds < MAX_CPU_MS
-        assert len(edge.log_lines) - lines <= 10
-
-
-async def flood(edge: Edge, requests: int) -> None:
-    """Send bad signatures over a few connections that are kept alive."""
+async def test_bad_signatures_do_not_fill_the_log(tmp_path: Path) -> None:
+    """Of 2,000 deliveries with a bad signature 10 are logged in a minute; `tests/bench` measures what they cost."""
     body = new_call()
-    headers = signed(body, timestamp=int(time.time()), webhook_id="wh_2")
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    request = (
-        f"POST /webhooks/openai HTTP/1.1\r\nHost: edge\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode() + body
-    )
-
-    async def one_connection() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(edge.url.rpartition(":")[2]))
-        for _ in range(requests // CONNECTIONS):
-            writer.write(request)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            assert b" 401 " in answer
-            length = next(line for line in answer.split(b"\r\n") if line.startswith(b"Content-Length: "))
-            await reader.readexactly(int(length.split()[1]))
-        writer.close()
-        await writer.wait_closed()
-
-    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as tasks:
-        for number in range(CONNECTIONS):
-            tasks.create_task(one_connection(), name=f"flood {number}")
+    request = on_the_wire("POST", "/webhooks/openai", body, signed(body, timestamp=int(time.time()), webhook_id="wh_2"))
+    async with running_edge(tmp_path, PUBSUB_EMULATOR_HOST="127.0.0.1:1") as edge:
+        await edge.repeat(request, BAD_SIGNATURES, status=401)
+        assert sum("invalid_signature" in line for line in edge.log_lines) == 10
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])

@@ -48,14 +48,17 @@ _METADATA_BYTES = 4 * 1024 * 1024
 
 @pytest.fixture
 async def embedded_pubsub() -> AsyncIterator[str]:
-    """Give the `host:port` of an embedded Pub/Sub of this test's own."""
+    """Give the HOST:PORT of an embedded Pub/Sub of the test's own."""
     async with serve() as server:
         yield server.host_port
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def google_pubsub() -> AsyncIterator[str]:
-    """Give the `host:port` of Google's emulator; skips where it is missing, but fails in CI."""
+    """Give the HOST:PORT of Google's emulator.
+
+    Skips where it is missing, but fails in CI.
+    """
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("CLOUD_PUBSUB_EMULATOR_OPTS", "-Xmx256m")
         try:
@@ -91,7 +94,7 @@ async def pubsub(pubsub_server: PubsubServer, monkeypatch: pytest.MonkeyPatch) -
 
 @asynccontextmanager
 async def clients(host_port: str) -> AsyncIterator[tuple[PublisherAsyncClient, SubscriberAsyncClient]]:
-    """Google's generated asyncio clients on one channel."""
+    """Open Google's generated asyncio clients on one channel."""
     async with grpc.aio.insecure_channel(host_port, [("grpc.max_metadata_size", _METADATA_BYTES)]) as channel:
         yield (
             PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=channel)),
@@ -101,7 +104,7 @@ async def clients(host_port: str) -> AsyncIterator[tuple[PublisherAsyncClient, S
 
 @dataclass(frozen=True)
 class Pubsub:
-    """A server, real clients on it, and the few words that the tests are written in. Nothing is retried."""
+    """A server, real clients on it, and what tests do with them. Nothing is retried."""
 
     server: PubsubServer
     project: str
@@ -142,7 +145,7 @@ class Pubsub:
     async def pull(
         self, max_messages: int = 1, name: str = "claims", seconds: float = REQUEST_SECONDS
     ) -> list[ReceivedMessage]:
-        """Pull, waiting for the first message until shortly before `seconds` are over."""
+        """Pull, waiting for the first message for nearly `seconds`."""
         answer = await self.subscriber.pull(
             subscription=self.subscription(name), max_messages=max_messages, timeout=seconds, retry=None
         )
@@ -165,7 +168,7 @@ class Pubsub:
         return list(answer.received_messages)
 
     async def acknowledge(self, *ack_ids: str, name: str = "claims") -> None:
-        """Acknowledge."""
+        """Acknowledge messages."""
         await self.subscriber.acknowledge(
             subscription=self.subscription(name), ack_ids=list(ack_ids), timeout=REQUEST_SECONDS, retry=None
         )

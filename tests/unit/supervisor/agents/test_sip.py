@@ -1,7 +1,6 @@
 """Who calls whom, from headers that anybody may have written."""
 
 import re
-import time
 
 import pytest
 from hypothesis import given
@@ -55,7 +54,7 @@ def test_a_display_name_is_what_stands_before_the_bracket(before: str, display_n
 
 
 DISPLAY = re.compile(r'^\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^<"]*?))\s*<')
-"""The grammar of a display name as one pattern, which takes cubic time."""
+"""The grammar of a display name as one pattern, which takes cubic time; ours is linear (tests/bench)."""
 
 
 @given(st.text(alphabet='aB \t\u00a0"\\<>:', max_size=30))
@@ -65,12 +64,6 @@ def test_a_display_name_is_what_the_grammar_says(before: str) -> None:
     found = DISPLAY.match(header)
     name = (found["quoted"] if found["quoted"] is not None else found["plain"]) if found else ""
     assert address.display_name == re.sub(r"\\(.)", r"\1", name).strip()
-
-
-def test_the_longest_header_is_read_at_once() -> None:
-    began = time.process_time()
-    assert caller([("From", "\u00a0" * 2000 + "sip:jan@trunk.test")]) is not None
-    assert time.process_time() - began < 1  # in proportion it takes microseconds; in cubic time, 8 seconds
 
 
 @given(st.text(max_size=3000))

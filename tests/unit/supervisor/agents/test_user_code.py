@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -35,11 +34,9 @@ def fail_as_test_runners_do() -> None:
 
 @pytest.mark.parametrize("code", [find_none, cancel_oneself, fail_as_test_runners_do])
 async def test_whatever_is_raised_is_an_ordinary_failure_at_once(code: Callable[[], Any]) -> None:
-    began = time.monotonic()
     with pytest.raises(UserCodeError) as raised:
-        await run(code, within_seconds=5)
+        await run(code, within_seconds=3600)  # far beyond this test's own time
     assert raised.value.__cause__, "or the log has no traceback"
-    assert time.monotonic() - began < 2
 
 
 async def test_code_that_ignores_its_cancellation_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,20 +164,16 @@ def test_what_is_not_personal_is_left_as_it_is() -> None:
 
 
 def test_a_long_string_is_cut_before_it_is_read_and_says_so() -> None:
-    """What a tool raises may hold a whole document, and no other call shall wait while a line is written."""
-    document = "ab12" * 15_000
-    program = f"""
-import time
-began = time.process_time()
-log.error("x", error="it began" + " +31201234567" * 500 + {document!r} + " x@example.com" * 500 + " it ended")
-log.info("y", seconds=time.process_time() - began)
+    """What a tool raises may hold a whole document; that it costs no more time, `tests/bench` measures."""
+    program = """
+document = " +31201234567" * 500 + "ab12" * 15_000 + " x@example.com" * 500
+log.error("x", error="it began" + document + " it ended")
 """
-    line, took = logged(program)
+    (line,) = logged(program)
     assert len(line["error"]) < 9000
     assert line["error"].startswith("it began [personal] [personal]")
     assert "characters or so are left out]" in line["error"]
     assert line["error"].endswith("[personal] it ended")
-    assert took["seconds"] < 1  # in proportion it takes a millisecond; it took seconds
 
 
 def test_lines_below_the_level_are_counted_but_not_written() -> None:
