@@ -13,13 +13,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_settings_page_is_what_the_settings_classes_say() -> None:
-    """`make docs` writes it anew."""
+def test_the_settings_page_is_current() -> None:
+    """The page of settings says what the classes do; `make docs` writes it anew."""
     page = runpy.run_path(str(ROOT / "docs/settings.py"))["page"]
     assert (ROOT / "docs/settings.md").read_text() == page()
 
 
 def test_the_agent_of_the_readme_runs(tmp_path: Path) -> None:
+    """The agent in the README can be loaded as it stands there."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop/__init__.py").write_text(code)
@@ -40,12 +41,14 @@ DOCUMENTS = (ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *INFRA)
 
 
 @pytest.mark.parametrize("document", [path.relative_to(ROOT) for path in DOCUMENTS])
-def test_links_between_documents_lead_somewhere(document: Path) -> None:
+def test_links_lead_somewhere(document: Path) -> None:
+    """A link between documents leads to a file that is there."""
     for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / document).read_text()):
         assert (ROOT / document.parent / link).exists(), f"{document}: {link}"
 
 
-async def test_the_code_of_the_tutorial_runs_from_top_to_bottom() -> None:
+async def test_the_tutorial_runs() -> None:
+    """The code of the tutorial runs from top to bottom."""
     code = re.findall(r"```python\n(.*?)```", (ROOT / "docs/agents.md").read_text(), re.DOTALL)
     module = ModuleType("tutorial")
     sys.modules["tutorial"] = module  # where annotations are looked up
@@ -55,8 +58,8 @@ async def test_the_code_of_the_tutorial_runs_from_top_to_bottom() -> None:
     await names["test_an_order_is_looked_up"]()
 
 
-def test_every_test_that_the_behaviour_page_names_is_there() -> None:
-    """A name may be cut short with three dots."""
+def test_named_tests_are_there() -> None:
+    """Each test that the behaviour page names is there; a name may be cut short with three dots."""
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     named = re.findall(r"`(test_\w+?)(?:_?\.\.\.|)`", (ROOT / "docs/behaviour.md").read_text())
     modules = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}

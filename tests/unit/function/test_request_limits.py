@@ -17,6 +17,7 @@ def request(path: str = "/", **headers: str) -> flask.Request:
 
 
 def test_an_ordinary_head_passes() -> None:
+    """A request with an ordinary head passes."""
     check_head(request(content_encoding="identity", x_a="1"))
 
 
@@ -33,8 +34,8 @@ def test_an_ordinary_head_passes() -> None:
         (request(content_encoding=" GZIP "), HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     ],
 )
-def test_a_head_beyond_its_limits_is_refused(refused: flask.Request, status: HTTPStatus) -> None:
-    """An address, one header, their number and their sum; and a compressed body is never unpacked."""
+def test_a_head_beyond_its_limits(refused: flask.Request, status: HTTPStatus) -> None:
+    """A head beyond one of its limits is refused; so is a compressed body, which is never unpacked."""
     with pytest.raises(RequestError) as error:
         check_head(refused)
     assert error.value.status == status

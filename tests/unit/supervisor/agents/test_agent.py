@@ -43,13 +43,15 @@ SESSION = {"model": "gpt-realtime-2.1"}
         (lambda: Agent(session=SESSION).on_end(cast("Any", lambda: None)), r"is called as <lambda>\(call\)"),
     ],
 )
-def test_a_wrong_argument_is_refused_at_start(make: Callable[[], object], says: str) -> None:
+def test_a_wrong_argument_is_refused(make: Callable[[], object], says: str) -> None:
+    """An agent refuses a wrong argument when it is made, in one line that says what to give instead."""
     with pytest.raises(StartupError, match=says) as raised:
         make()
     assert "\n" not in str(raised.value)
 
 
-def test_accept_and_update_carry_the_type_and_the_tools() -> None:
+def test_bodies_carry_type_and_tools() -> None:
+    """Accept and update both carry the type and the tools; the update leaves the model out, which can't change."""
     agent = load("examples.bikes:agent").agents["agent"]
     accept, update = accept_body(agent.session, agent.tools), update_body(agent.session, agent.tools)
     assert accept["type"] == update["type"] == "realtime"
@@ -76,6 +78,7 @@ def test_accept_and_update_carry_the_type_and_the_tools() -> None:
     ],
 )
 def test_examples_in_docstrings_run(module: object) -> None:
+    """The examples in the docstrings of a module run, and give what they say."""
     results = doctest.testmod(module, optionflags=doctest.ELLIPSIS)  # type: ignore[arg-type]  # typed as a module type
     assert results.attempted > 0
     assert results.failed == 0

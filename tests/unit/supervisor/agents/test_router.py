@@ -8,7 +8,8 @@ from supervisor.agents.router import load
 from supervisor.errors import StartupError
 
 
-def test_an_agent_is_named_by_module_and_attribute() -> None:
+def test_load_by_module_and_attribute() -> None:
+    """An agent that is named as module:attribute is loaded as a router with one agent."""
     assert list(load("examples.bikes:agent").agents) == ["agent"]
 
 
@@ -21,7 +22,8 @@ def test_an_agent_is_named_by_module_and_attribute() -> None:
         ("examples.bikes:ORDERS", "'ORDERS' is a dict, not an Agent or a Router"),
     ],
 )
-def test_a_wrong_path_is_explained_in_one_line(path: str, says: str) -> None:
+def test_a_wrong_path_is_explained(path: str, says: str) -> None:
+    """A path that names no agent is refused in one line that says what is wrong."""
     with pytest.raises(StartupError, match=says) as raised:
         load(path)
     assert "\n" not in str(raised.value)
@@ -44,9 +46,8 @@ agent.guard.input(lambda call, said: None)
         (DEAF, "'agent' has a guard.input, .* set session.audio.input.transcription.model"),
     ],
 )
-def test_an_agent_whose_module_fails_is_explained_in_one_line(
-    code: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_module_is_explained(code: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that fails while it is imported is refused in one line that says where and how."""
     name = f"failing_agent_{abs(hash(code))}"
     (tmp_path / f"{name}.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)

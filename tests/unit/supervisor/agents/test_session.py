@@ -30,6 +30,7 @@ def changed(**fields: Any) -> dict[str, Any]:
 
 
 def test_a_sound_session_has_no_problems() -> None:
+    """A session in which nothing is wrong passes."""
     assert problems(FINE) == []
 
 
@@ -68,7 +69,8 @@ def test_a_sound_session_has_no_problems() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_what_to_write_instead(session: dict[str, Any], says: str) -> None:
+def test_a_wrong_session_is_explained(session: dict[str, Any], says: str) -> None:
+    """What is wrong in a session is refused in one line, with what to write instead."""
     assert any(says in problem for problem in problems(session))
     with pytest.raises(StartupError) as raised:
         Agent(session=session)
@@ -76,12 +78,14 @@ def test_what_is_wrong_is_said_with_what_to_write_instead(session: dict[str, Any
     assert "\n" not in str(raised.value)
 
 
-def test_the_accept_of_a_sip_call_has_no_numbers_of_voice_detection_and_the_update_has() -> None:
+def test_voice_numbers_only_in_the_update() -> None:
+    """The numbers of voice detection, which SIP refuses, are left out of the accept and sent in the update."""
     accept = accept_body(FINE, {})
     assert accept["audio"]["input"]["turn_detection"] == {"type": "server_vad"}
     assert update_body(FINE, {})["audio"]["input"]["turn_detection"]["threshold"] == 0.6
 
 
-def test_neither_accept_nor_update_ever_names_an_audio_format() -> None:
+def test_no_audio_format_is_sent() -> None:
+    """Neither accept nor update names an audio format, which would turn a telephone call into noise."""
     for body in (accept_body(FINE, {}), update_body(FINE, {})):
         assert all("format" not in side for side in body["audio"].values())
