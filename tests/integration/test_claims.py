@@ -42,7 +42,8 @@ async def renewing(claims: Claims) -> AsyncIterator[None]:
             await task
 
 
-async def test_no_more_notices_are_claimed_than_there_are_free_slots(pubsub: Pubsub) -> None:
+async def test_pulls_no_more_than_free_slots(pubsub: Pubsub) -> None:
+    """No more notices are claimed than there are free slots."""
     await pubsub.create_calls()
     for number in range(5):
         await pubsub.publish(b"%d" % number)
@@ -51,7 +52,8 @@ async def test_no_more_notices_are_claimed_than_there_are_free_slots(pubsub: Pub
     assert len(await pulled(others, 5 - len(mine))) == 5 - len(mine)
 
 
-async def test_a_claim_may_write_until_shortly_before_its_lease_can_have_run_out(pubsub: Pubsub) -> None:
+async def test_may_write_until_the_lease_ends(pubsub: Pubsub) -> None:
+    """A claim may write until shortly before its lease can have run out."""
     await pubsub.create_calls()
     await pubsub.publish()
     before = time.monotonic()
@@ -61,8 +63,11 @@ async def test_a_claim_may_write_until_shortly_before_its_lease_can_have_run_out
     assert claim.write_until > before
 
 
-async def test_a_claim_that_went_to_another_is_fenced_at_the_next_renewal(pubsub: Pubsub) -> None:
-    """Two claims are renewed in one request; only the lost one is fenced, and its owner is told."""
+async def test_a_lost_claim_is_fenced(pubsub: Pubsub) -> None:
+    """A claim that went to another is fenced at the next renewal.
+
+    Two claims are renewed in one request; only the lost one is fenced, and its owner is told.
+    """
     await pubsub.create_calls()
     await pubsub.publish(b"a")
     await pubsub.publish(b"b")
@@ -79,7 +84,8 @@ async def test_a_claim_that_went_to_another_is_fenced_at_the_next_renewal(pubsub
     assert kept.may_write()
 
 
-async def test_renewal_keeps_a_claim_for_longer_than_a_lease(pubsub: Pubsub) -> None:
+async def test_renewal_outlasts_a_lease(pubsub: Pubsub) -> None:
+    """Renewal keeps a claim for longer than a lease."""
     await pubsub.create_calls()
     await pubsub.publish()
     mine = claims_on(pubsub)
@@ -89,10 +95,8 @@ async def test_renewal_keeps_a_claim_for_longer_than_a_lease(pubsub: Pubsub) -> 
         assert claim.may_write()
 
 
-async def test_race_of_a_renewal_with_the_confirmation_of_a_new_claim(
-    pubsub: Pubsub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A claim that comes while the others are renewed is not late; it would ring for a whole lease."""
+async def test_race_of_renewal_and_new_claim(pubsub: Pubsub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim that comes while others are renewed is not taken for late; it would ring for a whole lease."""
     await pubsub.create_calls()
     await pubsub.publish(b"a")
     mine = claims_on(pubsub)
@@ -120,7 +124,8 @@ async def test_race_of_a_renewal_with_the_confirmation_of_a_new_claim(
     assert len(mine) == 2
 
 
-async def test_a_released_claim_goes_to_another_at_once(pubsub: Pubsub) -> None:
+async def test_a_released_claim_moves_at_once(pubsub: Pubsub) -> None:
+    """A released claim goes to another at once, not when its lease runs out."""
     await pubsub.create_calls()
     await pubsub.publish()
     mine, others = claims_on(pubsub), claims_on(pubsub)
@@ -133,7 +138,8 @@ async def test_a_released_claim_goes_to_another_at_once(pubsub: Pubsub) -> None:
     assert theirs.message_id == claim.message_id
 
 
-async def test_an_acknowledged_notice_does_not_come_again(pubsub: Pubsub) -> None:
+async def test_an_acked_notice_is_gone(pubsub: Pubsub) -> None:
+    """An acknowledged notice does not come again."""
     await pubsub.create_calls()
     await pubsub.publish()
     mine = claims_on(pubsub)
@@ -143,8 +149,11 @@ async def test_an_acknowledged_notice_does_not_come_again(pubsub: Pubsub) -> Non
     assert len(mine) == 0
 
 
-async def test_cut_off_from_pubsub_a_claim_is_fenced_before_its_lease_can_have_run_out() -> None:
-    """The server goes away; the owner's own clock must say stop."""
+async def test_cut_off_from_pubsub_it_is_fenced() -> None:
+    """Cut off from Pub/Sub, a claim is fenced before its lease can have run out.
+
+    The server goes away; the owner's own clock must say stop.
+    """
     lost = asyncio.Event()
     async with AsyncExitStack() as server_up:
         server = await server_up.enter_async_context(serve())
@@ -163,6 +172,7 @@ async def test_cut_off_from_pubsub_a_claim_is_fenced_before_its_lease_can_have_r
     assert claim.write_until <= cut_off_at + LEASE_SECONDS - FENCE_MARGIN_SECONDS
 
 
-async def test_pulling_fails_loudly_where_there_is_no_subscription(pubsub: Pubsub) -> None:
+async def test_no_subscription_fails_loudly(pubsub: Pubsub) -> None:
+    """Pulling fails loudly where there is no subscription."""
     with pytest.raises(NotFound):
         await claims_on(pubsub).pull(1)

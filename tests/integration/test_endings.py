@@ -35,8 +35,11 @@ def stubborn(release: asyncio.Event) -> Callable[[], Awaitable[str]]:
     return stubborn
 
 
-async def test_a_hang_up_goes_on_when_the_tool_that_asked_for_it_takes_too_long() -> None:
-    """OpenAI fails to hang up for longer than the tool may take."""
+async def test_a_hang_up_outlives_its_tool() -> None:
+    """A hang-up goes on when the tool that asked for it takes too long.
+
+    OpenAI fails to hang up for longer than the tool may take.
+    """
     answering = agent(greeting="Greet.")
 
     @answering.tool(timeout=0.5)
@@ -56,8 +59,8 @@ async def test_a_hang_up_goes_on_when_the_tool_that_asked_for_it_takes_too_long(
 
 
 @pytest.mark.parametrize("status", [409, 400, 422])
-async def test_race_of_a_crash_with_the_record_of_an_accept_leaves_no_call_alone(status: int) -> None:
-    """The next owner's rule says no to a call that its dead owner has accepted: it is served, not left."""
+async def test_race_of_a_crash_with_an_accept(status: int) -> None:
+    """Race: an owner dies between an accept and its record; the next one serves the call, whatever its rule says."""
     answering, asked = agent(greeting="Greet."), list[Incoming]()
 
     @answering.incoming
@@ -93,9 +96,8 @@ class TestRefusing:
 
     @pytest.mark.parametrize("status", [503, 401, 429])
     @pytest.mark.parametrize(("answering", "told"), [(busy(), 486), (Router({"day": agent()}), 404)])
-    async def test_a_refusal_that_openai_does_not_take_is_left_to_the_next_owner(
-        self, status: int, answering: Agent | Router, told: int
-    ) -> None:
+    async def test_a_failed_refusal_is_passed_on(self, status: int, answering: Agent | Router, told: int) -> None:
+        """A refusal that OpenAI does not take is left to the next owner."""
         async with rig(answering) as rigged:
             rigged.stand_in.inject({"fault": "rest", "operation": "reject", "status": status, "times": 2})
             call = await rigged.ring([])
@@ -103,9 +105,8 @@ class TestRefusing:
         assert (call.state, record.end_reason, record.epoch) == ("ended", EndReason.REJECTED, 3)
         assert entries(call, "end")[0].payload["status_code"] == told
 
-    async def test_the_last_that_may_try_to_refuse_a_call_ends_it_all_the_same(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_the_last_attempt_ends_the_call(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The last owner that may try to refuse a call ends it, refused or not."""
         monkeypatch.setattr("supervisor.calls.owner.LAST_ATTEMPT", 3)
         async with rig(busy()) as rigged:
             rigged.stand_in.inject({"fault": "rest", "operation": "reject", "status": 503, "times": 100})
@@ -116,10 +117,11 @@ class TestRefusing:
 
     @pytest.mark.parametrize("status", [400, 422])
     @pytest.mark.parametrize(("times", "epoch", "told"), [(1, 1, 603), (2, 2, 486)])
-    async def test_a_call_is_not_served_because_openai_does_not_take_the_code_it_is_refused_with(
-        self, status: int, times: int, epoch: int, told: int
-    ) -> None:
-        """It is declined with OpenAI's own default, and by the next owner if that is not taken either."""
+    async def test_a_bad_sip_code_serves_nobody(self, status: int, times: int, epoch: int, told: int) -> None:
+        """A call is not served because OpenAI does not take the code that it is refused with.
+
+        It is declined with OpenAI's own default, and by the next owner if that is not taken either.
+        """
         async with rig(busy()) as rigged:
             rigged.stand_in.inject({"fault": "rest", "operation": "reject", "status": status, "times": times})
             call = await rigged.ring([])
@@ -129,7 +131,8 @@ class TestRefusing:
         assert entries(call, "rest", "accept") == []
 
 
-async def test_half_an_emoji_in_a_tools_output_reaches_the_model_as_a_question_mark() -> None:
+async def test_half_an_emoji_is_replaced() -> None:
+    """Half an emoji in a tool's output reaches the model as a question mark."""
     answering = agent(greeting="Greet.")
 
     @answering.tool(idempotent=True)
@@ -147,7 +150,8 @@ async def test_half_an_emoji_in_a_tools_output_reaches_the_model_as_a_question_m
     assert (record.end_reason, record.epoch) == (EndReason.CALLER_HUNG_UP, 1)
 
 
-async def test_an_event_that_is_not_json_is_left_out_and_the_call_goes_on() -> None:
+async def test_an_event_that_is_no_json_is_unsent() -> None:
+    """An event that is not JSON is left out, and the call goes on."""
     answering = agent(greeting="Greet.")
 
     @answering.tool(idempotent=True)
@@ -163,8 +167,11 @@ async def test_an_event_that_is_not_json_is_left_out_and_the_call_goes_on() -> N
     assert (record.end_reason, record.epoch) == (EndReason.CALLER_HUNG_UP, 1)
 
 
-async def test_on_end_is_called_once_however_often_the_end_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store is down when the call ends, so its notice comes again and again."""
+async def test_on_end_is_called_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`on_end` is called once, however often the end cannot be written.
+
+    The store is down when the call ends, so its notice comes again and again.
+    """
     store, ends = FaultyStore(), list[str]()
     monkeypatch.setattr(under_test, "open_store", lambda *_args, **_named: store)
     monkeypatch.setattr("supervisor.calls.owner.SETTLE_SECONDS", 0.2)
@@ -188,8 +195,11 @@ async def test_on_end_is_called_once_however_often_the_end_cannot_be_written(mon
     assert ends == [call.call_id]
 
 
-async def test_a_call_whose_clock_cannot_be_read_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is due in one call fails, once a second."""
+async def test_a_failing_clock_ends_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails in a call once a second, when its limits are checked, ends nothing.
+
+    What is due in one call fails, once a second.
+    """
     monkeypatch.setattr("supervisor.calls.attached.AttachedCall._check_unanswered", lambda _self, _now: 1 / 0)
     answering = agent(greeting="Greet.")
     async with rig(answering) as rigged:
@@ -199,8 +209,11 @@ async def test_a_call_whose_clock_cannot_be_read_ends_no_other(monkeypatch: pyte
     assert (record.end_reason, record.epoch) == (EndReason.CALLER_HUNG_UP, 1)
 
 
-async def test_a_nack_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pub/Sub is unavailable for a moment, just when a supervisor hands over."""
+async def test_a_failed_nack_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nack that fails is tried again, until the claim is given back.
+
+    Pub/Sub is unavailable for a moment, just when a supervisor hands over.
+    """
     failed, modify = list[str](), SubscriberAsyncClient.modify_ack_deadline
 
     async def unavailable_at_first(client: SubscriberAsyncClient, **request: Any) -> None:
@@ -222,7 +235,8 @@ async def test_a_nack_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch)
     assert second.monotonic_seconds - left.monotonic_seconds < 1
 
 
-async def test_a_browsers_call_has_one_duration_however_many_owners_it_has() -> None:
+async def test_owners_share_one_duration() -> None:
+    """A browser's call has one duration, however many owners it has."""
     answering = agent(greeting="Greet.", limits=Limits(max_seconds=4))
     async with rig(answering) as rigged:
         call = rigged.stand_in.place_webrtc_call({"type": "realtime", **SESSION}, ephemeral_key=None)
@@ -240,7 +254,8 @@ async def test_a_browsers_call_has_one_duration_however_many_owners_it_has() -> 
     assert over.monotonic_seconds - began < 4 + 4
 
 
-async def test_a_browser_is_hung_up_when_its_agent_has_no_room() -> None:
+async def test_a_full_agent_hangs_up_a_browser() -> None:
+    """A browser is hung up when its agent has no room."""
     answering = agent(greeting="Greet.", max_calls=1)
     async with rig(answering) as rigged:
         calls = []
@@ -255,7 +270,8 @@ async def test_a_browser_is_hung_up_when_its_agent_has_no_room() -> None:
     assert [record.end_reason for record in records if record and record.end_reason] == [EndReason.REJECTED]
 
 
-async def test_a_browser_is_hung_up_when_no_agent_answers_it() -> None:
+async def test_no_agent_hangs_up_a_browser() -> None:
+    """A browser is hung up when no agent answers it."""
     async with rig(Router({"day": agent()})) as rigged:
         call = rigged.stand_in.place_webrtc_call({"type": "realtime", **SESSION}, ephemeral_key=None)
         await rigged.publish(CallNotice(call_id=call.call_id, transport="webrtc", source="relay").data())
@@ -263,8 +279,8 @@ async def test_a_browser_is_hung_up_when_no_agent_answers_it() -> None:
     assert (call.state, record.end_reason) == ("ended", EndReason.REJECTED)
 
 
-async def test_race_of_a_tool_call_with_a_slow_attach_is_noticed_by_the_next_owner() -> None:
-    """The model calls a tool when the last owner has left, and the next is claimed but not attached yet."""
+async def test_race_of_a_tool_with_an_attach() -> None:
+    """Race: the model calls a tool when one owner has left and the next has not attached; the next one notices."""
     answering = agent(greeting="Greet.")
 
     @answering.tool(idempotent=True)
@@ -287,7 +303,8 @@ async def test_race_of_a_tool_call_with_a_slow_attach_is_noticed_by_the_next_own
     assert asked.monotonic_seconds - attached.monotonic_seconds < 6
 
 
-async def test_a_tool_that_ignores_its_cancellation_does_not_keep_its_call_from_the_next_owner() -> None:
+async def test_a_stubborn_tool_delays_no_owner() -> None:
+    """A tool that ignores its cancellation does not keep its call from the next owner."""
     answering, release = agent(greeting="Greet."), asyncio.Event()
     answering.tool(timeout=120)(stubborn(release))
 
@@ -304,9 +321,10 @@ async def test_a_tool_that_ignores_its_cancellation_does_not_keep_its_call_from_
     assert second.monotonic_seconds - stopped.monotonic_seconds < 4 + 2
 
 
-async def test_a_call_ends_in_its_record_though_a_tool_ignores_its_cancellation(
+async def test_a_stubborn_tool_delays_no_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A call ends in its record, though a tool ignores its cancellation."""
     monkeypatch.setattr("supervisor.calls.attached.LAST_TOOLS_SECONDS", 0.2)
     answering, release = agent(greeting="Greet."), asyncio.Event()
     answering.tool(timeout=120)(stubborn(release))
@@ -329,7 +347,8 @@ class TestTakeoverWhileTheStoreIsDown:
         monkeypatch.setattr(under_test, "open_store", lambda *_args, **_named: store)
         return store
 
-    async def test_a_tool_call_that_was_left_open_is_answered_when_the_store_is_back(self, store: FaultyStore) -> None:
+    async def test_an_open_tool_call_is_answered_late(self, store: FaultyStore) -> None:
+        """A tool call that was left open is answered when the store is back."""
         answering, started = agent(greeting="Greet."), asyncio.Event()
 
         @answering.tool(timeout=60)
@@ -355,7 +374,8 @@ class TestTakeoverWhileTheStoreIsDown:
         (told,) = outputs(call).values()
         assert "unknown" in told[0]
 
-    async def test_the_caller_is_listened_to_and_not_greeted_again(self, store: FaultyStore) -> None:
+    async def test_a_late_record_greets_nobody_again(self, store: FaultyStore) -> None:
+        """The caller is listened to, and not greeted again."""
         detection = {"audio": {"input": {"turn_detection": {"type": "server_vad"}}}}
         answering = Agent(session={**SESSION, **detection}, greeting="Greet.", greeting_uninterruptible=True)
         async with rig(answering) as rigged:

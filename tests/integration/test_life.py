@@ -45,8 +45,11 @@ async def dead_letter(rigged: Rig) -> PubsubMessage:
 
 
 @pytest.mark.parametrize("close_code", [None, 1000, 1001, 1008, 1011, 1012, 1013, 4000])
-async def test_a_socket_lost_with_any_code_is_attached_again(close_code: int | None) -> None:
-    """No close code tells the end of a call from the loss of a socket, so each is followed by an attach."""
+async def test_a_lost_socket_is_attached_again(close_code: int | None) -> None:
+    """A socket that is lost, with whatever close code, is attached again.
+
+    No close code tells the end of a call from the loss of a socket, so each is followed by an attach.
+    """
     async with rig(agent()) as rigged:
         call = await rigged.ring([{"wait_for": "greeting"}, {"pause_ms": 400}, *TALK, NOTE, {"hang_up": True}])
         await rigged.seen(call, "frame_out", "output_audio_buffer.stopped")
@@ -60,7 +63,8 @@ async def test_a_socket_lost_with_any_code_is_attached_again(close_code: int | N
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-async def test_an_upgrade_that_is_refused_for_a_while_is_tried_again(status: int) -> None:
+async def test_a_refused_upgrade_is_retried(status: int) -> None:
+    """An upgrade that is refused for a while is tried again."""
     async with rig(agent()) as rigged:
         rigged.stand_in.inject({"fault": "upgrade", "status": status, "times": 3})
         call = await rigged.ring([*TALK, {"hang_up": True}])
@@ -71,7 +75,8 @@ async def test_an_upgrade_that_is_refused_for_a_while_is_tried_again(status: int
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_an_upgrade_that_this_key_may_not_have_is_left_to_another_supervisor(status: int) -> None:
+async def test_a_forbidden_upgrade_is_passed_on(status: int) -> None:
+    """An upgrade that this key may not have is left to another supervisor."""
     async with rig(agent(), supervisors=2) as rigged:
         rigged.stand_in.inject({"fault": "upgrade", "status": status, "times": 1})
         call = await rigged.ring([*TALK, {"hang_up": True}])
@@ -82,7 +87,8 @@ async def test_an_upgrade_that_this_key_may_not_have_is_left_to_another_supervis
 
 
 @pytest.mark.parametrize("ended_status", [404, 410])
-async def test_a_reattach_that_finds_no_call_is_the_end(ended_status: int) -> None:
+async def test_a_reattach_to_nothing_is_the_end(ended_status: int) -> None:
+    """A reattach that finds no call is the end."""
     async with rig(agent(), options={"ended_attach_status": ended_status}) as rigged:
         call = await rigged.ring([*TALK, {"hang_up": True}])
         record = await rigged.ended(call)
@@ -90,7 +96,8 @@ async def test_a_reattach_that_finds_no_call_is_the_end(ended_status: int) -> No
         assert len(entries(call, "refused")) == 1
 
 
-async def test_an_attach_that_is_not_possible_yet_is_tried_again() -> None:
+async def test_an_early_attach_is_retried() -> None:
+    """An attach that is not possible yet is tried again."""
     async with rig(agent(), options={"attachable_after_ms": 700}) as rigged:
         call = await rigged.ring([*TALK, {"hang_up": True}])
         record = await rigged.ended(call)
@@ -98,7 +105,8 @@ async def test_an_attach_that_is_not_possible_yet_is_tried_again() -> None:
         assert entries(call, "refused")
 
 
-async def test_an_accept_that_was_applied_but_not_answered_is_found_by_the_attach() -> None:
+async def test_an_unanswered_accept_is_found() -> None:
+    """An accept that was applied but not answered is found by the attach."""
     async with rig(agent()) as rigged:
         rigged.stand_in.inject({"fault": "rest", "operation": "accept", "status": 500, "applied": True})
         call = await rigged.ring([*TALK, {"hang_up": True}])
@@ -108,7 +116,8 @@ async def test_an_accept_that_was_applied_but_not_answered_is_found_by_the_attac
         assert greetings(call) == 1
 
 
-async def test_a_call_that_openai_does_not_let_us_accept_is_refused_instead_of_left_ringing() -> None:
+async def test_an_impossible_accept_is_rejected() -> None:
+    """A call that OpenAI does not let us accept is refused instead of left ringing."""
     async with rig(agent()) as rigged:
         rigged.stand_in.inject({"fault": "rest", "operation": "accept", "status": 400})
         call = await rigged.ring([])
@@ -117,8 +126,11 @@ async def test_a_call_that_openai_does_not_let_us_accept_is_refused_instead_of_l
         assert call.end_reason == "rejected"
 
 
-async def test_the_same_call_announced_five_times_is_taken_once() -> None:
-    """Five messages under different ids, two supervisors: one accept, one owner, one greeting."""
+async def test_five_notices_are_one_call() -> None:
+    """The same call, announced five times, is taken once.
+
+    Five messages under different ids, two supervisors: one accept, one owner, one greeting.
+    """
     async with rig(agent(), supervisors=2) as rigged:
         call = await rigged.ring([{"wait_for": "greeting"}, {"pause_ms": 300}, {"hang_up": True}])
         for _ in range(4):
@@ -130,7 +142,8 @@ async def test_the_same_call_announced_five_times_is_taken_once() -> None:
         assert greetings(call) == 1
 
 
-async def test_a_caller_who_hangs_up_while_a_tool_runs_leaves_its_outcome_in_the_record() -> None:
+async def test_a_hang_up_keeps_a_tools_outcome() -> None:
+    """A caller who hangs up while a tool runs leaves its outcome in the record."""
     answering = Agent(session={"model": "gpt-realtime-2.1"})
     started, may_finish = asyncio.Event(), asyncio.Event()
 
@@ -152,7 +165,8 @@ async def test_a_caller_who_hangs_up_while_a_tool_runs_leaves_its_outcome_in_the
         assert [segment.text for segment in record.transcript] == []
 
 
-async def test_what_was_said_is_in_the_record_in_order() -> None:
+async def test_what_was_said_is_in_the_record() -> None:
+    """What was said is in the record, whole."""
     answering = Agent(
         session={"model": "gpt-realtime-2.1", "audio": {"input": {"transcription": {"model": "gpt-live-transcribe"}}}}
     )
@@ -166,7 +180,8 @@ async def test_what_was_said_is_in_the_record_in_order() -> None:
         assert not record.transcript_cut
 
 
-async def test_the_limit_of_the_session_ends_the_call_and_the_agent_was_told_before() -> None:
+async def test_the_session_limit_is_announced() -> None:
+    """The session's limit ends the call, and the agent was told before."""
     answering = agent()
     told: list[str] = []
 
@@ -181,9 +196,10 @@ async def test_the_limit_of_the_session_ends_the_call_and_the_agent_was_told_bef
         assert told == [call.call_id]
 
 
-async def test_a_call_whose_handling_fails_again_and_again_is_refused_and_becomes_a_dead_letter(
+async def test_a_poisonous_call_is_a_dead_letter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A call whose handling fails again and again is refused, and becomes a dead letter."""
     monkeypatch.setattr("supervisor.calls.owner.FAILED_AGAIN_SECONDS", 0)
     poisonous = agent()
     poisonous.session["model"] = object()
@@ -198,7 +214,8 @@ async def test_a_call_whose_handling_fails_again_and_again_is_refused_and_become
         assert dead.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "50"
 
 
-async def test_hang_up_is_asked_once_and_tried_until_it_succeeds() -> None:
+async def test_a_hang_up_is_tried_until_done() -> None:
+    """A hang-up is asked for once, and tried until it succeeds."""
     answering = Agent(session={"model": "gpt-realtime-2.1"})
 
     @answering.tool()
@@ -213,8 +230,11 @@ async def test_hang_up_is_asked_once_and_tried_until_it_succeeds() -> None:
         assert [entry.payload["status"] for entry in entries(call, "rest", "hangup")] == [503, 503, 200]
 
 
-async def test_an_output_whose_arrival_is_unknown_is_asked_for_before_it_is_sent_again() -> None:
-    """The socket is cut after OpenAI took the output and before it said so."""
+async def test_an_uncertain_output_is_looked_up() -> None:
+    """An output whose arrival is unknown is asked for before it is sent again.
+
+    The socket is cut after OpenAI took the output and before it said so.
+    """
     async with rig(agent()) as rigged:
         call = await rigged.ring([{"caller": "Note a."}, NOTE, {"model": "Noted."}, {"hang_up": True}])
         rigged.stand_in.inject({"fault": "cut", "call_id": call.call_id, "on_client_event": "conversation.item.create"})

@@ -85,8 +85,11 @@ async def samples(process: Process) -> dict[str, float]:
     }
 
 
-async def test_a_call_is_seen_from_webhook_to_end() -> None:
-    """One trace, metrics by both ways, the call's id and trace in each of its lines, and nothing personal."""
+async def test_a_call_is_seen_to_its_end() -> None:
+    """A call is seen from its webhook to its end.
+
+    One trace, metrics by both ways, the call's id and trace in each of its lines, and nothing personal.
+    """
     async with collector() as otlp:
         environment = {
             "HEALTH_ADDRESS": "127.0.0.1:0",
@@ -135,8 +138,11 @@ async def test_a_call_is_seen_from_webhook_to_end() -> None:
     assert parents[tool.parent_span_id] == "hold the call"
 
 
-async def test_a_hand_over_is_seen_on_both_sides() -> None:
-    """The one that stops is no longer ready and counts a hand-over; the other, how long nobody was attached."""
+async def test_a_hand_over_is_seen() -> None:
+    """A hand-over is seen on both sides.
+
+    The one that stops is no longer ready and counts a hand-over; the other, how long nobody was attached.
+    """
     async with local_system(
         agent="examples.bikes:agent",
         environment={"HEALTH_ADDRESS": "127.0.0.1:0", "LEASE_SECONDS": "10"},
@@ -160,8 +166,11 @@ async def test_a_hand_over_is_seen_on_both_sides() -> None:
         assert not any(name.startswith("sideband_stage_seconds") for name in seen)
 
 
-async def test_a_supervisor_that_may_not_claim_is_alive_and_not_ready() -> None:
-    """A revision without Pub/Sub never becomes ready, so that Cloud Run keeps the one before."""
+async def test_without_pubsub_it_is_not_ready() -> None:
+    """A supervisor that may not claim calls is alive and not ready.
+
+    A revision without Pub/Sub never becomes ready, so that Cloud Run keeps the one before.
+    """
     async with local_system(agent="examples.bikes:agent", environment={"HEALTH_ADDRESS": "127.0.0.1:0"}) as system:
         process = await system.start_supervisor(CALLS_SUBSCRIPTION="not-there")
         await process.logged("pull_failed")
@@ -170,7 +179,8 @@ async def test_a_supervisor_that_may_not_claim_is_alive_and_not_ready() -> None:
         assert (status, json.loads(state)) == (503, {"calls": 0, "max_calls": 200, "leases": 0, "ready": False})
 
 
-async def test_a_health_port_that_is_taken_is_told_in_one_line() -> None:
+async def test_a_taken_health_port_is_named() -> None:
+    """A health port that is taken is said in one line."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

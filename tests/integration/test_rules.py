@@ -28,6 +28,7 @@ def said_by_us(call: Any) -> list[str]:
 
 class TestDeciding:
     async def test_a_rule_rejects_with_a_sip_code(self) -> None:
+        """A rule rejects a call with a SIP code."""
         answering = agent()
 
         @answering.incoming
@@ -42,7 +43,8 @@ class TestDeciding:
             assert entries(call, "end")[0].payload["status_code"] == 603
             assert entries(call, "rest", "accept") == []
 
-    async def test_a_rule_accepts_with_a_session_and_a_state_of_its_own(self) -> None:
+    async def test_a_rule_accepts_with_a_session(self) -> None:
+        """A rule accepts a call with a session and a state of its own."""
         answering = agent()
 
         @answering.incoming
@@ -58,7 +60,8 @@ class TestDeciding:
             assert record.state["line"]
 
     @pytest.mark.parametrize("kind", ["raises", "hangs"])
-    async def test_a_rule_that_fails_rejects_rather_than_letting_it_ring(self, kind: str) -> None:
+    async def test_a_failing_rule_rejects(self, kind: str) -> None:
+        """A rule that fails rejects the call rather than letting it ring."""
         answering = agent()
 
         @answering.incoming
@@ -73,7 +76,8 @@ class TestDeciding:
             assert record.end_reason is EndReason.REJECTED
             assert entries(call, "end")[0].payload["status_code"] == 503
 
-    async def test_the_router_chooses_by_the_dialled_number_and_the_context(self) -> None:
+    async def test_the_router_chooses_an_agent(self) -> None:
+        """The router chooses by the dialled number and the context."""
         router = Router({"day": agent(greeting="day"), "vip": agent(greeting="vip")})
         router.dialled("+31207654321", "day")
         router.context("tier", "gold", "vip")
@@ -85,13 +89,15 @@ class TestDeciding:
             assert said_by_us(by_number)[0] == "day"
             assert said_by_us(by_context)[0] == "vip"
 
-    async def test_a_call_for_nobody_is_rejected_with_404(self) -> None:
+    async def test_a_call_for_nobody_gets_404(self) -> None:
+        """A call for which the router has no agent is rejected with 404."""
         async with rig(Router({"day": agent()})) as rigged:
             call = await rigged.ring([])
             assert (await rigged.ended(call)).end_reason is EndReason.REJECTED
             assert entries(call, "end")[0].payload["status_code"] == 404
 
-    async def test_more_calls_than_an_agent_may_have_at_once_are_busy(self) -> None:
+    async def test_calls_beyond_the_limit_are_busy(self) -> None:
+        """A call beyond what an agent may have at once gets 486, busy."""
         async with rig(agent(max_calls=2)) as rigged:
             calls = [await rigged.ring([STAY]) for _ in range(3)]
             records = [asyncio.create_task(rigged.ended(call)) for call in calls]
@@ -104,7 +110,8 @@ class TestDeciding:
 
 
 class TestTools:
-    async def test_a_filler_is_said_while_a_tool_takes_its_time(self) -> None:
+    async def test_a_filler_covers_a_slow_tool(self) -> None:
+        """A filler is said while a tool takes its time."""
         answering = agent()
         filled = asyncio.Event()
 
@@ -121,7 +128,8 @@ class TestTools:
             assert "One moment, please." in said_by_us(call)[0]
             assert list(outputs(call).values()) == [["done"]]
 
-    async def test_a_tool_that_is_called_too_often_says_so(self) -> None:
+    async def test_a_tool_called_too_often_says_so(self) -> None:
+        """A tool that is called too often does not run, and the model is told."""
         answering = agent()
 
         @answering.tool(max_calls=1)
@@ -136,7 +144,8 @@ class TestTools:
             assert first == "done"
             assert "may not be used again" in second
 
-    async def test_a_tool_that_does_not_exist_and_arguments_that_are_no_json_are_answered(self) -> None:
+    async def test_impossible_tool_calls_are_answered(self) -> None:
+        """A tool that doesn't exist and arguments that are no JSON are answered."""
         answering = agent()
 
         @answering.tool()
@@ -156,14 +165,16 @@ class TestTools:
             assert "There is no tool named nope" in unknown
             assert "Invalid JSON" in cut
 
-    async def test_a_model_that_keeps_failing_leaves_the_caller_with_the_fallback(self) -> None:
+    async def test_a_failing_model_uses_the_fallback(self) -> None:
+        """When the model keeps failing, the caller is transferred to the fallback."""
         fail = {"fail": {"code": "insufficient_quota"}}
         async with rig(agent(fallback="tel:+31201112233"), transfer_targets="tel:+3120*") as rigged:
             call = await rigged.ring([{"caller": "Hm."}, fail, {"model": "Sorry."}, STAY])
             record = await rigged.ended(call)
             assert record.end_reason is EndReason.TRANSFERRED
 
-    async def test_hosted_tools_are_denied_unless_the_agent_approves(self) -> None:
+    async def test_hosted_tools_need_approval(self) -> None:
+        """Hosted tools are denied unless the agent approves."""
         mcp = {"server_label": "shop", "name": "refund", "arguments": {}, "output": "ok", "approval": True}
         session = {**SESSION, "tools": [{"type": "mcp", "server_label": "shop", "server_url": "https://mcp.test/"}]}
         for approver, expected in ((None, False), (lambda _call, request: request.name == "refund", True)):
@@ -179,6 +190,7 @@ class TestTools:
 
 class TestInTheCall:
     async def test_keys_are_collected(self) -> None:
+        """A tool collects the keys that the caller presses, up to the one that ends them."""
         answering = agent()
 
         @answering.tool(timeout=10)
@@ -197,7 +209,8 @@ class TestInTheCall:
             await rigged.ended(call)
             assert list(outputs(call).values()) == [["12"]]
 
-    async def test_the_model_is_asked_something_that_the_caller_does_not_hear(self) -> None:
+    async def test_the_model_is_asked_unheard(self) -> None:
+        """The model is asked something that the caller does not hear."""
         answering = agent()
 
         @answering.tool()
@@ -211,7 +224,8 @@ class TestInTheCall:
             beside = [e.payload["response"] for e in entries(call, "frame_in", "response.create")]
             assert beside[0]["conversation"] == "none"
 
-    async def test_events_are_handed_to_handlers_and_the_session_can_change(self) -> None:
+    async def test_handlers_and_session_updates(self) -> None:
+        """Events are handed to handlers, and the session can change."""
         answering = agent()
         heard: list[str] = []
 
@@ -227,7 +241,8 @@ class TestInTheCall:
             assert record.session == {"instructions": "Be brief."}
             assert entries(call, "frame_in", "session.update")[-1].payload["session"]["type"] == "realtime"
 
-    async def test_the_next_owner_attaches_with_the_session_after_all_updates(self) -> None:
+    async def test_updates_outlive_their_owner(self) -> None:
+        """The next owner attaches with the session after all updates."""
         audio = {"input": {"turn_detection": {"type": "server_vad"}}, "output": {"speed": 1.0}}
         answering = Agent(session={**SESSION, "audio": audio})
 
@@ -248,7 +263,8 @@ class TestInTheCall:
                 "output": {"speed": 1.2},
             }
 
-    async def test_a_tool_says_several_things_and_its_answer_is_spoken_after_them(self) -> None:
+    async def test_what_a_tool_says_comes_in_order(self) -> None:
+        """A tool says several things, and its answer is spoken after them."""
         answering = agent()
 
         @answering.tool()
@@ -266,6 +282,7 @@ class TestInTheCall:
             assert asked == ["ONE", "TWO", "THREE", ""]
 
     async def test_a_hang_up_waits_for_the_goodbye(self) -> None:
+        """A hang-up waits until the goodbye has been played."""
         answering = agent()
 
         @answering.tool()
@@ -279,7 +296,8 @@ class TestInTheCall:
             played = entries(call, "frame_out", "output_audio_buffer.stopped")[-1]
             assert played.sequence < entries(call, "rest", "hangup")[0].sequence
 
-    async def test_the_greeting_can_not_be_interrupted(self) -> None:
+    async def test_the_greeting_is_uninterruptible(self) -> None:
+        """An uninterruptible greeting is said with turn detection off, and on again after it."""
         async with rig(agent(greeting="Hello.", greeting_uninterruptible=True)) as rigged:
             call = await rigged.ring([{"wait_for": "greeting"}, {"pause_ms": 500}, {"hang_up": True}])
             await rigged.ended(call)
@@ -287,7 +305,8 @@ class TestInTheCall:
             assert first["audio"]["input"]["turn_detection"] is None
             assert second["audio"]["input"]["turn_detection"] == {"type": "server_vad"}
 
-    async def test_on_end_is_called_once_and_may_change_the_state(self) -> None:
+    async def test_on_end_may_change_the_state(self) -> None:
+        """`on_end` is called once and may change the state."""
         answering = agent()
 
         @answering.on_end
@@ -314,7 +333,8 @@ class TestTransfer:
 
         return answering, problems
 
-    async def test_a_transfer_is_confirmed_by_the_caller_being_gone(self) -> None:
+    async def test_a_transfer_is_confirmed(self) -> None:
+        """A transfer is confirmed by the caller being gone."""
         answering, problems = self.transferring("tel:+31201112233")
         async with rig(answering, transfer_targets="tel:+3120*") as rigged:
             call = await rigged.ring([{"caller": "A human, please."}, {"tool": "transfer"}, STAY])
@@ -323,7 +343,8 @@ class TestTransfer:
             assert problems == []
 
     @pytest.mark.parametrize("target", ["tel:+8821112233", "tel:112", "sip:x@evil.test", "http://evil.test"])
-    async def test_a_target_that_the_rules_do_not_allow_never_reaches_openai(self, target: str) -> None:
+    async def test_a_forbidden_target_is_not_sent(self, target: str) -> None:
+        """A target that the settings do not allow never reaches OpenAI."""
         answering, problems = self.transferring(target)
         async with rig(answering, transfer_targets="tel:+3120*") as rigged:
             call = await rigged.ring(
@@ -333,7 +354,8 @@ class TestTransfer:
             assert len(problems) == 1
             assert entries(call, "rest", "refer") == []
 
-    async def test_a_transfer_goes_on_when_the_tool_that_asked_for_it_took_too_long(self) -> None:
+    async def test_a_transfer_outlives_its_tool(self) -> None:
+        """A transfer goes on when the tool that asked for it took too long."""
         answering = agent()
 
         @answering.tool(timeout=0.3)
@@ -346,7 +368,8 @@ class TestTransfer:
             assert record.end_reason is EndReason.TRANSFERRED
             assert "took too long" in next(iter(outputs(call).values()))[0]
 
-    async def test_a_transfer_without_effect_is_told_to_the_agent(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_transfer_without_effect_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A transfer without effect is a `TransferFailed` in the agent's tool."""
         monkeypatch.setattr("supervisor.calls.call_control.TRANSFER_SECONDS", 0.5)
         answering, problems = self.transferring("tel:+31201112233")
         async with rig(answering, transfer_targets="tel:*", options={"refer": "no_effect"}) as rigged:
@@ -369,9 +392,10 @@ class TestLimits:
             (Limits(max_tokens=1), [{"caller": "Hm."}, {"model": "Yes?"}, STAY], EndReason.MAX_TOKENS),
         ],
     )
-    async def test_a_limit_ends_the_call_with_its_own_reason(
+    async def test_each_limit_has_its_own_reason(
         self, limits: Limits, script: list[dict[str, Any]], reason: EndReason
     ) -> None:
+        """A limit ends the call with its own reason."""
         async with rig(agent(limits=limits)) as rigged:
             call = await rigged.ring(script)
             record = await rigged.ended(call)
@@ -379,21 +403,23 @@ class TestLimits:
             assert call.end_reason == "hangup"
 
     async def test_silence_is_first_asked_about(self) -> None:
+        """Before silence ends a call, the caller is asked whether they are there."""
         limits = Limits(silence_seconds=4, silence_question="Ask who is there.")
         async with rig(agent(limits=limits)) as rigged:
             call = await rigged.ring([{"caller": "Hm."}, {"model": "Yes?"}, STAY])
             await rigged.seen(call, "frame_in", "response.create")
             assert said_by_us(call) == ["Ask who is there."]
 
-    async def test_what_the_model_still_plays_is_not_silence(self) -> None:
-        """Audio plays for long after its response is done."""
+    async def test_audio_still_played_is_no_silence(self) -> None:
+        """What the model still plays is not silence. Audio plays for long after its response is done."""
         async with rig(agent(limits=Limits(silence_seconds=2, silence_question=None))) as rigged:
             playing = {"event": {"type": "output_audio_buffer.started", "response_id": "resp_long"}}
             script: list[dict[str, Any]] = [{"caller": "Read me the terms."}, {"model": "Well."}, {"pause_ms": 500}]
             call = await rigged.ring([*script, playing, {"pause_ms": 4000}, {"hang_up": True}])
             assert (await rigged.ended(call)).end_reason is EndReason.CALLER_HUNG_UP
 
-    async def test_a_caller_who_pushes_to_talk_is_heard(self) -> None:
+    async def test_push_to_talk_is_heard(self) -> None:
+        """A caller who pushes to talk counts as heard."""
         session = {**SESSION, "audio": {"input": {"turn_detection": None}}}
         talking = Agent(session=session, greeting="Hello.", limits=Limits(no_audio_seconds=1.5))
         async with rig(talking) as rigged:
@@ -401,7 +427,8 @@ class TestLimits:
             call = await rigged.ring([{"wait_for": "greeting"}, committed, {"pause_ms": 3500}, {"hang_up": True}])
             assert (await rigged.ended(call)).end_reason is EndReason.CALLER_HUNG_UP
 
-    async def test_tools_in_a_row_end_with_the_model_having_to_speak(self) -> None:
+    async def test_after_eight_tools_it_must_speak(self) -> None:
+        """After eight tool calls in a row the model has to speak."""
         answering = agent()
 
         @answering.tool()
@@ -417,7 +444,8 @@ class TestLimits:
 
 
 class TestGuards:
-    async def test_what_the_caller_says_can_stop_the_model(self) -> None:
+    async def test_a_guard_on_the_caller_stops_it(self) -> None:
+        """What the caller says can stop the model."""
         answering = agent()
 
         @answering.guard.input
@@ -429,7 +457,8 @@ class TestGuards:
             await rigged.seen(call, "frame_in", "response.create")
             assert "do not tell me card numbers" in said_by_us(call)[0]
 
-    async def test_what_the_model_says_is_cut_off_and_thrown_away(self) -> None:
+    async def test_a_guard_on_the_model_cuts_it_off(self) -> None:
+        """What the model says is cut off, and thrown away."""
         answering = agent()
 
         @answering.guard.output
@@ -443,7 +472,8 @@ class TestGuards:
             types = [entry.type for entry in entries(call, "frame_in")]
             assert types[1:4] == ["response.cancel", "output_audio_buffer.clear", "response.create"]
 
-    async def test_a_guard_that_fails_does_not_end_the_call(self) -> None:
+    async def test_a_failing_guard_ends_no_call(self) -> None:
+        """A guard that fails does not end the call."""
         answering = agent()
 
         @answering.guard.input
@@ -456,7 +486,8 @@ class TestGuards:
 
 
 class TestFailures:
-    async def test_a_failed_response_is_asked_for_again(self) -> None:
+    async def test_a_failed_response_is_retried(self) -> None:
+        """A failed response is asked for again."""
         fail = {"fail": {"code": "rate_limit_exceeded"}}
         async with rig(agent()) as rigged:
             call = await rigged.ring([{"caller": "Hm."}, fail, {"model": "Here I am."}, {"hang_up": True}])
@@ -464,7 +495,8 @@ class TestFailures:
             assert record.end_reason is EndReason.CALLER_HUNG_UP
             assert [segment.text for segment in record.transcript][-1] == "Here I am."
 
-    async def test_a_model_that_keeps_failing_apologises_and_hangs_up(self) -> None:
+    async def test_a_failing_model_apologises(self) -> None:
+        """A model that keeps failing apologises, and the call is hung up."""
         fail = {"fail": {"code": "rate_limit_exceeded"}}
         async with rig(agent(apology="Sorry, call again.")) as rigged:
             call = await rigged.ring([{"caller": "Hm."}, fail, fail, fail, {"model": "Sorry."}, STAY])
@@ -473,7 +505,8 @@ class TestFailures:
             assert "Sorry, call again." in said_by_us(call)[-1]
 
 
-async def test_the_record_holds_the_transcript_in_order_and_what_the_call_cost() -> None:
+async def test_the_record_has_words_and_cost() -> None:
+    """The record holds the transcript in order, and what the call cost."""
     async with rig(agent(greeting="Say hello.")) as rigged:
         script: list[dict[str, Any]] = [
             {"caller": "One."},
@@ -491,9 +524,10 @@ async def test_the_record_holds_the_transcript_in_order_and_what_the_call_cost()
         assert record.dialled == "+31207654321"
 
 
-async def test_words_that_could_not_be_transcribed_are_reported_and_the_call_goes_on(
+async def test_a_failed_transcription_is_logged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Words that could not be transcribed are reported, and the call goes on."""
     async with rig(agent()) as rigged:
         script: list[dict[str, Any]] = [
             {"caller": "mumble", "transcription": "failed"},
@@ -505,7 +539,8 @@ async def test_words_that_could_not_be_transcribed_are_reported_and_the_call_goe
     assert "not_transcribed" in capsys.readouterr().out
 
 
-async def test_the_model_is_asked_to_go_on_after_a_hosted_tool_that_it_leaves_uncommented() -> None:
+async def test_it_goes_on_after_a_hosted_tool() -> None:
+    """The model is asked to go on after a hosted tool that it leaves uncommented."""
     mcp = {"server_label": "shop", "name": "stock", "arguments": {}, "output": "3"}
     session = {**SESSION, "tools": [{"type": "mcp", "server_label": "shop", "server_url": "https://mcp.test/"}]}
     async with rig(Agent(session=session), options={"speaks_after_mcp": False}) as rigged:
@@ -515,8 +550,11 @@ async def test_the_model_is_asked_to_go_on_after_a_hosted_tool_that_it_leaves_un
         assert record.transcript[-1].text == "Three."
 
 
-async def test_an_accept_that_leads_nowhere_is_hung_up_and_named() -> None:
-    """OpenAI said 200 to a session that it can't use; nothing can be attached to (complaint C2)."""
+async def test_an_accept_that_leads_nowhere() -> None:
+    """An accept after which no socket can be attached is hung up, as `never_attached`.
+
+    OpenAI said 200 to a session that it can't use; nothing can be attached to (complaint C2).
+    """
     async with rig(agent(), options={"attachable_after_ms": 60_000}) as rigged:
         call = await rigged.ring([])
         record = await rigged.ended(call)

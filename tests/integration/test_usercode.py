@@ -49,9 +49,10 @@ def leave() -> None:
 
 
 @pytest.mark.parametrize("does", [leave, wait_for_what_somebody_else_cancels])
-async def test_a_tool_that_exits_or_finds_itself_cancelled_is_answered_and_ends_nothing(
+async def test_a_tool_that_exits_is_answered(
     does: Callable[[], Any],
 ) -> None:
+    """A tool that exits, or finds itself cancelled, is answered and ends nothing."""
     answering = agent()
 
     @answering.tool
@@ -72,7 +73,8 @@ async def test_a_tool_that_exits_or_finds_itself_cancelled_is_answered_and_ends_
 
 
 @pytest.mark.parametrize("does", [leave, wait_for_what_somebody_else_cancels, lambda: True, lambda: Reject(200)])
-async def test_a_rule_that_does_not_decide_refuses_the_call(does: Callable[[], Any]) -> None:
+async def test_an_undecided_rule_rejects(does: Callable[[], Any]) -> None:
+    """A rule that does not decide rejects the call."""
     answering = agent()
     answering.incoming(lambda _incoming: does())
     async with rig(answering) as rigged:
@@ -81,7 +83,9 @@ async def test_a_rule_that_does_not_decide_refuses_the_call(does: Callable[[], A
     assert (record.end_reason, refusals(call), record.epoch) == (EndReason.REJECTED, [503], 1)
 
 
-async def test_an_async_rule_behind_a_plain_function_is_asked() -> None:
+async def test_a_hidden_async_rule_is_awaited() -> None:
+    """An async rule behind a plain function is awaited."""
+
     async def decide(_incoming: Incoming) -> Reject:
         return Reject(603)
 
@@ -93,7 +97,8 @@ async def test_an_async_rule_behind_a_plain_function_is_asked() -> None:
     assert refusals(call) == [603]
 
 
-async def test_a_chooser_that_fails_or_names_nobody_leaves_it_to_the_other_rules() -> None:
+async def test_a_failing_chooser_is_passed_over() -> None:
+    """A chooser that fails, or names nobody, leaves the choice to the next."""
     router = Router({"shop": agent()}, default="shop")
 
     @router.choose
@@ -115,7 +120,8 @@ async def test_a_chooser_that_fails_or_names_nobody_leaves_it_to_the_other_rules
     ]
 
 
-async def test_a_call_whose_agent_was_renamed_by_a_deploy_goes_on_with_the_one_that_the_router_has_now() -> None:
+async def test_a_renamed_agent_is_replaced() -> None:
+    """A call whose agent was renamed by a deploy goes on with the one that the router has now."""
     async with rig(Router({"shop": agent()}, default="shop")) as rigged:
         call = await rigged.ring(STAYS)
         await rigged.seen(call, "frame_out", "output_audio_buffer.stopped")
@@ -129,7 +135,8 @@ async def test_a_call_whose_agent_was_renamed_by_a_deploy_goes_on_with_the_one_t
     assert greetings(call) == 1
 
 
-async def test_a_call_whose_agent_is_gone_with_no_other_to_take_it_is_hung_up() -> None:
+async def test_a_removed_agent_ends_its_call() -> None:
+    """A call whose agent is gone, with no other to take it, is hung up."""
     async with rig(Router({"shop": agent()}, default="shop")) as rigged:
         call = await rigged.ring(STAYS)
         await rigged.seen(call, "frame_out", "output_audio_buffer.stopped")
@@ -140,7 +147,8 @@ async def test_a_call_whose_agent_is_gone_with_no_other_to_take_it_is_hung_up() 
     assert entries(call, "rest", "hangup")
 
 
-async def test_a_handler_that_finds_itself_cancelled_keeps_no_call_from_its_end() -> None:
+async def test_a_cancelled_handler_ends() -> None:
+    """A handler that finds itself cancelled keeps no call from its end."""
     answering = agent()
 
     @answering.on_end
@@ -153,8 +161,11 @@ async def test_a_handler_that_finds_itself_cancelled_keeps_no_call_from_its_end(
     assert (record.end_reason, record.epoch) == (EndReason.CALLER_HUNG_UP, 1)
 
 
-async def test_a_plain_handler_that_blocks_stops_no_other_call() -> None:
-    """As a request to a slow back end does; the event loop turns meanwhile."""
+async def test_a_blocking_handler_stops_no_other() -> None:
+    """A plain handler that blocks stops no other call.
+
+    As a request to a slow back end does; the event loop turns meanwhile.
+    """
     answering, loop_turned = agent(), asyncio.Event()
 
     @answering.on_end
@@ -171,9 +182,10 @@ async def test_a_plain_handler_that_blocks_stops_no_other_call() -> None:
         assert loop_turned.is_set()
 
 
-async def test_a_handler_that_ignores_its_cancellation_does_not_keep_its_call_from_its_end(
+async def test_a_stubborn_handler_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A handler that ignores its cancellation does not keep its call from its end."""
     monkeypatch.setattr(under_test, "CANCEL_SECONDS", 0.1)
     answering, release = agent(), asyncio.Event()
 
@@ -196,7 +208,8 @@ async def test_a_handler_that_ignores_its_cancellation_does_not_keep_its_call_fr
 
 
 @pytest.mark.parametrize("named", [["shop"], {"name": "shop"}, True])
-async def test_a_chooser_that_returns_no_name_leaves_it_to_the_other_rules(named: Any) -> None:
+async def test_a_chooser_must_return_a_name(named: Any) -> None:
+    """A chooser that returns something else than a name leaves the choice to the next."""
     router = Router({"shop": agent()}, default="shop")
     router.choose(lambda _incoming: named)
     async with rig(router) as rigged:
@@ -205,8 +218,8 @@ async def test_a_chooser_that_returns_no_name_leaves_it_to_the_other_rules(named
     assert (record.end_reason, record.agent, record.epoch) == (EndReason.CALLER_HUNG_UP, "shop", 1)
 
 
-async def test_what_a_rule_or_a_chooser_returns_by_mistake_is_not_in_the_log() -> None:
-    """It may be a customer."""
+async def test_wrong_results_are_not_logged() -> None:
+    """What a rule or a chooser returns by mistake is not in the log. It may be a customer."""
     answering = agent()
     answering.incoming(lambda _incoming: {"customer": "Jan de Vries"})  # type: ignore[type-var]
     router = Router({"shop": answering}, default="shop")
@@ -218,8 +231,11 @@ async def test_what_a_rule_or_a_chooser_returns_by_mistake_is_not_in_the_log() -
     assert "Jan" not in str(logs)
 
 
-async def test_on_end_is_told_of_a_call_that_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However seldom it failed: here the next owner gives up at once."""
+async def test_on_end_hears_of_a_call_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`on_end` is called for a call that is given up.
+
+    However seldom it failed: here the next owner gives up at once.
+    """
     answering, told = agent(), list[str]()
     answering.on_end(lambda call: told.append(call.call_id))
     async with rig(answering) as rigged:
@@ -237,7 +253,8 @@ class TestBrowsers:
     """The rule is asked about their calls too, once; such a call is not ringing, so that it is hung up if refused."""
 
     @pytest.mark.parametrize("decision", [Reject(603), "a mistake"])
-    async def test_a_rule_that_refuses_a_browsers_call_hangs_it_up(self, decision: Any) -> None:
+    async def test_a_refused_browser_is_hung_up(self, decision: Any) -> None:
+        """A rule that refuses a browser's call hangs it up."""
         answering = agent()
         answering.incoming(lambda _incoming: decision)
         async with rig(answering) as rigged:
@@ -246,7 +263,8 @@ class TestBrowsers:
         assert (record.end_reason, record.attached_at) == (EndReason.REJECTED, None)
         assert [entry.type for entry in entries(call, "rest")] == ["hangup"]
 
-    async def test_a_rule_gives_a_browsers_call_a_session_and_a_state_and_is_asked_once(self) -> None:
+    async def test_a_rule_shapes_a_browsers_call(self) -> None:
+        """A rule gives a browser's call a session and a state, and is asked once."""
         answering, asked = agent(), list[Incoming]()
 
         @answering.incoming
@@ -269,9 +287,8 @@ class TestBrowsers:
         assert (record.state, record.epoch) == ({"user": "user-17"}, 2)
         assert [incoming.transport for incoming in asked] == ["webrtc"]
 
-    async def test_a_browsers_call_that_could_not_be_hung_up_is_left_to_another_supervisor(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_failed_hang_up_is_passed_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A browser's call that could not be hung up is left to another supervisor."""
         monkeypatch.setattr("supervisor.calls.owner.PASS_ON_SECONDS", 0)
         answering = agent()
         answering.incoming(lambda _incoming: Reject())
@@ -281,7 +298,8 @@ class TestBrowsers:
             record = await rigged.ended(call)
         assert (record.end_reason, record.epoch, call.state) == (EndReason.REJECTED, 2, "ended")
 
-    async def test_a_browsers_call_whose_owner_died_is_served_whatever_the_rule_says(self) -> None:
+    async def test_a_dead_owners_browser_is_served(self) -> None:
+        """A browser's call whose owner died is served, whatever the rule says."""
         answering, asked = agent(), asyncio.Event()
 
         @answering.incoming
