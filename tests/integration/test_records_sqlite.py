@@ -6,7 +6,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -134,9 +133,10 @@ async def test_records_expire(path: Path, store: SqliteStore) -> None:
 
 
 OPENS = """
-import sys, time
+import sys
 from supervisor.records.sqlite import SqliteStore
-time.sleep(max(0, float(sys.argv[2]) - time.time()))
+print("ready", flush=True)
+sys.stdin.readline()
 for number in range(100):
     SqliteStore.connect(f"{sys.argv[1]}/{number}.sqlite")
 """
@@ -144,8 +144,14 @@ for number in range(100):
 
 def test_race_of_processes_on_a_new_file(tmp_path: Path) -> None:
     """Race: supervisors that start together make the file together, a hundred times."""
-    together = str(time.time() + 1.5)
-    command = (sys.executable, "-c", OPENS, str(tmp_path), together)
-    processes = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    command, pipe = (sys.executable, "-c", OPENS, str(tmp_path)), subprocess.PIPE
+    processes = [subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
     errors = [process.communicate(timeout=60)[1] for process in processes]
     assert not any(process.returncode for process in processes), "".join(errors)
