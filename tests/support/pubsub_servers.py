@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from google.api_core import exceptions
 
 REQUEST_SECONDS = 10
+LONG_LEASE_SECONDS = 600
+"""Longer than any test waits: what comes all the same has not waited for a lease."""
 
 
 class _Once(TypedDict):
@@ -130,12 +132,18 @@ class Pubsub:
         return await self.subscriber.create_subscription(request=wanted, timeout=REQUEST_SECONDS, retry=None)
 
     async def create_calls(
-        self, *, exactly_once: bool = True, dead_letter_policy: DeadLetterPolicy | None = None
+        self,
+        *,
+        exactly_once: bool = True,
+        lease_seconds: int = 10,
+        dead_letter_policy: DeadLetterPolicy | None = None,
     ) -> None:
-        """Create the topic `calls` and the subscription `claims`, with the shortest lease."""
+        """Create the topic `calls` and the subscription `claims`, with the shortest lease unless told otherwise."""
         await self.create_topic()
         await self.subscribe(
-            enable_exactly_once_delivery=exactly_once, ack_deadline_seconds=10, dead_letter_policy=dead_letter_policy
+            enable_exactly_once_delivery=exactly_once,
+            ack_deadline_seconds=lease_seconds,
+            dead_letter_policy=dead_letter_policy,
         )
 
     async def publish(self, data: bytes = b"call", topic: str = "calls", **attributes: str) -> str:
