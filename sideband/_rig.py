@@ -26,7 +26,7 @@ from emulator.pubsub import serve as serve_pubsub
 from emulator.pubsub.topology import clients, create_calls
 from function.notice import CallNotice
 from supervisor.agents.agent import Agent
-from supervisor.agents.router import Router, only
+from supervisor.agents.router import Router, as_router
 from supervisor.records.opening import open_store
 from supervisor.records.record import CallRecord
 from supervisor.records.store import Store
@@ -59,7 +59,7 @@ class Rig:
     def supervise(self, agent: Agent | Router, **settings: Any) -> RunningSupervisor:
         """Start one more supervisor."""
         stop = asyncio.Event()
-        router = only(agent) if isinstance(agent, Agent) else agent
+        router = as_router(agent)
         task = asyncio.create_task(supervise(self.settings.model_copy(update=settings), router, stop))
         supervisor = RunningSupervisor(task, stop)
         self.supervisors.append(supervisor)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Annotated, Any
 
 import typer
 
@@ -28,7 +29,7 @@ def create(
 
     Example: sideband webhook create --url https://EDGE/webhooks/openai
     """
-    _do("create", url=url, name=name, secret=secret)
+    _do(lambda commands, settings: commands.create(settings, url, name=name, secret=secret))
 
 
 @app.command("list")
@@ -37,7 +38,7 @@ def list_() -> None:
 
     Example: sideband webhook list
     """
-    _do("list")
+    _do(lambda commands, settings: commands.show(settings))
 
 
 @app.command()
@@ -46,7 +47,7 @@ def rotate(endpoint: Endpoint, secret: Secret = None) -> None:
 
     Example: sideband webhook rotate we_123 --secret projects/P/secrets/openai-webhook
     """
-    _do("rotate", endpoint=endpoint, secret=secret)
+    _do(lambda commands, settings: commands.rotate(settings, endpoint, secret=secret))
 
 
 @app.command()
@@ -55,7 +56,7 @@ def delete(endpoint: Endpoint) -> None:
 
     Example: sideband webhook delete we_123
     """
-    _do("delete", endpoint=endpoint)
+    _do(lambda commands, settings: commands.delete(settings, endpoint))
 
 
 @app.command()
@@ -67,16 +68,18 @@ def test(
 
     Example: sideband webhook test we_123 --topic projects/P/topics/calls
     """
-    _do("test", endpoint=endpoint, topic=topic)
+    _do(lambda commands, settings: commands.test(settings, endpoint, topic=topic))
 
 
-def _do(command: str, **arguments: str | None) -> None:
-    """Run a command of `function.webhook_admin`, and print what it says."""
+def _do(act: Callable[[ModuleType, Any], Iterator[str]]) -> None:
+    """Print what a command of `function.webhook_admin` says, as it says it."""
     with needs("function"):
         from function.errors import EdgeError
-        from function.webhook_admin.__main__ import run
+        from function.settings import load
+        from function.webhook_admin import commands
+        from function.webhook_admin.settings import Settings
     try:
-        for line in run(Namespace(command=command, **arguments)):
+        for line in act(commands, load(Settings)):
             typer.echo(line)
     except EdgeError as error:
         fail(error, FAILED)

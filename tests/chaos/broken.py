@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from supervisor import claims, process
-from supervisor.calls import owner
+from supervisor.calls.fence import Fence, Why
 from supervisor.records.handle import RecordHandle
 from supervisor.records.record import JournalEntry
 
@@ -15,7 +15,8 @@ def without_fencing() -> None:
     """Claims that may always write, and that are never lost, not even to an owner with a later epoch."""
     claims.Claim.may_write = lambda _self: True  # type: ignore[assignment,method-assign]
     claims.Claims._fence = lambda *_args: None  # type: ignore[method-assign]
-    owner.CallOwner._dispute = lambda _self: None  # type: ignore[method-assign,assignment]
+    close = Fence.close
+    Fence.close = lambda fence, why: close(fence, why) if why is Why.HANDED_OVER else None  # type: ignore[assignment,method-assign]
 
 
 def without_journal() -> None:

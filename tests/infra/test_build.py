@@ -15,11 +15,12 @@ import pytest
 import yaml
 
 from emulator.system import local_system
-from infra import smoke
+from infra.scripts import smoke
 from tests.infra import terraform
 
 ROOT = terraform.ROOT
 BUILD: dict[str, Any] = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text())
+FIRST_IMAGE = terraform.MODULE / "first-image.yaml"
 BUILT_IN = {"PROJECT_ID", "BUILD_ID"}
 
 
@@ -50,15 +51,15 @@ def test_every_substitution_has_a_default_and_a_user() -> None:
 
 def test_logs_go_to_cloud_logging_alone() -> None:
     """A build account of one's own may not write to Google's log bucket."""
-    for name in ("cloudbuild.yaml", "infra/first-image.yaml"):
-        assert yaml.safe_load((ROOT / name).read_text())["options"]["logging"] == "CLOUD_LOGGING_ONLY"
+    for name in (ROOT / "cloudbuild.yaml", FIRST_IMAGE):
+        assert yaml.safe_load(name.read_text())["options"]["logging"] == "CLOUD_LOGGING_ONLY"
 
 
 def test_the_build_names_what_terraform_makes() -> None:
     text = (ROOT / "cloudbuild.yaml").read_text()
     for name in ("${_NAME}-supervisor", "${_NAME}-function", "${PROJECT_ID}-${_NAME}-source", "/supervisor"):
         assert name in text
-    terraformed = "\n".join(path.read_text() for path in terraform.INFRA.glob("*.tf"))
+    terraformed = "\n".join(path.read_text() for path in terraform.MODULE.glob("*.tf"))
     for name in ('"${var.name}-supervisor"', '"${var.name}-function"', '"${var.project_id}-${var.name}-source"'):
         assert name in terraformed
     assert '"${var.name}-${each.key}"' in terraformed
@@ -72,8 +73,8 @@ def test_scripts_name_files_that_exist() -> None:
 
 
 BUILD_SCRIPTS = {
-    name: next(step["script"] for step in yaml.safe_load((ROOT / name).read_text())["steps"] if step["id"] == "build")
-    for name in ("cloudbuild.yaml", "infra/first-image.yaml")
+    path.name: next(step["script"] for step in yaml.safe_load(path.read_text())["steps"] if step["id"] == "build")
+    for path in (ROOT / "cloudbuild.yaml", FIRST_IMAGE)
 }
 
 
@@ -87,9 +88,12 @@ def test_one_name_of_an_agent_puts_its_folder_and_its_name_into_the_image(
 ) -> None:
     done = build_image(tmp_path, BUILD_SCRIPTS[build], agent)
     assert done.returncode == 0, done.stderr
-    assert {f"--build-arg=AGENT={agent}", f"--build-arg=AGENT_FOLDER={folder}", "--tag=supervisor:1"} <= set(
-        done.stdout.splitlines()
-    )
+    assert {
+        f"--build-arg=AGENT={agent}",
+        f"--build-arg=AGENT_FOLDER={folder}",
+        "--file=supervisor/Dockerfile",
+        "--tag=supervisor:1",
+    } <= set(done.stdout.splitlines())
 
 
 @pytest.mark.parametrize("build", BUILD_SCRIPTS)
@@ -107,14 +111,19 @@ def build_image(folder: Path, script: str, agent: str) -> subprocess.CompletedPr
     docker = folder / "docker"
     docker.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     docker.chmod(0o755)
-    environ = {"PATH": f"{folder}:/usr/bin:/bin", "AGENT": agent, "IMAGE": "supervisor:1"}
+    environ = {
+        "PATH": f"{folder}:/usr/bin:/bin",
+        "AGENT": agent,
+        "DOCKERFILE": "supervisor/Dockerfile",
+        "IMAGE": "supervisor:1",
+    }
     command = ["sh", "-c", script]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environ)
 
 
 def test_every_build_is_told_the_agent() -> None:
-    for name in BUILD_SCRIPTS:
-        assert '"AGENT=${_AGENT}"' in (ROOT / name).read_text(), name
+    for path in (ROOT / "cloudbuild.yaml", FIRST_IMAGE):
+        assert '"AGENT=${_AGENT}"' in path.read_text(), path
     terraformed = terraform.read()
     assert "_AGENT=$AGENT" in str(terraformed["terraform_data.first_image"])
     assert "_AGENT" in terraformed["google_cloudbuild_trigger.push"]["substitutions"]
@@ -133,7 +142,7 @@ def test_no_state_and_no_secret_is_committed_or_sent_to_the_build(tmp_path: Path
 
 def test_a_service_that_does_not_serve_fails_the_build() -> None:
     def ask(service: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "infra/serving.py")]
+        command = [sys.executable, str(ROOT / "infra/scripts/serving.py")]
         return subprocess.run(
             command, input=json.dumps(service), capture_output=True, text=True, check=False, timeout=60
         )
@@ -160,7 +169,7 @@ async def test_the_smoke_test_arrives_as_a_notice_and_rings_nobody() -> None:
 
 def test_a_smoke_test_with_a_wrong_secret_or_nobody_there_fails() -> None:
     wrong = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-    command = [sys.executable, "-c", "from infra import smoke; smoke.TRIES = 1; smoke.PAUSE_SECONDS = 0;"]
+    command = [sys.executable, "-c", "from infra.scripts import smoke; smoke.TRIES = 1; smoke.PAUSE_SECONDS = 0;"]
     command[-1] += "raise SystemExit(smoke.main('http://127.0.0.1:9/webhooks/openai', '" + wrong + "'))"
     environ = {"OPENAI_WEBHOOK_SECRET": wrong, "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT, env=environ)
@@ -171,18 +180,18 @@ def test_a_smoke_test_with_a_wrong_secret_or_nobody_there_fails() -> None:
 @pytest.mark.parametrize(
     ("arguments", "secret", "says"),
     [
-        ((), "whsec_c2VjcmV0", "OPENAI_WEBHOOK_SECRET=whsec_... python infra/smoke.py"),
+        ((), "whsec_c2VjcmV0", "OPENAI_WEBHOOK_SECRET=whsec_... python infra/scripts/smoke.py"),
         (
             ("sideband.example/webhooks/openai",),
             "whsec_c2VjcmV0",
-            "OPENAI_WEBHOOK_SECRET=whsec_... python infra/smoke.py",
+            "OPENAI_WEBHOOK_SECRET=whsec_... python infra/scripts/smoke.py",
         ),
-        (("http://127.0.0.1:9/",), "", "OPENAI_WEBHOOK_SECRET=whsec_... python infra/smoke.py"),
+        (("http://127.0.0.1:9/",), "", "OPENAI_WEBHOOK_SECRET=whsec_... python infra/scripts/smoke.py"),
         (("http://127.0.0.1:9/",), "whsec_c2VjcmV0x", "not a webhook's secret, whsec_ and base64"),
     ],
 )
 def test_a_smoke_test_that_is_called_wrongly_says_how(arguments: tuple[str, ...], secret: str, says: str) -> None:
-    command = [sys.executable, str(ROOT / "infra/smoke.py"), *arguments]
+    command = [sys.executable, str(ROOT / "infra/scripts/smoke.py"), *arguments]
     environ = {"OPENAI_WEBHOOK_SECRET": secret}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environ)
     assert done.returncode == 1
@@ -195,7 +204,7 @@ async def test_a_smoke_test_with_another_secret_than_the_functions_says_so_at_on
         await system.start_function()
         url = str(system.stand_in.options.webhook_url)
         wrong = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-        command = [sys.executable, str(ROOT / "infra/smoke.py"), url]
+        command = [sys.executable, str(ROOT / "infra/scripts/smoke.py"), url]
         child = await asyncio.create_subprocess_exec(
             *command, env={"OPENAI_WEBHOOK_SECRET": wrong}, stdout=asyncio.subprocess.PIPE
         )

@@ -4,9 +4,11 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 import function.settings
 import supervisor.settings
-from infra import function_archive
+from infra.scripts import function_archive
 from supervisor.records import firestore
 from supervisor.telemetry import metrics
 from supervisor.transfer_targets import PATTERN
@@ -42,10 +44,10 @@ SECRET = {"function": ("browser_secrets",), "supervisor": ("supervisor_secrets",
 FILES = {"function": ("function_files", "browser_files"), "supervisor": ()}
 
 
-def told(workload: str, infra: Path = terraform.INFRA) -> set[str]:
+def told(workload: str, module: Path = terraform.MODULE) -> set[str]:
     """The environment variables that Terraform sets for a workload."""
     names = (*PLAIN[workload], *SECRET[workload], *FILES[workload])
-    return {variable for name in names for variable in terraform.environment(name, infra)}
+    return {variable for name in names for variable in terraform.environment(name, module)}
 
 
 def read_by(settings: type[function.settings.Settings] | type[supervisor.settings.Settings]) -> set[str]:
@@ -75,10 +77,10 @@ def test_what_is_left_out_has_a_default() -> None:
 
 
 def test_a_setting_that_is_renamed_on_one_side_is_seen(tmp_path: Path) -> None:
-    infra = terraform.copy(tmp_path)
-    terraform.change(infra, "supervisor.tf", "    LEASE_SECONDS ", "    LEASE_TIME ")
+    module = terraform.copy(tmp_path)
+    terraform.change(module, "supervisor.tf", "    LEASE_SECONDS ", "    LEASE_TIME ")
     reads = read_by(supervisor.settings.Settings) - OF_THE_IMAGE
-    assert told("supervisor", infra) - OF_OPENTELEMETRY != reads - set(LEFT_OUT_OF_SUPERVISOR)
+    assert told("supervisor", module) - OF_OPENTELEMETRY != reads - set(LEFT_OUT_OF_SUPERVISOR)
 
 
 def test_secrets_are_told_as_secrets() -> None:
@@ -91,24 +93,24 @@ def test_secrets_are_told_as_secrets() -> None:
 
 
 def test_the_health_port_is_the_images() -> None:
-    (port,) = re.findall(r"health_port\s*=\s*(\d+)", (terraform.INFRA / "supervisor.tf").read_text())
+    (port,) = re.findall(r"health_port\s*=\s*(\d+)", (terraform.MODULE / "supervisor.tf").read_text())
     dockerfile = (ROOT / "supervisor/Dockerfile").read_text()
     assert f"HEALTH_ADDRESS=0.0.0.0:{port}" in dockerfile
     assert f"EXPOSE {port}" in dockerfile
 
 
 def test_the_time_to_hand_over_is_the_codes() -> None:
-    (seconds,) = re.findall(r"HANDOVER_SECONDS\s*=\s*(\d+)", (terraform.INFRA / "supervisor.tf").read_text())
+    (seconds,) = re.findall(r"HANDOVER_SECONDS\s*=\s*(\d+)", (terraform.MODULE / "supervisor.tf").read_text())
     assert float(seconds) == supervisor.settings.Settings.model_fields["handover_seconds"].default
 
 
 def test_alerts_charts_and_scaling_are_about_metrics_that_exist() -> None:
     made = set(re.findall(r'"(sideband_\w+)"', Path(metrics.__file__).read_text()))
-    files = [terraform.INFRA / name for name in ("alerts.tf", "dashboard.tf", "modules/crema/main.tf")]
+    files = [terraform.MODULE / name for name in ("alerts.tf", "dashboard.tf", "../crema/main.tf")]
     text = "\n".join(path.read_text() for path in files)
     text = text.replace("sideband_${metric}_total", "")  # the dashboard's loop, below
     used = {re.sub(r"_(bucket|count|sum)$", "", name) for name in re.findall(r"\bsideband_\w+", text)}
-    (looped,) = re.findall(r"for metric in \[(.*?)\]", (terraform.INFRA / "dashboard.tf").read_text())
+    (looped,) = re.findall(r"for metric in \[(.*?)\]", (terraform.MODULE / "dashboard.tf").read_text())
     used |= {f"sideband_{name}_total" for name in re.findall(r'"(\w+)"', looped)}
     assert used <= made
     assert len(used) > 8
@@ -138,14 +140,24 @@ def test_what_is_in_the_package_but_no_module_is_in_the_archive_too() -> None:
 
 
 def test_terraform_and_the_build_read_the_same_list() -> None:
-    assert "function-archive.json" in (terraform.INFRA / "function.tf").read_text()
-    assert set(json.loads((terraform.INFRA / "function-archive.json").read_text()).values()) == {"function/", ""}
+    assert f'"${{path.module}}/{function_archive.GLOBS.name}"' in (terraform.MODULE / "function.tf").read_text()
+    assert function_archive.GLOBS.parent == terraform.MODULE
+    assert set(json.loads(function_archive.GLOBS.read_text()).values()) == {"function/", ""}
+
+
+def test_sessions_go_into_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They lie beside the agent's folder, and in the archive where the function is told to look."""
+    (tmp_path / "sessions.json").write_text("{}")
+    monkeypatch.setattr(function_archive, "ROOT", tmp_path)
+    assert function_archive.files() == {"sessions.json": tmp_path / "sessions.json"}
+    told = terraform.read()["locals"]["browser_environment"]
+    assert told["SESSIONS_FILE"].strip('"') == "/workspace/sessions.json"
 
 
 def test_a_transfer_target_that_terraform_takes_is_one_that_the_supervisor_takes() -> None:
     """By the same expression."""
     (condition,) = re.findall(
-        r"for target in var.transfer_targets : .*", (terraform.INFRA / "variables.tf").read_text()
+        r"for target in var.transfer_targets : .*", (terraform.MODULE / "variables.tf").read_text()
     )
     (terraformed,) = re.findall(r'regex\("(.*)"', condition)
     assert terraformed.replace("\\\\", "\\") == PATTERN.pattern

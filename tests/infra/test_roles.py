@@ -42,10 +42,10 @@ AUTOSCALER: set[Grant] = {
 }
 
 
-def grants(infra: Path = terraform.INFRA) -> dict[str, set[Grant]]:
+def grants(module: Path = terraform.MODULE) -> dict[str, set[Grant]]:
     """Every grant that Terraform makes: account -> (kind of resource, which, role)."""
     found: dict[str, set[Grant]] = {}
-    for address, resource in terraform.read(infra).items():
+    for address, resource in terraform.read(module).items():
         type_, _, _ = address.partition(".")
         if match := re.fullmatch(r"(\w+)_iam_(member|binding|policy)", type_):
             member = _account(terraform.references(resource["member"]))
@@ -100,21 +100,21 @@ def test_nobody_else_is_let_in() -> None:
 
 
 def test_a_role_that_is_widened_is_seen(tmp_path: Path) -> None:
-    infra = terraform.copy(tmp_path)
-    terraform.change(infra, "iam.tf", '"roles/pubsub.publisher"', '"roles/pubsub.editor"')
-    assert grants(infra)["function"] != FUNCTION
+    module = terraform.copy(tmp_path)
+    terraform.change(module, "iam.tf", '"roles/pubsub.publisher"', '"roles/pubsub.editor"')
+    assert grants(module)["function"] != FUNCTION
 
 
 def test_a_grant_that_is_moved_from_a_resource_to_the_project_is_seen(tmp_path: Path) -> None:
-    infra = terraform.copy(tmp_path)
-    (infra / "more.tf").write_text(
+    module = terraform.copy(tmp_path)
+    (module / "more.tf").write_text(
         'resource "google_project_iam_member" "more" {\n'
         "  project = var.project_id\n"
         '  role    = "roles/pubsub.subscriber"\n'
         "  member  = google_service_account.supervisor.member\n"
         "}\n"
     )
-    assert grants(infra)["supervisor"] - SUPERVISOR == {("google_project", "", "roles/pubsub.subscriber")}
+    assert grants(module)["supervisor"] - SUPERVISOR == {("google_project", "", "roles/pubsub.subscriber")}
 
 
 def test_the_function_reads_openais_key_only_if_browsers_may_call() -> None:

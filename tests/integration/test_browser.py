@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from emulator.system import System, local_system
 from examples.bikes import agent
 from examples.browser.__main__ import Settings, app
+from supervisor.agents.session import accept_body
 from tests.support.tokens import TOKEN_SECRET, token
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ FLAGS = [
 @asynccontextmanager
 async def everything(folder: Path, **options: Any) -> AsyncIterator[tuple[System, str, str]]:
     """Run the whole system and the example's backend; gives the URLs of the page and of the edge too."""
-    (folder / "sessions.json").write_text(json.dumps({"bikes": agent.accept_body(transport="webrtc")}))
+    (folder / "sessions.json").write_text(
+        json.dumps({"bikes": accept_body(agent.session, agent.tools, transport="webrtc")})
+    )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         page_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         environment = {

@@ -338,4 +338,4 @@ async def test_a_missing_setting_ends_the_process_at_start_in_one_line(tmp_path:
     _, stderr = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
     assert process.returncode == 1
     [line] = stderr.decode().splitlines()
-    assert line.startswith("The function cannot start. OPENAI_WEBHOOK_SECRET is not set: set it to ")
+    assert line.startswith("The function cannot start: set these environment variables: OPENAI_WEBHOOK_SECRET: ")

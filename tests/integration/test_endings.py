@@ -190,7 +190,7 @@ async def test_on_end_is_called_once_however_often_the_end_cannot_be_written(mon
 
 async def test_a_call_whose_clock_cannot_be_read_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is due in one call fails, once a second."""
-    monkeypatch.setattr("supervisor.calls.attached.AttachedCall._mind_unanswered", lambda _self, _now: 1 / 0)
+    monkeypatch.setattr("supervisor.calls.attached.AttachedCall._check_unanswered", lambda _self, _now: 1 / 0)
     answering = agent(greeting="Greet.")
     async with rig(answering) as rigged:
         call = await rigged.ring([{"wait_for": "greeting"}, {"pause_ms": 2500}, {"hang_up": True}])

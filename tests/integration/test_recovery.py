@@ -1,4 +1,4 @@
-"""A call outlives its owner: real processes, killed, stopped and frozen (design, invariants I1 to I4)."""
+"""A call outlives its owner: real processes, killed, stopped and frozen (architecture.md#invariants)."""
 
 import asyncio
 import signal

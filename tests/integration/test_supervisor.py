@@ -105,11 +105,11 @@ async def test_what_a_hand_over_does_is_logged_with_the_calls_id_and_trace(lines
 async def test_a_claim_whose_call_nobody_holds_any_more_is_given_back(
     how: str, lines: list[EventDict], made: list[Supervisor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hold, left = CallOwner.hold, list[CallOwner]()
+    run, left = CallOwner.run, list[CallOwner]()
 
     async def leave(owner: CallOwner) -> None:
         if left:
-            await hold(owner)
+            await run(owner)
             return
         left.append(owner)
         if how == "is cancelled":
@@ -118,7 +118,7 @@ async def test_a_claim_whose_call_nobody_holds_any_more_is_given_back(
             task.cancel()
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(CallOwner, "hold", leave)
+    monkeypatch.setattr(CallOwner, "run", leave)
     async with rig(agent()) as rigged:
         call = await rigged.ring([{"wait_for": "greeting"}, {"hang_up": True}])
         record = await rigged.ended(call)

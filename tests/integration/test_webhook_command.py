@@ -1,4 +1,4 @@
-"""`python -m function webhook`: from nothing to a webhook that works, and to its next secret."""
+"""`sideband webhook`: from nothing to a webhook that works, and to its next secret."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def openai_stand_in() -> AsyncIterator[StandIn]:
 async def webhook(stand_in: StandIn, *arguments: str, **environment: str) -> tuple[int, list[str], str]:
     """Run the command; gives its exit status, the lines that it said, and its complaint."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "function", "webhook", *arguments,
+        sys.executable, "-m", "sideband", "webhook", *arguments,
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "OPENAI_API_KEY": API_KEY, "OPENAI_BASE_URL": stand_in.base_url} | environment,
         stdout=asyncio.subprocess.PIPE,
@@ -179,7 +179,7 @@ async def test_a_secret_that_cannot_be_stored_is_not_lost(
 async def test_what_went_wrong_is_said_in_one_line(openai_stand_in: StandIn) -> None:
     for arguments, environment, says in [
         (("delete", "we_none"), {}, "404: not_found No webhook endpoint found"),
-        (("list",), {"OPENAI_API_KEY": ""}, "OPENAI_API_KEY is not set"),
+        (("list",), {"OPENAI_API_KEY": ""}, "OPENAI_API_KEY: Field required"),
         (("list",), {"OPENAI_API_KEY": "sk-wrong"}, "401: invalid_api_key"),
         (("list",), {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, "got no whole answer from OpenAI"),
         (("create", "--url", "https://x.example", "--secret", "mine"), {}, "projects/PROJECT/secrets/NAME"),

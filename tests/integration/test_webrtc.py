@@ -13,9 +13,10 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from emulator.openai import Call, Options, StandIn, serve
+from emulator.openai import Options, StandIn, serve
 from function.notice import CallNotice
-from tests.support.edge_process import PATIENCE_SECONDS, Answer, Edge, running_edge
+from tests.support.browser_world import API_KEY, OFFER, ORIGIN, OTHER_SESSION, SESSION, World, settings
+from tests.support.edge_process import PATIENCE_SECONDS, running_edge
 from tests.support.edge_pubsub import Claims, create_topic, pubsub
 from tests.support.tokens import OTHER_TOKEN_SECRET, TOKEN_SECRET, token
 
@@ -25,60 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ORIGIN = "https://shop.example"
-API_KEY = "sk-project"
-SESSION = {"type": "realtime", "model": "gpt-realtime-2.1", "instructions": "You sell bikes."}
-OTHER_SESSION = {"type": "realtime", "model": "gpt-realtime-2.1-mini", "instructions": "You mend bikes."}
-OFFER = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-class World:
-    """The edge, with what is on both sides of it."""
-
-    def __init__(self, edge: Edge, claims: Claims, openai: StandIn) -> None:
-        self.edge = edge
-        self.claims = claims
-        self.openai = openai
-
-    async def offer(self, bearer: str | None = None, body: str = OFFER, **headers: str) -> Answer:
-        return await self.post("/calls", bearer or token(agent="sell"), body, content_type="application/sdp", **headers)
-
-    async def register(self, call_id: str, bearer: str, body: object = None) -> Answer:
-        return await self.post(f"/calls/{call_id}", bearer, json.dumps(body or {}), content_type="application/json")
-
-    async def post(self, path: str, bearer: str, body: str = "", **headers: str) -> Answer:
-        told = {"Authorization": f"Bearer {bearer}"} | {
-            name.replace("_", "-"): value for name, value in headers.items()
-        }
-        return await self.edge.request("POST", path, body.encode(), told)
-
-    def calls_of(self, operation: str) -> list[dict[str, Any]]:
-        return [dict(entry.payload) for entry in self.openai.log if entry.kind == "rest" and entry.type == operation]
-
-    @property
-    def living(self) -> list[Call]:
-        return [call for call in self.openai.calls.values() if call.state != "ended"]
-
-    async def assert_that_nothing_was_published(self) -> None:
-        """What Pub/Sub has next is the call that is registered now."""
-        call_id = f"rtc_{uuid4().hex}"
-        assert (await self.register(call_id, token(jti=call_id))).outcome == (200, "published")
-        assert await self.claims.next_call_id() == call_id
-
-
-def settings(folder: Path, host_port: str, openai_base_url: str) -> dict[str, str]:
-    (folder / "sessions.json").write_text(json.dumps({"sell": SESSION, "mend": OTHER_SESSION}))
-    return {
-        "PUBSUB_EMULATOR_HOST": host_port,
-        "OPENAI_API_KEY": API_KEY,
-        "OPENAI_BASE_URL": openai_base_url,
-        "OPENAI_TIMEOUT_SECONDS": "2",
-        "PUBLISH_TIMEOUT_SECONDS": "1",
-        "SESSIONS_FILE": str(folder / "sessions.json"),
-        "TOKEN_SECRET": TOKEN_SECRET,
-        "ALLOWED_ORIGINS": f"{ORIGIN} http://127.0.0.1:8000",
-    }
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -10,6 +10,22 @@ from typing import Any
 SECRET = "whsec_" + base64.b64encode(b"a secret of 32 bytes, or nearly.").decode()
 OTHER_SECRET = "whsec_" + base64.b64encode(b"quite another secret of 32 bytes").decode()
 
+# The example of OpenAI's guide to SIP, as printed there.
+EXAMPLE = b"""{
+  "object": "event",
+  "id": "evt_685343a1381c819085d44c354e1b330e",
+  "type": "realtime.call.incoming",
+  "created_at": 1750287018,
+  "data": {
+    "call_id": "some_unique_id",
+    "sip_headers": [
+      { "name": "From", "value": "sip:+142555512112@sip.example.com" },
+      { "name": "To", "value": "sip:+18005551212@sip.example.com" },
+      { "name": "Call-ID", "value": "03782086-4ce9-44bf-8b0d-4e303d2cc590"}
+    ]
+  }
+}"""
+
 
 def signature(body: bytes, *, timestamp: int, secret: str = SECRET, webhook_id: str = "wh_1") -> str:
     """The signature in base64, without the `v1,`."""

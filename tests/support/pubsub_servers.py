@@ -30,6 +30,8 @@ from emulator.pubsub.google import EmulatorMissingError, google_emulator
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from google.api_core import exceptions
+
 REQUEST_SECONDS = 10
 
 
@@ -181,3 +183,11 @@ class Pubsub:
     async def nack(self, *ack_ids: str, name: str = "claims") -> None:
         """Give messages back."""
         await self.extend(*ack_ids, seconds=0, name=name)
+
+
+def lost(error: pytest.ExceptionInfo[exceptions.InvalidArgument]) -> set[str]:
+    """Give the ack ids that an error declares lost for good."""
+    assert error.value.reason == "EXACTLY_ONCE_ACKID_FAILURE"
+    assert error.value.domain == "pubsub.googleapis.com"
+    assert set(error.value.metadata.values()) == {"PERMANENT_FAILURE_INVALID_ACK_ID"}
+    return set(error.value.metadata)

@@ -15,7 +15,7 @@ async def write_forever(url: str, call_id: str) -> None:
     record_writer = RecordWriter(open_store(url, project="unused"))
     async with asyncio.TaskGroup() as group:
         group.create_task(record_writer.run(), name="write records")
-        handle = await record_writer.claim(call_id, "message", within_seconds=5)
+        handle = await record_writer.open(call_id, "message", within_seconds=5)
         for number in itertools.count(1):
             name = f"{call_id}-{number}"
             handle.record.state["kept"] = number

@@ -27,7 +27,7 @@ def test_the_agent_of_the_readme_runs(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "from supervisor.agents.agent import load; assert len(load('shop:agent').agents['agent'].tools) == 2",
+            "from supervisor.agents.router import load; assert len(load('shop:agent').agents['agent'].tools) == 2",
         ],
         cwd=tmp_path,  # a shop of the reader's own may be in ROOT
         env={"PYTHONPATH": str(ROOT)},
@@ -35,9 +35,11 @@ def test_the_agent_of_the_readme_runs(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "document", [path.relative_to(ROOT) for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))]
-)
+INFRA = (ROOT / "infra/README.md", ROOT / "infra/modules/sideband/README.md")
+DOCUMENTS = (ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *INFRA)
+
+
+@pytest.mark.parametrize("document", [path.relative_to(ROOT) for path in DOCUMENTS])
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / document).read_text()):
         assert (ROOT / document.parent / link).exists(), f"{document}: {link}"

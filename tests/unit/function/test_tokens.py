@@ -60,14 +60,14 @@ def test_what_is_no_token_is_refused_in_one_line_and_not_repeated(text: str) -> 
 def test_a_used_token_is_good_for_nothing_and_one_whose_use_failed_is_good_again() -> None:
     once = tokens()
     used = claims()
-    with once.used_by(used):
+    with once.use(used):
         pass
-    with pytest.raises(RequestError, match="used before"), once.used_by(used):
+    with pytest.raises(RequestError, match="used before"), once.use(used):
         pass
     unlucky = claims()
-    with pytest.raises(OSError), once.used_by(unlucky):
+    with pytest.raises(OSError), once.use(unlucky):
         raise OSError
-    with once.used_by(unlucky):
+    with once.use(unlucky):
         pass
 
 
@@ -75,10 +75,10 @@ def test_used_tokens_are_forgotten_when_they_have_expired() -> None:
     now = [1000.0]
     once = tokens(clock=lambda: now[0])
     for number in range(1000):
-        with once.used_by({"jti": str(number), "exp": 1300}):
+        with once.use({"jti": str(number), "exp": 1300}):
             pass
     now[0] = 1306
-    with once.used_by({"jti": "next", "exp": 1600}):
+    with once.use({"jti": "next", "exp": 1600}):
         pass
     assert len(once._used) == 1
 

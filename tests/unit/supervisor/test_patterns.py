@@ -37,9 +37,11 @@ PATTERNS = {
 
 
 def test_the_patterns_are_found() -> None:
-    assert {"supervisor.telemetry.logs._PERSONAL", "supervisor.agents.sip._URI", "function.webhook._CALL_ID"} <= set(
-        PATTERNS
-    )
+    assert {
+        "supervisor.telemetry.redaction._PERSONAL",
+        "supervisor.agents.sip._URI",
+        "function.notice.CALL_ID",
+    } <= set(PATTERNS)
 
 
 @pytest.mark.parametrize("name", PATTERNS)

@@ -113,7 +113,7 @@ def test_leases_and_their_alarms_do_not_pile_up(world: World) -> None:
         world.extend(held.ack_id, seconds=15)
         world.now += 5
         world.broker.expire_leases()
-        assert len(world.broker._alarms._heap) <= 4
+        assert len(world.broker._expiries._heap) <= 4
     world.acknowledge(held.ack_id)
     world.now += 15
     world.broker.expire_leases()

@@ -12,12 +12,12 @@ from structlog.testing import capture_logs
 
 from function.notice import CallNotice
 from sideband import Agent, Call
-from supervisor.agents.call import Line
+from supervisor.agents.call import CallControl
 from supervisor.agents.tools import FromCall, Tool
 from supervisor.errors import StartupError
 
 HEADERS = [("From", "<sip:+31201234567@sip.example.com>"), ("To", "<sip:+31207654321@sip.example.com>")]
-CALL = Call(CallNotice(call_id="rtc_1", sip_headers=HEADERS, context={"sub": "customer-7"}), cast("Line", None))
+CALL = Call(CallNotice(call_id="rtc_1", sip_headers=HEADERS, context={"sub": "customer-7"}), cast("CallControl", None))
 
 
 def agent() -> Agent:
@@ -158,7 +158,7 @@ class Place(NamedTuple):
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "expected"),
     [
         ({"charged": Decimal("9.95")}, {"charged": "9.95"}),
         ({1: "free"}, {"1": "free"}),
@@ -169,14 +169,14 @@ class Place(NamedTuple):
         (None, None),
     ],
 )
-async def test_a_result_of_any_common_kind_reaches_the_model(result: Any, told: Any) -> None:
+async def test_a_result_of_any_common_kind_reaches_the_model(result: Any, expected: Any) -> None:
     answering = agent()
 
     @answering.tool
     async def look() -> Any:
         return result
 
-    assert await run(answering, "{}") == told
+    assert await run(answering, "{}") == expected
 
 
 async def test_a_tool_behind_a_plain_decorator_is_awaited() -> None:

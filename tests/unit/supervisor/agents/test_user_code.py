@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from structlog.testing import capture_logs
 
 from supervisor.agents import user_code
-from supervisor.agents.user_code import TookTooLongError, UserCodeError, run, takes
+from supervisor.agents.user_code import Failure, TookTooLongError, UserCodeError, contained, run, takes
 from supervisor.errors import StartupError
 from tests.support.stubborn import wait_stubbornly
 
@@ -96,3 +96,34 @@ def test_a_generator_which_nobody_would_run_is_refused_at_start(function: Callab
 
 def test_a_function_whose_parameters_nobody_can_know_is_taken_as_it_is() -> None:
     assert takes(dict, "call") is dict
+
+
+async def test_a_result_is_returned() -> None:
+    """Code that succeeds leaves nothing in the log."""
+    with capture_logs() as logs:
+        result = await contained(lambda: 7, within_seconds=5, failed="code_failed", timed_out="code_timed_out")
+    assert (result, logs) == (7, [])
+
+
+async def test_a_failure_is_contained() -> None:
+    """What the code raises is logged under the name that its caller gives, with a stack trace."""
+    with capture_logs() as logs:
+        result = await contained(
+            find_none, within_seconds=5, failed="code_failed", timed_out="code_timed_out", rule="find"
+        )
+    (line,) = logs
+    assert result is Failure.RAISED
+    assert (line["event"], line["log_level"], line["rule"]) == ("code_failed", "error", "find")
+    assert (line["error"], type(line["exc_info"])) == ("it raised RuntimeError", RuntimeError)
+
+
+@pytest.mark.parametrize("level", ["warning", "error"])
+async def test_a_time_out_is_contained(level: Literal["warning", "error"]) -> None:
+    """Code that is not done in time is logged at the level that its caller gives."""
+    with capture_logs() as logs:
+        result = await contained(
+            asyncio.Event().wait, within_seconds=0.01, failed="code_failed", timed_out="code_timed_out", level=level
+        )
+    (line,) = logs
+    assert result is Failure.TIMED_OUT
+    assert (line["event"], line["log_level"], line["timeout_seconds"]) == ("code_timed_out", level, 0.01)
