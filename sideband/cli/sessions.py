@@ -20,10 +20,11 @@ def sessions(agent: AgentPath) -> None:
     """
     with needs("supervisor"):
         from supervisor.agents.router import load
+        from supervisor.agents.session import accept_body
         from supervisor.errors import StartupError
     try:
         agents = load(agent).agents
     except StartupError as error:
         fail(error)
-    bodies = {name: one.accept_body(transport="webrtc") for name, one in agents.items()}
+    bodies = {name: accept_body(one.session, one.tools, transport="webrtc") for name, one in agents.items()}
     typer.echo(json.dumps(bodies, indent=2, ensure_ascii=False))

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 @dataclass(eq=False, slots=True, repr=False)
 class FrameWriter:
-    """Write the frames of one call: one batch after the other, in the order in which they were decided."""
+    """Write the frames of one call, batch by batch."""
 
     claim: Claim
     fence: Fence

@@ -18,7 +18,9 @@ log = structlog.get_logger()
 
 @dataclass(eq=False, slots=True, repr=False)
 class CallTasks:
-    """The tasks of one call. They can be started within `async with`; at its end they are cancelled.
+    """The tasks of one call.
+
+    They can be started within `async with`, and are cancelled at its end.
 
     Nothing that goes wrong in one of them ends the call.
     """
@@ -39,7 +41,10 @@ class CallTasks:
             await asyncio.wait(self._tasks)  # users' code is not waited for long: see `user_code.run`
 
     def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T | None] | None:
-        """Start some work; None when the call is over already. The task's result is None when the work failed."""
+        """Start some work; None when the call is over already.
+
+        The task's result is None when the work failed, which is logged.
+        """
         if not self.open:
             work.close()
             return None

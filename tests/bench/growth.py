@@ -29,7 +29,7 @@ def growth(work: Callable[[str], object], text: Callable[[int], str]) -> float:
 
 
 def times_as_long(work: Callable[[str], object], first: str, second: str, *, at_most: float) -> float:
-    """Return how many times as long the work takes for the second text as for the first.
+    """Return how many times as long the second text takes as the first.
 
     Both are measured in turns and by their least processor time, up to 8 times while the ratio is over `at_most`:
     other work on the machine only adds to it.

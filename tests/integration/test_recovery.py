@@ -78,8 +78,11 @@ def written_by(call: Call, who: str, after: Entry) -> list[Entry]:
     return [entry for entry in entries(call, "frame_in") if entry.who == who and entry.sequence > after.sequence]
 
 
-async def test_crash_in_a_tool_that_must_not_run_twice(tmp_path: Path) -> None:
-    """The next owner tells the model that the outcome is unknown; the side effect has happened once."""
+async def test_crash_in_a_tool_to_run_once(tmp_path: Path) -> None:
+    """A crash in a tool that must not run twice leaves its outcome unknown.
+
+    The next owner tells the model that the outcome is unknown; the side effect has happened once.
+    """
     async with two_supervisors(tmp_path) as system:
         call = await system.stand_in.place_call([ASK, {"tool": "pay"}, {"model": "I am not sure."}, {"hang_up": True}])
         await effects(tmp_path, 1)
@@ -93,8 +96,11 @@ async def test_crash_in_a_tool_that_must_not_run_twice(tmp_path: Path) -> None:
         assert len(entries(call, "rest", "accept")) == 1
 
 
-async def test_crash_in_a_tool_that_may_run_twice(tmp_path: Path) -> None:
-    """The next owner runs it again, under the same idempotency key, and answers once."""
+async def test_crash_in_an_idempotent_tool(tmp_path: Path) -> None:
+    """After a crash in a tool that may run twice, it is run again.
+
+    The next owner runs it again, under the same idempotency key, and answers once.
+    """
     async with two_supervisors(tmp_path) as system:
         call = await system.stand_in.place_call([ASK, {"tool": "look"}, {"model": "There."}, {"hang_up": True}])
         await effects(tmp_path, 1)
@@ -107,8 +113,11 @@ async def test_crash_in_a_tool_that_may_run_twice(tmp_path: Path) -> None:
         assert list(outputs(call).values()) == [["seen"]]
 
 
-async def test_crash_after_the_output_was_sent_and_before_that_was_known(tmp_path: Path) -> None:
-    """The next owner asks OpenAI for the output by its derived id, finds it, and does not send it again."""
+async def test_crash_after_an_output_was_sent(tmp_path: Path) -> None:
+    """After a crash between an output and the news of its arrival, it is not sent again.
+
+    The next owner asks OpenAI for the output by its derived id, finds it, and does not send it again.
+    """
     async with two_supervisors(tmp_path) as system:
         call = await system.stand_in.place_call([ASK, {"tool": "count"}, {"model": "One."}, STAY])
         system.stand_in.inject({"fault": "cut", "call_id": call.call_id, "on_client_event": "conversation.item.create"})
@@ -126,8 +135,11 @@ async def test_crash_after_the_output_was_sent_and_before_that_was_known(tmp_pat
         assert record.state == {"count": 1}
 
 
-async def test_a_tool_call_that_nobody_heard_is_asked_for_once_after_a_silence(tmp_path: Path) -> None:
-    """No event is replayed; the next owner notices the silence and asks the model to go on."""
+async def test_an_unheard_tool_call_is_asked_for(tmp_path: Path) -> None:
+    """A tool call that nobody heard is asked for once, after a silence.
+
+    No event is replayed; the next owner notices the silence and asks the model to go on.
+    """
     async with two_supervisors(tmp_path) as system:
         call = await system.stand_in.place_call(
             [{"wait_for": "greeting"}, {"pause_ms": 2500}, ASK, {"tool": "count"}, STAY]
@@ -142,7 +154,8 @@ async def test_a_tool_call_that_nobody_heard_is_asked_for_once_after_a_silence(t
         assert greetings(call) == 1
 
 
-async def test_a_stopped_holder_lets_its_tool_finish_and_hands_over_without_a_gap(tmp_path: Path) -> None:
+async def test_a_hand_over_leaves_no_gap(tmp_path: Path) -> None:
+    """A stopped owner lets its tool finish, and hands over without a gap."""
     async with two_supervisors(tmp_path) as system:
         call = await system.stand_in.place_call([ASK, {"tool": "pay"}, {"model": "Paid."}, STAY])
         await effects(tmp_path, 1)
@@ -163,7 +176,8 @@ async def test_a_stopped_holder_lets_its_tool_finish_and_hands_over_without_a_ga
         assert owner.child.returncode == 0
 
 
-async def test_a_hand_over_works_where_a_second_socket_is_refused(tmp_path: Path) -> None:
+async def test_a_hand_over_with_one_socket(tmp_path: Path) -> None:
+    """A hand-over works where a second socket is refused."""
     async with two_supervisors(tmp_path, options={"second_attach": "refuse"}) as system:
         call = await system.stand_in.place_call([STAY])
         await seen(system, call, "frame_out", "output_audio_buffer.stopped")
@@ -179,8 +193,11 @@ async def test_a_hand_over_works_where_a_second_socket_is_refused(tmp_path: Path
         assert greetings(call) == 1
 
 
-async def test_a_holder_that_was_frozen_for_longer_than_its_lease_writes_nothing_when_it_wakes(tmp_path: Path) -> None:
-    """It wakes with a tool's outcome in its hands; the next owner has long told the model that it is unknown."""
+async def test_a_thawed_owner_writes_nothing(tmp_path: Path) -> None:
+    """An owner that was frozen for longer than its lease writes nothing when it wakes.
+
+    It wakes with a tool's outcome in its hands; the next owner has long told the model that it is unknown.
+    """
     async with two_supervisors(tmp_path) as system:
         call = await system.stand_in.place_call([ASK, {"tool": "pay"}, {"model": "I am not sure."}, STAY])
         await effects(tmp_path, 1)
@@ -199,8 +216,11 @@ async def test_a_holder_that_was_frozen_for_longer_than_its_lease_writes_nothing
 
 
 @pytest.mark.timeout(180)
-async def test_a_rolling_restart_under_two_hundred_calls_loses_none(tmp_path: Path) -> None:
-    """Every supervisor is replaced by SIGTERM; no caller is greeted twice, and every call's state is intact."""
+async def test_a_rolling_restart_loses_no_call(tmp_path: Path) -> None:
+    """A rolling restart under two hundred calls loses none.
+
+    Every supervisor is replaced by SIGTERM; no caller is greeted twice, and every call's state is intact.
+    """
     script = [{"wait_for": "greeting"}, ASK, {"tool": "count"}, {"model": "One."}, {"pause_ms": 25_000}]
     script += [ASK, {"tool": "count"}, {"model": "Two."}, {"hang_up": True}]
     async with two_supervisors(tmp_path) as system:

@@ -64,7 +64,8 @@ async def gone(rigged: Rig) -> None:
     await rigged.supervisors[0].task
 
 
-async def test_what_the_clock_causes_is_logged_with_the_calls_id_and_trace(lines: list[EventDict]) -> None:
+async def test_limits_are_logged_with_the_call(lines: list[EventDict]) -> None:
+    """What a limit causes is logged with the call's id and trace."""
     answering = agent(limits=Limits(max_seconds=2, goodbye="Goodbye."))
 
     @answering.on_expiring
@@ -80,7 +81,8 @@ async def test_what_the_clock_causes_is_logged_with_the_calls_id_and_trace(lines
         assert line["trace_id"]
 
 
-async def test_what_a_hand_over_does_is_logged_with_the_calls_id_and_trace(lines: list[EventDict]) -> None:
+async def test_hand_overs_are_logged_with_the_call(lines: list[EventDict]) -> None:
+    """What a hand-over does is logged with the call's id and trace."""
     answering, began = agent(), asyncio.Event()
 
     @answering.tool(idempotent=True)
@@ -102,9 +104,10 @@ async def test_what_a_hand_over_does_is_logged_with_the_calls_id_and_trace(lines
 
 
 @pytest.mark.parametrize("how", ["is cancelled", "cancels itself", "returns"])
-async def test_a_claim_whose_call_nobody_holds_any_more_is_given_back(
+async def test_an_abandoned_claim_is_given_back(
     how: str, lines: list[EventDict], made: list[Supervisor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A claim whose call nobody holds any more is given back."""
     run, left = CallOwner.run, list[CallOwner]()
 
     async def leave(owner: CallOwner) -> None:
@@ -131,9 +134,8 @@ async def test_a_claim_whose_call_nobody_holds_any_more_is_given_back(
     assert (line["log_level"], line["message_id"]) == ("error", left[0].claim.message_id)
 
 
-async def test_a_claim_that_is_lost_names_its_call_as_soon_as_its_notice_was_read(
-    lines: list[EventDict], made: list[Supervisor]
-) -> None:
+async def test_a_lost_claim_names_its_call(lines: list[EventDict], made: list[Supervisor]) -> None:
+    """A claim that is lost names its call as soon as its notice was read."""
     async with rig(agent()) as rigged:
         call = await rigged.ring([STAY])
         await rigged.seen(call, "attach")
@@ -146,7 +148,8 @@ async def test_a_claim_that_is_lost_names_its_call_as_soon_as_its_notice_was_rea
     assert (unnamed["message_id"], "call_id" in unnamed) == ("9", False)
 
 
-async def test_a_supervisor_that_is_cut_off_says_of_no_claim_that_it_was_left(lines: list[EventDict]) -> None:
+async def test_a_cancelled_one_abandons_no_claim(lines: list[EventDict]) -> None:
+    """A supervisor that is cancelled says of no claim that it was left."""
     async with rig(agent()) as rigged:
         call = await rigged.ring([STAY])
         await rigged.seen(call, "attach")
@@ -155,9 +158,9 @@ async def test_a_supervisor_that_is_cut_off_says_of_no_claim_that_it_was_left(li
     assert not [line for line in lines if line["event"] in {"claim_left", "call_failed"}]
 
 
-async def test_a_failed_call_on_a_subscription_without_dead_letters_is_not_delivered_for_ever(
-    lines: list[EventDict], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_dead_letters_it_is_acked(lines: list[EventDict], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed call's notice is acked where the subscription has no dead letters."""
+
     async def without_dead_letters(host_port: str, **settings: Any) -> None:
         del settings["dead_letter_topic"]
         await create_calls(host_port, **settings)
@@ -175,7 +178,8 @@ async def test_a_failed_call_on_a_subscription_without_dead_letters_is_not_deliv
     assert len([line for line in lines if line["event"] == "notice_dropped"]) == 1
 
 
-async def test_a_failed_calls_notice_comes_once_a_second_until_it_is_a_dead_letter(lines: list[EventDict]) -> None:
+async def test_a_failed_notice_comes_each_second(lines: list[EventDict]) -> None:
+    """A failed call's notice comes once a second until it is a dead letter."""
     poisonous = agent()
     poisonous.session["model"] = object()
     async with rig(poisonous) as rigged:
@@ -195,14 +199,17 @@ async def test_a_failed_calls_notice_comes_once_a_second_until_it_is_a_dead_lett
     ],
     ids=["forbidden", "not there", "unavailable"],
 )
-async def test_pulls_that_fail_until_somebody_acts_are_errors_and_the_supervisor_is_not_ready(
+async def test_a_lasting_pull_failure_is_not_ready(
     error: Exception,
     action: str | None,
     lines: list[EventDict],
     made: list[Supervisor],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It was ready before; what passes by itself does not change that."""
+    """Pulls that fail until somebody acts are errors, and the supervisor is not ready.
+
+    It was ready before; what passes by itself does not change that.
+    """
     pull = SubscriberAsyncClient.pull
     async with rig(agent()) as rigged:
         call = await rigged.ring([{"wait_for": "greeting"}, {"hang_up": True}])

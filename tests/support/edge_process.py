@@ -90,7 +90,7 @@ class Edge:
         return await self.request("POST", path, body, signed(body, timestamp=int(time.time()), **changed))
 
     async def send(self, request: bytes, *, then_end: bool = False) -> Answer:
-        """Send bytes that no HTTP client would; end the request's side after them if `then_end`."""
+        """Send bytes that no HTTP client would, and close this direction if `then_end`."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             reader, writer = await asyncio.open_connection("127.0.0.1", int(self.url.rpartition(":")[2]))
             try:
@@ -144,7 +144,16 @@ async def running_edge(
     port: int = 0,
     **settings: str,
 ) -> AsyncIterator[Edge]:
-    """Run the function until the block is left, on a free port unless one is named."""
+    """Run the function until the block is left.
+
+    Args:
+        folder: where its log goes.
+        more_settings: environment variables, beside `settings`.
+        command: what serves it, without host and port.
+        cwd: where the command runs.
+        port: a free one unless it is named.
+        settings: environment variables.
+    """
     log_file = folder / f"edge-{uuid4().hex}.log"
     environment = {
         "PATH": os.environ["PATH"],

@@ -44,20 +44,20 @@ class Claims:
 
 @asynccontextmanager
 async def pubsub(port: int = 0) -> AsyncIterator[tuple[str, Claims]]:
-    """Serve Pub/Sub until the block is left; yields its HOST:PORT, and what is published to it."""
+    """Serve Pub/Sub until the block is left; yields its HOST:PORT and its supervisors' end."""
     async with serve(port=port) as server, clients(server.host_port) as (_, subscriber):
         yield server.host_port, Claims(subscriber)
 
 
 async def create_topic(host_port: str) -> None:
-    """Create the topic that the function publishes to, and the subscription that `Claims` pulls from."""
+    """Create the function's topic, and the subscription that `Claims` pulls from."""
     await create_calls(host_port, project=PROJECT, topic="calls", subscription="claims")
 
 
 def free_port() -> int:
-    """Find a free port that nobody is given by chance, since it is outside the ephemeral range.
+    """Find a free port outside the ephemeral range.
 
-    A server can leave it and come back.
+    Nobody is given it by chance, so that a server can leave it and come back.
     """
     for port in random.sample(range(20_000, 30_000), 100):
         with socket.socket() as probe:

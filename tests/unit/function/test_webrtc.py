@@ -14,7 +14,7 @@ def test_a_sessions_file_of_no_use(tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "sessions.json"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(SettingsError, match=r"python -m sideband\.sessions"):
+    with pytest.raises(SettingsError, match=r"sideband sessions"):
         read_sessions(file)
 
 

@@ -9,13 +9,15 @@ from typer.testing import CliRunner
 from examples.bikes import agent
 from function.webrtc import read_sessions
 from sideband.cli import app
+from supervisor.agents.session import accept_body
 
 
 def test_function_reads_sessions(tmp_path: Path) -> None:
     """What `sideband sessions` prints is what the function reads."""
     file = tmp_path / "sessions.json"
     file.write_text(CliRunner().invoke(app, ["sessions", "examples.bikes:agent"]).stdout)
-    assert read_sessions(file) == {"agent": json.loads(json.dumps(agent.accept_body(transport="webrtc")))}
+    body = accept_body(agent.session, agent.tools, transport="webrtc")
+    assert read_sessions(file) == {"agent": json.loads(json.dumps(body))}
 
 
 @pytest.mark.parametrize("path", ["examples.bikes:nobody", "examples.nowhere:agent", "bikes"])
