@@ -27,6 +27,10 @@ SESSION = {"model": "gpt-realtime-2.1"}
         (lambda: Agent(session=SESSION).incoming(cast("Rule", lambda: None)), r"is called as <lambda>\(incoming\)"),
         (lambda: Agent(session=SESSION).on_end(cast("Any", lambda: None)), r"is called as <lambda>\(call\)"),
     ],
+    ids=[
+        *("limit that is text", "negative limit", "goodbye", "session", "limits", "greeting", "apology"),
+        *("max_calls", "fallback", "rule without a call", "handler without a call"),
+    ],
 )
 def test_a_wrong_argument_is_refused(make: Callable[[], object], says: str) -> None:
     """An agent refuses a wrong argument when it is made, in one line that says what to give instead."""

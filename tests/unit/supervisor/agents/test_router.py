@@ -115,6 +115,7 @@ agent.guard.input(lambda call, said: None)
         ("raise SystemExit('no settings')", "SystemExit: no settings"),
         (DEAF, "'agent' has a guard.input, .* set session.audio.input.transcription.model"),
     ],
+    ids=["syntax", "exception", "import", "exit", "guard without transcription"],
 )
 def test_a_failing_module_is_explained(code: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that fails while it is imported is refused in one line that says where and how."""

@@ -69,6 +69,12 @@ def test_a_sound_session_has_no_problems() -> None:
             "needs either server_url, connector_id or tunnel_id",
         ),
     ],
+    ids=[
+        *("misspelt field", "misspelt inner field", "unknown field", "wrong number", "wrong modality"),
+        *("tool that is no object", "no tools", "server without a label", "instructions", "threshold as text"),
+        *("speed as text", "speed out of bounds", "not JSON", "wrong type", "no model", "retiring model"),
+        *("retiring transcription", "audio format", "prompt", "two servers of one label", "server without address"),
+    ],
 )
 def test_a_wrong_session_is_explained(session: dict[str, Any], says: str) -> None:
     """What is wrong in a session is refused in one line, with what to write instead."""
