@@ -39,7 +39,7 @@ def asked_for(call: Call) -> list[str]:
 async def call_by_browser(rigged: Rig, context: Mapping[str, Any] | None = None) -> Call:
     """Place a call that the function made for a browser."""
     call = rigged.stand_in.place_webrtc_call({"type": "realtime", **SESSION}, ephemeral_key=None)
-    notice = CallNotice(call_id=call.call_id, transport="webrtc", source="relay", context=context or {})
+    notice = CallNotice(call_id=call.call_id, transport="webrtc", source="relay", context=dict(context or {}))
     await rigged.publish(notice.data())
     return call
 
