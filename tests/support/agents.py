@@ -11,7 +11,7 @@ agent = Agent(session={"model": "gpt-realtime-2.1"}, greeting="Say hello.")
 
 
 def effect(call: Call, tool: str) -> None:
-    """Leave a trace that survives the process."""
+    """Append a line that survives the process."""
     line = f"{tool} {call.idempotency_key} {os.getpid()} {time.time()}\n"
     file = os.open(os.environ["EFFECTS"], os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
     os.write(file, line.encode())
