@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import sys
 from contextlib import asynccontextmanager
@@ -147,6 +148,8 @@ async def test_without_secret_manager_the_secret_is_printed_once(openai_stand_in
     _, listed, _ = await webhook(openai_stand_in, "list")
     assert listed[0].startswith(f"{endpoint.id}  https://edge.example/webhooks/openai  realtime.call.incoming  ")
     assert endpoint.signing_secret not in listed[0]
+    _, (as_json,), _ = await webhook(openai_stand_in, "list", "--json")
+    assert [(one["id"], "signing_secret" in one) for one in json.loads(as_json)] == [(endpoint.id, False)]
     first = endpoint.signing_secret
     _, lines, _ = await webhook(openai_stand_in, "rotate", endpoint.id)
     assert lines[-1] == f"OPENAI_WEBHOOK_SECRET={endpoint.signing_secret}"
@@ -177,15 +180,15 @@ async def test_a_secret_that_cannot_be_stored_is_not_lost(
 
 
 async def test_what_went_wrong_is_said_in_one_line(openai_stand_in: StandIn) -> None:
-    for arguments, environment, says in [
-        (("delete", "we_none"), {}, "404: not_found No webhook endpoint found"),
-        (("list",), {"OPENAI_API_KEY": ""}, "OPENAI_API_KEY: Field required"),
-        (("list",), {"OPENAI_API_KEY": "sk-wrong"}, "401: invalid_api_key"),
-        (("list",), {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, "got no whole answer from OpenAI"),
-        (("create", "--url", "https://x.example", "--secret", "mine"), {}, "projects/PROJECT/secrets/NAME"),
+    for arguments, environment, exits_with, says in [
+        (("delete", "we_none"), {}, 1, "404: not_found No webhook endpoint found"),
+        (("list",), {"OPENAI_API_KEY": ""}, 2, "OPENAI_API_KEY: Field required"),
+        (("list",), {"OPENAI_API_KEY": "sk-wrong"}, 1, "401: invalid_api_key"),
+        (("list",), {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, 1, "got no whole answer from OpenAI"),
+        (("create", "--url", "https://x.example", "--secret", "mine"), {}, 1, "projects/PROJECT/secrets/NAME"),
     ]:
         status, _, complaint = await webhook(openai_stand_in, *arguments, **environment)
-        assert status == 1
+        assert status == exits_with
         assert says in complaint
         assert "\n" not in complaint
 
