@@ -1,11 +1,11 @@
 """Agents for tests with real processes. What their tools do in the world is a line in the file `EFFECTS`."""
 
-import asyncio
 import os
 import time
 from pathlib import Path
 
 from sideband import Agent, Call
+from tests.support.polling import until
 
 agent = Agent(session={"model": "gpt-realtime-2.1"}, greeting="Say hello.")
 
@@ -21,9 +21,7 @@ def effect(call: Call, tool: str) -> None:
 
 async def until_told() -> None:
     """Wait until the file `GO` is there."""
-    go = Path(os.environ["GO"])
-    while not go.exists():
-        await asyncio.sleep(0.02)
+    await until(Path(os.environ["GO"]).exists, within_seconds=600)
 
 
 @agent.tool()
