@@ -10,31 +10,28 @@ READY := .venv/.ready
 SOURCES := sideband function supervisor emulator examples infra tests docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev call test wheel chaos infra-test fmt lint types docs bench bench-cold soak lock clean
+.PHONY: help setup demo dev test wheel chaos infra-test fmt lint types docs bench bench-cold soak lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## Make .venv from the locked requirements (the other targets do it by themselves)
 
-$(READY): tests/requirements.txt
+$(READY): tests/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; choose one with: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@echo "Setting up .venv (once; the packages are checked against their hashes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@sed -n '/^uv==/,/[^\\]$$/p' tests/requirements.txt > .venv/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.txt
 	@$(BIN)/uv pip sync --python $(BIN)/python --require-hashes tests/requirements.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(READY)  ## Run the main job on this machine: three calls, then a supervisor is killed (PUBSUB=google for Google's emulator)
-	@$(BIN)/python -m sideband demo --pubsub $(PUBSUB)
+	@$(BIN)/sideband demo --pubsub $(PUBSUB)
 
-dev: $(READY)  ## Run everything on this machine, and again when code changes (AGENT); place calls with: make call
-	@$(BIN)/python -m sideband dev $(AGENT)
-
-SAY ?= Hello?
-call: $(READY)  ## Place a call with a running `make dev` (SAY)
-	@$(BIN)/python -m sideband call --say "$(SAY)"
+dev: $(READY)  ## Run everything on this machine, and again when code changes (AGENT); place calls with: .venv/bin/sideband call
+	@$(BIN)/sideband dev $(AGENT)
 
 test: $(READY)  ## Run the tests (those of the infrastructure: make infra-test)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/infra

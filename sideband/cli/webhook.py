@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from types import ModuleType
-from typing import Annotated, Any
+import json as json_
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sideband.cli.common import FAILED, fail, needs
+from sideband.cli.common import FAILED, Json, fail, needs
+
+if TYPE_CHECKING:
+    from function.webhook_admin.settings import Settings
 
 app = typer.Typer(help="Make, list, test, rotate and delete OpenAI's webhook.", no_args_is_help=True)
 
@@ -29,16 +32,20 @@ def create(
 
     Example: sideband webhook create --url https://EDGE/webhooks/openai
     """
-    _do(lambda commands, settings: commands.create(settings, url, name=name, secret=secret))
+    with needs("function"):
+        from function.webhook_admin import commands
+    _print(lambda settings: commands.create(settings, url, name=name, secret=secret))
 
 
 @app.command("list")
-def list_() -> None:
-    """Show the project's endpoints.
+def list_(*, json: Json = False) -> None:
+    """Show the project's endpoints, without secrets.
 
-    Example: sideband webhook list
+    Example: sideband webhook list --json
     """
-    _do(lambda commands, settings: commands.show(settings))
+    with needs("function"):
+        from function.webhook_admin import commands
+    _print((lambda settings: [json_.dumps(commands.as_json(settings))]) if json else commands.show)
 
 
 @app.command()
@@ -49,7 +56,9 @@ def rotate(endpoint: Endpoint, secret: Secret = None) -> None:
 
     Example: sideband webhook rotate we_123 --secret projects/P/secrets/openai-webhook
     """
-    _do(lambda commands, settings: commands.rotate(settings, endpoint, secret=secret))
+    with needs("function"):
+        from function.webhook_admin import commands
+    _print(lambda settings: commands.rotate(settings, endpoint, secret=secret))
 
 
 @app.command()
@@ -58,7 +67,9 @@ def delete(endpoint: Endpoint) -> None:
 
     Example: sideband webhook delete we_123
     """
-    _do(lambda commands, settings: commands.delete(settings, endpoint))
+    with needs("function"):
+        from function.webhook_admin import commands
+    _print(lambda settings: commands.delete(settings, endpoint))
 
 
 @app.command()
@@ -70,18 +81,21 @@ def test(
 
     Example: sideband webhook test we_123 --topic projects/P/topics/calls
     """
-    _do(lambda commands, settings: commands.test(settings, endpoint, topic=topic))
-
-
-def _do(act: Callable[[ModuleType, Any], Iterator[str]]) -> None:
-    """Print what a command of `function.webhook_admin` says, as it says it."""
     with needs("function"):
-        from function.errors import EdgeError
-        from function.settings import load
         from function.webhook_admin import commands
-        from function.webhook_admin.settings import Settings
+    _print(lambda settings: commands.test(settings, endpoint, topic=topic))
+
+
+def _print(lines: Callable[[Settings], Iterable[str]]) -> None:
+    """Print what a command of `function.webhook_admin` yields, as it comes."""
+    from function.errors import EdgeError, SettingsError
+    from function.settings import load
+    from function.webhook_admin.settings import Settings
+
     try:
-        for line in act(commands, load(Settings)):
+        for line in lines(load(Settings)):
             typer.echo(line)
+    except SettingsError as error:
+        fail(error)
     except EdgeError as error:
         fail(error, FAILED)

@@ -41,8 +41,8 @@ async def test_the_model_is_asked_unheard() -> None:
         call = await rigged.ring([{"caller": "Hm."}, {"tool": "mood"}, {"model": "Good."}, {"hang_up": True}])
         await rigged.ended(call)
         assert list(outputs(call).values()) == [["no"]]
-        beside = [e.payload["response"] for e in entries(call, "frame_in", "response.create")]
-        assert beside[0]["conversation"] == "none"
+        unheard = [e.payload["response"] for e in entries(call, "frame_in", "response.create")]
+        assert unheard[0]["conversation"] == "none"
 
 
 async def test_handlers_and_session_updates() -> None:

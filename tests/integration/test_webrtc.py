@@ -90,8 +90,8 @@ async def test_the_sdp_answer_is_passed_on_byte_for_byte(tmp_path: Path) -> None
     port = server.sockets[0].getsockname()[1]
     async with server, pubsub() as (host_port, _):
         await create_topic(host_port)
-        told = settings(tmp_path, host_port, f"http://127.0.0.1:{port}/v1")
-        async with running_edge(tmp_path, told) as edge:
+        environment = settings(tmp_path, host_port, f"http://127.0.0.1:{port}/v1")
+        async with running_edge(tmp_path, environment) as edge:
             reader, writer = await asyncio.open_connection("127.0.0.1", int(edge.url.rpartition(":")[2]))
             writer.write(raw_offer(token(agent="sell")))
             head = await reader.readuntil(b"\r\n\r\n")
@@ -194,8 +194,8 @@ async def test_an_answer_of_openais_that_breaks_off_leaves_no_call_behind(tmp_pa
     server = await asyncio.start_server(openai, "127.0.0.1")
     port = server.sockets[0].getsockname()[1]
     async with server:
-        told = settings(tmp_path, "127.0.0.1:1", f"http://127.0.0.1:{port}/v1")
-        async with running_edge(tmp_path, told) as edge:
+        environment = settings(tmp_path, "127.0.0.1:1", f"http://127.0.0.1:{port}/v1")
+        async with running_edge(tmp_path, environment) as edge:
             world = World(edge, Claims.__new__(Claims), StandIn.__new__(StandIn))
             assert (await world.offer()).error == (502, "openai_failed")
             line = await asyncio.wait_for(hung_up, PATIENCE_SECONDS)

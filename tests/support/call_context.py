@@ -54,7 +54,7 @@ class Frames:
         self.aborted = True
 
     def as_sideband(self) -> Sideband:
-        """Pass for a sideband."""
+        """Return itself, as what a writer takes."""
         return cast("Sideband", self)
 
 

@@ -10,8 +10,6 @@ from sideband import Agent
 from sideband._rig import entries
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from emulator.openai import Call
     from sideband._rig import Rig
 
@@ -36,10 +34,10 @@ def asked_for(call: Call) -> list[str]:
     return [entry.payload["response"].get("instructions", "") for entry in entries(call, "frame_in", "response.create")]
 
 
-async def call_by_browser(rigged: Rig, context: Mapping[str, Any] | None = None) -> Call:
+async def call_by_browser(rigged: Rig, context: dict[str, Any] | None = None) -> Call:
     """Place a call that the function made for a browser."""
     call = rigged.stand_in.place_webrtc_call({"type": "realtime", **SESSION}, ephemeral_key=None)
-    notice = CallNotice(call_id=call.call_id, transport="webrtc", source="relay", context=context or {})
+    notice = CallNotice(call_id=call.call_id, transport="webrtc", source="relay", context=dict(context or {}))
     await rigged.publish(notice.data())
     return call
 

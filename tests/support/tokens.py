@@ -13,7 +13,7 @@ OTHER_TOKEN_SECRET = "what-somebody-else-has-instead-of-it"
 
 
 def claims(**changed: Any) -> dict[str, Any]:
-    """Return the claims of a good token, some of them `changed`; None leaves one out."""
+    """Return a good token's claims, some of them changed; None leaves one out."""
     good = {"aud": "sideband", "sub": "user-17", "exp": int(time.time()) + 300, "jti": uuid4().hex, "tier": "gold"}
     return {name: value for name, value in (good | changed).items() if value is not None}
 
