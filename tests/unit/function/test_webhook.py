@@ -75,7 +75,9 @@ def test_a_timestamp_is_plain_digits(timestamp: str) -> None:
     assert refused.value.status == 400
 
 
-@pytest.mark.parametrize("webhook_id", ["wh_1,wh_1", "wh 1", "wh_\xe9", "w" * 257, "wh_\x7f"], ids=lambda text: text[:10])
+@pytest.mark.parametrize(
+    "webhook_id", ["wh_1,wh_1", "wh 1", "wh_\xe9", "w" * 257, "wh_\x7f"], ids=lambda text: text[:10]
+)
 def test_an_odd_webhook_id(webhook_id: str) -> None:
     """An id that is doubled or can't be printed is refused, even when it is signed."""
     body = incoming()

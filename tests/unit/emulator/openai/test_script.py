@@ -49,7 +49,9 @@ def test_the_callers_turn() -> None:
     assert take(script) == ["A"]
 
 
-@pytest.mark.parametrize(("speaks", "turns"), [(True, [["mcp", "A"], []]), (False, [["mcp"], ["A"]])], ids=["speaks", "is silent"])
+@pytest.mark.parametrize(
+    ("speaks", "turns"), [(True, [["mcp", "A"], []]), (False, [["mcp"], ["A"]])], ids=["speaks", "is silent"]
+)
 def test_speech_after_a_hosted_tool(speaks: bool, turns: list[list[str]]) -> None:
     """Whether the model speaks after a hosted tool, in the same response, is an option."""
     script = Script(parse_script([{"mcp": {"server_label": "s", "name": "n"}}, {"model": "A"}]))

@@ -60,7 +60,8 @@ def test_all_that_is_missed() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [{}, {"script": "x"}, {"script": [], "expects": {}}, {"script": [], "expect": {"toolz": []}}],
+    "content",
+    [{}, {"script": "x"}, {"script": [], "expects": {}}, {"script": [], "expect": {"toolz": []}}],
     ids=["empty", "no steps", "unknown field", "unknown expectation"],
 )
 def test_what_is_no_rehearsal(content: dict[str, Any]) -> None:

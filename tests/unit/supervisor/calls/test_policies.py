@@ -286,7 +286,7 @@ async def test_guards_have_a_side_each() -> None:
     assert checked == ["in: A", "out: B", "out: C"]
 
 
-async def test_the_model_is_watched_for_guards_alone() -> None:
+async def test_watched_for_output_guards_alone() -> None:
     """What the model is saying is reported while it speaks only where an output guard wants it."""
     guarded = agent()
     guarded.guard.output(no_doctors)

@@ -72,7 +72,7 @@ def test_a_late_record_is_merged(handle: RecordHandle) -> None:
     assert (handle.record.epoch, handle.record.state, learnt) == (4, {"step": 2, "order": 7}, [1.0])
 
 
-def test_entries_that_were_replaced_are_not_written(handle: RecordHandle) -> None:
+def test_replaced_entries_are_not_written(handle: RecordHandle) -> None:
     """Where an earlier owner ran a tool, ours is neither in the record nor written."""
     stored = replace(entry("t1", outcome="paid"), started_at=1.0)
     handle.journal(entry("t1"))
