@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -56,7 +57,11 @@ def test_wrong_settings(wrong: dict[str, Any], param: str) -> None:
     """Wrong settings are refused by the field at fault, and neither make nor change an endpoint."""
     endpoints = Endpoints()
     made = endpoints.create(GOOD)
-    for change in (lambda: endpoints.create({**GOOD, **wrong}), lambda: endpoints.update(made.id, wrong)):
+    changes: list[Callable[[], object]] = [
+        lambda: endpoints.create({**GOOD, **wrong}),
+        lambda: endpoints.update(made.id, wrong),
+    ]
+    for change in changes:
         with pytest.raises(ApiError) as refused:
             change()
         assert (refused.value.status, refused.value.code, refused.value.param) == (400, "invalid_value", param)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sideband import Agent
@@ -10,7 +12,7 @@ from supervisor.admission.seats import Seats
 ANNA, BEN = "+31201234567", "+31207654321"
 
 
-def agent(**limits: int) -> Agent:
+def agent(**limits: Any) -> Agent:
     return Agent(session={"model": "gpt-realtime-2.1"}, **limits)
 
 
