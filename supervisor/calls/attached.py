@@ -1,4 +1,6 @@
-"""Run one call that is ours: attach, configure, greet, follow the conversation; attach again after a lost socket.
+"""Run one call that is ours: attach, configure, greet, follow the conversation.
+
+After a lost socket it attaches again.
 
 What is said and done is decided in `conversation`; this is its I/O. The reader takes one event after the other; tools,
 policies and handlers run in tasks of their own; and every frame passes the call's `FrameWriter`.

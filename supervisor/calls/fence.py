@@ -1,4 +1,7 @@
-"""The fence around all that is done for a call: it ends at once when the call is no longer ours."""
+"""The fence around all that is done for a call.
+
+What runs inside ends at once when the call is no longer ours.
+"""
 
 from __future__ import annotations
 
