@@ -20,7 +20,7 @@ DOCKERFILE = ROOT / "supervisor/Dockerfile"
 
 
 def instructions() -> Iterator[tuple[str, str]]:
-    """The Dockerfile's instructions and their arguments, with ARGs' defaults filled in."""
+    """Read the Dockerfile's instructions and arguments, with the defaults of ARGs filled in."""
     text = DOCKERFILE.read_text().replace("\\\n", " ")
     defaults: dict[str, str] = {}
     for line in text.splitlines():
@@ -36,11 +36,12 @@ def instructions() -> Iterator[tuple[str, str]]:
 
 
 def all_of(name: str) -> list[str]:
+    """Return the arguments of each instruction of this name."""
     return [rest for found, rest in instructions() if found == name]
 
 
 def stage(name: str) -> list[tuple[str, str]]:
-    """The instructions of a stage; the last one, which becomes the image, has no name."""
+    """Return the instructions of a stage; the last one, the image, has no name."""
     stages: dict[str, list[tuple[str, str]]] = {}
     current: list[tuple[str, str]] = []
     for instruction, rest in instructions():
@@ -51,17 +52,18 @@ def stage(name: str) -> list[tuple[str, str]]:
 
 
 def image() -> list[tuple[str, str]]:
-    """The instructions that make the image: the base, and the agent on top."""
+    """Return the instructions that make the image: the base, and the agent on top."""
     return [*stage("base"), *stage("")]
 
 
 def copied() -> list[tuple[list[str], str]]:
-    """What is copied from the repository: from where, to where under /app."""
+    """Return what is copied from the repository: from where, to where under /app."""
     copies = [rest.split() for name, rest in image() if name == "COPY" and not rest.startswith("--from")]
     return [(words[:-1], words[-1]) for words in copies]
 
 
-def test_what_is_copied_is_there_and_is_not_ignored() -> None:
+def test_what_is_copied_is_there() -> None:
+    """What the image copies is in the repository, and not ignored by Docker."""
     sources = [name for words in all_of("COPY") if not words.startswith("--from") for name in words.split()[:-1]]
     ignored = (ROOT / ".dockerignore").read_text().split()
     for name in sources:
@@ -70,7 +72,7 @@ def test_what_is_copied_is_there_and_is_not_ignored() -> None:
 
 
 def test_it_names_its_agent() -> None:
-    """So that what runs and what is asked for can't differ."""
+    """The image names its agent, so that what runs and what was asked for can't differ."""
     assert "SIDEBAND_AGENT=${AGENT}" in DOCKERFILE.read_text()
 
 
@@ -80,7 +82,8 @@ def test_base_has_no_agent() -> None:
     assert next(rest for name, rest in stage("") if name == "FROM") == "base"
 
 
-def test_it_is_small_unprivileged_and_hears_sigterm() -> None:
+def test_it_is_small_and_unprivileged() -> None:
+    """The image is slim, has a user of its own, hears SIGTERM, and holds no secret."""
     origins, base = all_of("FROM"), dict(stage("base"))
     assert [origin.split(":")[-1] for origin in origins if "slim" not in origin] == ["base"]
     assert base["USER"].split(":")[0].isdigit()
@@ -90,7 +93,7 @@ def test_it_is_small_unprivileged_and_hears_sigterm() -> None:
     assert not any("secret" in rest.lower() or "key" in rest.lower() for _, rest in instructions())
 
 
-async def test_what_is_copied_runs_in_a_clean_environment(tmp_path: Path) -> None:
+async def test_what_is_copied_runs(tmp_path: Path) -> None:
     """The same steps in a folder: a venv from the hashed requirements alone, the copied files, the entry command."""
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if uv is None:
@@ -112,13 +115,13 @@ async def test_what_is_copied_runs_in_a_clean_environment(tmp_path: Path) -> Non
         del environment["PYTHONPATH"]
         child = await asyncio.create_subprocess_exec(*entry, cwd=app, env=environment, stdout=asyncio.subprocess.PIPE)
         assert child.stdout
-        said = []
+        messages = []
         async for line in child.stdout:
-            said.append(json.loads(line)["message"])
-            if said[-1] == "started":
+            messages.append(json.loads(line)["message"])
+            if messages[-1] == "started":
                 child.send_signal(signal.SIGTERM)
         assert await child.wait() == 0
-    assert said[-1] == "stopped", shlex.join(entry)
+    assert messages[-1] == "stopped", shlex.join(entry)
 
 
 def _copy(source: Path, target: Path, *, into_folder: bool) -> None:

@@ -17,6 +17,7 @@ PROMISED = {
 
 
 def test_names_are_the_promised_ones() -> None:
+    """`sideband` and `sideband.testing` export what they promise, and nothing else."""
     assert set(sideband.__all__) == PROMISED
     assert set(testing.__all__) == {"Rehearsal", "rehearse"}
 
@@ -30,6 +31,7 @@ def test_name_is_documented(name: str) -> None:
 
 
 def test_unknown_name_is_refused() -> None:
+    """A name that does not exist is an AttributeError, as in any module."""
     with pytest.raises(AttributeError, match="no attribute 'Agnet'"):
         getattr(sideband, "Agnet")  # noqa: B009 - no type checker lets it stand as an attribute
 
