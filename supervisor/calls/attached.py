@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -72,7 +72,7 @@ class AttachedCall:
     _unanswered: tuple[str | None, float] = (None, 0.0)
     """The event id of the request for a response that is open, and since when."""
     _ping_at: float = 0.0
-    _next_owner_attached: asyncio.Event = field(default_factory=asyncio.Event)
+    _next_owner_attached: asyncio.Event | None = None
 
     @classmethod
     def of(cls, context: CallContext, takeover: Takeover) -> AttachedCall:
@@ -221,7 +221,7 @@ class AttachedCall:
         await self._perform(actions)
         for handler in self.context.inputs.handlers.get(event.get("type", ""), ()):
             self.context.tasks.spawn(self.context.call_handler(handler, event), "handler")
-        if self.context.claim.lost and event.get("type") == "session.updated":
+        if self._next_owner_attached and self.context.claim.lost and event.get("type") == "session.updated":
             self._next_owner_attached.set()
         return event
 
@@ -310,10 +310,11 @@ class AttachedCall:
         """
         self._tools.draining = True
         await self._tools.finish(tools_seconds)
+        self._next_owner_attached = asyncio.Event()  # made here: most calls never need it, and it is large
 
     async def overlap(self) -> None:
         """Listen, without a claim to write, until the next owner is attached."""
-        if self.context.tasks.open:
+        if self.context.tasks.open and self._next_owner_attached:
             with suppress(TimeoutError):
                 async with asyncio.timeout(OVERLAP_SECONDS):
                     await self._next_owner_attached.wait()
