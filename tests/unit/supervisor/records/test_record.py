@@ -63,7 +63,7 @@ def test_large_numbers_and_depth() -> None:
     deep: object = "bottom"
     for _ in range(200):
         deep = [deep]
-    state = {"large": 2**200, "deep": deep}
+    state = {"large": 2**200 + 1, "deep": deep}
     assert CallRecord.of_head(record(state=state).head()).state == state
 
 
