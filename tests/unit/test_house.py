@@ -198,7 +198,7 @@ def test_the_tables_are_true() -> None:
     assert {module: branches(MODULES[module]) for module in DECLARATIONS if branches(MODULES[module])} == {}
 
 
-@pytest.mark.parametrize("folder", ["unit"])
+@pytest.mark.parametrize("folder", ["unit", "integration", "chaos", "bench", "infra", "journey"])
 def test_tests_have_short_names(folder: str) -> None:
     """A test's name fits into a list, and its docstring is the sentence."""
     wrong = []
