@@ -1,1 +1,1 @@
-"""The outside world on one machine: stand-ins for OpenAI and Pub/Sub, and a demo."""
+"""The outside world on one machine: stand-ins for OpenAI and Pub/Sub."""

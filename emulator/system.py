@@ -1,4 +1,4 @@
-"""The whole system on one machine: Pub/Sub and OpenAI's stand-in here, function and supervisors as real processes.
+"""The whole system on one machine, function and supervisors as real processes.
 
     async with local_system(agent="examples.bikes:agent") as system:
         await system.start_supervisor()
@@ -64,7 +64,7 @@ class Process:
         return self.child.returncode is None
 
     async def logged(self, message: str, within_seconds: float = START_SECONDS) -> LogLine:
-        """Wait for a log line with this message; returns the first one.
+        """Wait for the first log line with this message.
 
         Raises:
             RuntimeError: the process ended, or time ran out, without it; the last lines are in the message.
@@ -75,7 +75,9 @@ class Process:
         if line := self._find(message):
             return line
         tail = "\n".join(str(line) for line in self.lines[-10:])
-        raise RuntimeError(f"{self.name} did not log {message!r} within {within_seconds:.0f} s; it said last:\n{tail}")
+        raise RuntimeError(
+            f"{self.name} did not log {message!r} within {within_seconds:.0f} s; its last lines:\n{tail}"
+        )
 
     def _find(self, message: str) -> LogLine | None:
         return next((line for line in self.lines if line.get("message") == message), None)
@@ -98,12 +100,12 @@ class Process:
             self._seen.notify_all()
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the process and its children, if it still runs."""
+        """Send a signal to the process and its children, if it runs."""
         if self.running:
             os.killpg(self.pid, number)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End the process; killed if it takes too long."""
+        """End the process; it is killed if it takes too long."""
         self.send(number)
         try:
             async with asyncio.timeout(STOP_SECONDS):
@@ -121,7 +123,7 @@ class System:
     """Pub/Sub's HOST:PORT."""
     stand_in: StandIn
     environment: dict[str, str]
-    """What function and supervisors are told; change it before starting one."""
+    """The settings of function and supervisors; change them before starting one."""
     on_log: OnLog
     group: asyncio.TaskGroup
     processes: list[Process] = field(default_factory=list)
@@ -148,7 +150,10 @@ class System:
     async def start_supervisor(
         self, name: str = "supervisor", *, module: str = "supervisor", **environment: str
     ) -> Process:
-        """Start a supervisor, the program of a module with its arguments, and wait until it claims calls."""
+        """Start a supervisor, and wait until it claims calls.
+
+        `module` is what `python -m` runs, with its arguments.
+        """
         process = await self._start(name, "-m", *module.split(), **environment)
         await process.logged("started")
         return process
@@ -178,14 +183,14 @@ async def local_system(
     environment: Mapping[str, str] | None = None,
     on_log: OnLog = lambda _process, _line: None,
 ) -> AsyncIterator[System]:
-    """Start Pub/Sub and OpenAI's stand-in; function and supervisors are started with the `System` that it yields.
+    """Run Pub/Sub and OpenAI's stand-in; yields a `System` for the rest.
 
     Args:
         agent: what supervisors run, as module:attribute.
         pubsub: `embedded`; `google` for Google's emulator; or the HOST:PORT of one that already runs.
         options: of the stand-in for OpenAI.
         environment: more settings for the function and the supervisors.
-        on_log: is called with each line that a process logs.
+        on_log: called with each line that a process logs.
     """
     key = "sk-local"
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
@@ -202,7 +207,7 @@ async def local_system(
         )
         folder = stack.enter_context(TemporaryDirectory(prefix="sideband-"))
         stand_in = await stack.enter_async_context(serve_openai(options=stand_in_options))
-        told = {
+        settings = {
             "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
             "PYTHONUNBUFFERED": "1",
             "PUBSUB_EMULATOR_HOST": host_port,
@@ -217,7 +222,7 @@ async def local_system(
             **(environment or {}),
         }
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        system = System(host_port, stand_in, told, on_log, group)
+        system = System(host_port, stand_in, settings, on_log, group)
         try:
             yield system
         finally:

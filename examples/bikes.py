@@ -1,4 +1,4 @@
-"""A bicycle shop's telephone: looks up orders, notes what callers want, and hangs up after the goodbye."""
+"""A bicycle shop: looks up orders, and hangs up after the goodbye."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ async def order_status(call: Call, order_id: str) -> OrderStatus | str:
     Args:
         order_id: The number on the receipt, such as B-1042.
     """
-    asked_for = call.state.setdefault("orders", [])
-    if order_id not in asked_for:
-        asked_for.append(order_id)
+    looked_up = call.state.setdefault("orders", [])
+    if order_id not in looked_up:
+        looked_up.append(order_id)
     return ORDERS.get(order_id.upper(), f"There is no order {order_id}.")
 
 

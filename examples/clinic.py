@@ -1,8 +1,8 @@
-"""A clinic's line for patients who are signed in: who they are comes from the clinic's backend, never from the model.
+"""A clinic: who the patient is comes from its backend, never from the model.
 
 The browser or trunk that starts the call brings a token of the clinic's backend; its claims are `call.context`. Tools
-get the patient's id from there, hidden from the model, so that no caller can talk it into somebody else's data. Guards
-keep the model from giving medical advice. Refunds by the hosted billing tools need approval, and small ones get it.
+get the patient's id from there, hidden from the model, so that no caller can talk the model into somebody else's data.
+Guards keep it from giving medical advice. Refunds by the hosted billing tools need approval, and small ones get it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, TypedDict
 
-from sideband import Accept, Agent, Call, FromCall, Incoming, Limits, Reject
-from supervisor.conversation.actions import McpApprovalRequest
+from sideband import Accept, Agent, Call, FromCall, Incoming, Limits, McpApprovalRequest, Reject
 
 LARGEST_REFUND_EUR = 25
 ADVICE = ("dose", "dosage", "milligram", "take twice")

@@ -1,7 +1,7 @@
-"""A reception with two lines: during the day it connects callers to people, at night it takes a message.
+"""A reception: connects callers by day, takes messages at night.
 
-The router chooses by the time of day. Callers may press a key instead of saying whom they want. A transfer that fails
-is told to the caller, who is offered to leave a message instead.
+The router chooses by the time of day. Callers may press a key instead of saying whom they want. When a transfer fails,
+the caller can leave a message instead.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ night = Agent(
 
 
 async def connect(call: Call, department: Department) -> str:
-    """Transfer the caller; returns what to tell the model if they are still here."""
+    """Transfer the caller; return what to tell the model."""
     try:
         await call.transfer(DEPARTMENTS[department])
     except TransferFailed:
@@ -74,7 +74,7 @@ async def hang_up(call: Call) -> None:
 
 
 def is_open(now: datetime) -> bool:
-    """Whether the office is open at this time."""
+    """Tell whether the office is open at this time."""
     return now.weekday() < SATURDAY and OPEN <= now.timetz().replace(tzinfo=None) < CLOSED
 
 
@@ -83,5 +83,5 @@ router = Router({"day": day, "night": night})
 
 @router.choose
 def by_time(_incoming: Incoming) -> str:
-    """The day line while the office is open."""
+    """Choose the day's agent while the office is open."""
     return "day" if is_open(datetime.now(AMSTERDAM)) else "night"

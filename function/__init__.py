@@ -1,1 +1,1 @@
-"""The stateless edge: checks webhooks and publishes the calls they tell of."""
+"""The stateless edge: checks webhooks, and publishes their calls."""

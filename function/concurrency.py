@@ -1,4 +1,7 @@
-"""A bound on how many requests wait for one thing, so that an outage of it does not hold all threads."""
+"""A limit on how many requests wait for one thing.
+
+When it is away, threads are left for the other requests.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +18,29 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 0.5  # a burst passes in less; an outage does not
 
 
-class Bulkhead:
-    """Lets so many in at once; who finds it full, and still does half a second later, is told to come again."""
+class ConcurrencyLimit:
+    """Lets so many requests wait for something at once.
 
-    def __init__(self, name: str, places: int) -> None:
+    Args:
+        name: What they wait for.
+        max_waiting: How many may.
+    """
+
+    def __init__(self, name: str, max_waiting: int) -> None:
         self._name = name
-        self._places = threading.BoundedSemaphore(places)
-        self._count = places
+        self._slots = threading.BoundedSemaphore(max_waiting)
+        self._max_waiting = max_waiting
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place for the block.
+    def slot(self) -> Iterator[None]:
+        """Hold a slot for the block.
 
         Raises:
-            UnavailableError: all places are taken.
+            UnavailableError: all slots are taken, and still are after half a second.
         """
-        if not self._places.acquire(timeout=WAIT_SECONDS):
-            raise UnavailableError("busy", f"{self._count} requests already wait for {self._name}")
+        if not self._slots.acquire(timeout=WAIT_SECONDS):
+            raise UnavailableError("busy", f"{self._max_waiting} requests already wait for {self._name}")
         try:
             yield
         finally:
-            self._places.release()
+            self._slots.release()

@@ -3,9 +3,9 @@
     EdgeError
     ├── SettingsError       a setting is missing or malformed: the process does not start
     ├── RequestError        the request is at fault: a 4xx, and nothing is published
-    └── UnavailableError    we, or what we depend on, can't do it now: a 5xx
+    └── UnavailableError    the edge, or what it depends on, can't do it now: a 5xx
         ├── PublishError    Pub/Sub did not take the notice: a 503, so that OpenAI delivers again
-        └── OpenAIError     OpenAI refused or failed a request of ours, or did not answer in time
+        └── OpenAIError     OpenAI refused or failed a request, or did not answer in time
 
 None of them is a bug: each is logged in one line, without a traceback.
 """
@@ -16,11 +16,11 @@ from http import HTTPStatus
 
 
 class EdgeError(Exception):
-    """Anything that the edge raises by itself."""
+    """Whatever the edge raises by itself."""
 
 
 class SettingsError(EdgeError):
-    """A setting is missing or malformed; the message is one line that names it and says what to set."""
+    """A setting is missing or wrong; the message names it in one line."""
 
 
 class RequestError(EdgeError):
@@ -40,7 +40,9 @@ class RequestError(EdgeError):
 
 
 class UnavailableError(EdgeError):
-    """Something that is answered with a 5xx and `Retry-After`. The message is for the log alone.
+    """A request that is answered with a 5xx.
+
+    The message is for the log alone.
 
     Attributes:
         status: The HTTP status.
@@ -63,18 +65,21 @@ class UnavailableError(EdgeError):
 
 
 class PublishError(UnavailableError):
-    """Pub/Sub refused a notice, or did not answer in time. It may have the notice all the same."""
+    """Pub/Sub refused a notice, or did not answer.
+
+    It may have the notice all the same.
+    """
 
     def __init__(self, call_id: str, message: str) -> None:
         super().__init__("publish_failed", message, call_id=call_id)
 
 
 class OpenAIError(UnavailableError):
-    """OpenAI refused or failed a request of ours, or did not answer in time.
+    """OpenAI refused or failed a request, or did not answer in time.
 
     Attributes:
         openai_status: The HTTP status of OpenAI's answer; None when none came.
-        location: The Location header of an answer that broke off: what was made all the same.
+        location: The Location header of an answer that broke off: the call that was made all the same.
     """
 
     def __init__(self, message: str, *, openai_status: int | None, location: str = "") -> None:

@@ -1,6 +1,6 @@
-"""Logs as Cloud Logging reads them from stdout: one JSON object on each line, `severity` and `message` in it.
+"""Logs as Cloud Logging reads them: one JSON object a line, on stdout.
 
-What a log call passes as `extra` stands beside them. Standard library only, for the sake of cold starts.
+It has `severity`, `message` and what a log call passes as `extra`. Standard library only, for the sake of cold starts.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 class CloudLoggingFormatter(logging.Formatter):
-    """Formats a record as one line of JSON."""
+    """Formats records as lines of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
+        """Format a record as one line of JSON, without its end."""
         entry = {
             "severity": record.levelname,
             "message": record.getMessage(),
@@ -37,16 +37,18 @@ class CloudLoggingFormatter(logging.Formatter):
 
 
 def configure() -> None:
-    """Send the logs of the whole process, libraries included, to stdout."""
+    """Send the whole process's logs, libraries' included, to stdout."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(CloudLoggingFormatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
 
 
 class Sampler:
-    """Keeps what strangers can cause from filling the logs: so many lines of a kind in each period, and a count.
+    """Bounds the log lines that strangers can cause.
 
-    The kinds must be few: they are remembered.
+    So many of each kind are written in each period, and the others are counted.
+
+    The kinds must be few, since they are remembered.
     """
 
     def __init__(self, lines: int = 10, seconds: float = 60, clock: Callable[[], float] = time.monotonic) -> None:
@@ -56,8 +58,11 @@ class Sampler:
         self._lock = threading.Lock()
         self._periods: dict[str, tuple[float, int]] = {}
 
-    def left_out(self, kind: str) -> int | None:
-        """How many lines were left out before this one; None, if it is to be left out too."""
+    def count(self, kind: str) -> int | None:
+        """Count a line; returns how many were left out before it.
+
+        None: this one is to be left out, too.
+        """
         with self._lock:
             now = self._clock()
             began, seen = self._periods.get(kind, (now, 0))

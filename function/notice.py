@@ -1,4 +1,4 @@
-"""The message between the function and the supervisors: one `CallNotice` for each call to take.
+"""The message between function and supervisors: one `CallNotice` for each call.
 
 The function publishes it, so the function owns it. It is JSON in the Pub/Sub message's data; `schema`, `surface` and
 `transport` stand as attributes too, so that a subscription can filter on them.
@@ -6,12 +6,15 @@ The function publishes it, so the function owns it. It is JSON in the Pub/Sub me
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 SCHEMA = 1
+# Ids of calls are opaque, but hold nothing that would change the meaning of a URL.
+CALL_ID = re.compile(r"(?!\.{1,2}$)[!\"$&-.0->@-\[\]-~]{1,256}")
 _CONFIG = ConfigDict(
     extra="ignore",
     validate_by_name=True,
@@ -22,7 +25,7 @@ _CONFIG = ConfigDict(
 
 @dataclass(config=_CONFIG, frozen=True, slots=True, kw_only=True)
 class CallNotice:
-    """A call that somebody has to take.
+    """A call that a supervisor is to take.
 
     Everything in it but `context` comes from outside and is untrusted. Fields that this version does not know are
     ignored, so that a newer function can talk to an older supervisor during a deploy.
@@ -49,14 +52,14 @@ class CallNotice:
     context: dict[str, Any] = Field(default_factory=dict)
     """Claims that the application's own backend vouched for, never the caller."""
     traceparent: str | None = None
-    """W3C trace context of the request that told us of the call."""
+    """The W3C trace context of the request that brought the call."""
 
     def data(self) -> bytes:
-        """The Pub/Sub message's data: this notice as JSON, without the fields that are not set."""
+        """Return the Pub/Sub message's data: JSON of the fields that are set."""
         return _NOTICE.dump_json(self, exclude_none=True)
 
     def attributes(self) -> dict[str, str]:
-        """The Pub/Sub message's attributes."""
+        """Return the Pub/Sub message's attributes."""
         return {"schema": str(self.schema_version), "surface": self.surface, "transport": self.transport}
 
     @staticmethod

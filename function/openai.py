@@ -1,10 +1,12 @@
-"""What the edge asks of OpenAI by REST (reference 1.6 and 2). Bounded in time and size; only `hang_up` tries again."""
+"""OpenAI's REST API as the edge uses it (openai-realtime.md#webhook-endpoints, openai-realtime.md#call-control).
+
+Requests are bounded in time and size; only `hang_up` tries again.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +16,7 @@ import urllib3
 from urllib3.fields import RequestField
 
 from function.errors import OpenAIError
+from function.notice import CALL_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CALL_ID = re.compile(r"rtc_[A-Za-z0-9_-]{1,250}")
+WEBRTC_PREFIX = "rtc_"
 MAX_ANSWER_BYTES = 256 * 1024
 MAX_MESSAGE_LENGTH = 300
 HANGUP_TRIES = 4
@@ -33,14 +36,14 @@ JSON = dict[str, Any]
 
 
 class Answer(NamedTuple):
-    """An answer of OpenAI's."""
+    """What OpenAI answered."""
 
     status: int
     location: str
     body: bytes
 
 
-class MadeCall(NamedTuple):
+class WebrtcCall(NamedTuple):
     """A WebRTC call that OpenAI has made."""
 
     call_id: str
@@ -66,8 +69,8 @@ class OpenAI:
         self._timeout_seconds = timeout_seconds
         self._http = urllib3.PoolManager(maxsize=connections, retries=False)
 
-    def create_call(self, sdp_offer: bytes, session: Mapping[str, Any], *, safety_identifier: str) -> MadeCall:
-        """Make a WebRTC call from a browser's offer: the audio will flow between the browser and OpenAI."""
+    def create_call(self, sdp_offer: bytes, session: Mapping[str, Any], *, safety_identifier: str) -> WebrtcCall:
+        """Make a WebRTC call from a browser's offer."""
         body, content_type = urllib3.encode_multipart_formdata(
             [
                 _part("sdp", sdp_offer, "application/sdp"),
@@ -76,37 +79,40 @@ class OpenAI:
         )
         headers = {"Content-Type": content_type, "OpenAI-Safety-Identifier": safety_identifier}
         try:
-            answer = self._ask("POST", "/realtime/calls", body, headers)
+            answer = self._request("POST", "/realtime/calls", body, headers)
         except OpenAIError as error:
-            if call_id := _call_id(error.location):  # it made the call, and failed to say all of its answer
+            if call_id := _call_id(error.location):  # the call was made, and the answer broke off
                 self.hang_up(call_id)
             raise
         call_id = _call_id(answer.location)
         if call_id is None:
             raise OpenAIError("OpenAI's answer names no call in its Location header", openai_status=answer.status)
-        return MadeCall(call_id, answer.body)
+        return WebrtcCall(call_id, answer.body)
 
     def create_client_secret(
         self, session: Mapping[str, Any], *, expires_after_seconds: int, safety_identifier: str
     ) -> ClientSecret:
-        """Mint an ephemeral key that makes calls with this session until it expires (10 to 7200 s)."""
-        wish = {"expires_after": {"anchor": "created_at", "seconds": expires_after_seconds}, "session": session}
-        made = self.ask_json("POST", "/realtime/client_secrets", wish, {"OpenAI-Safety-Identifier": safety_identifier})
-        match made:
+        """Mint an ephemeral key that makes calls with this session.
+
+        It expires after 10 to 7200 s.
+        """
+        body = {"expires_after": {"anchor": "created_at", "seconds": expires_after_seconds}, "session": session}
+        headers = {"OpenAI-Safety-Identifier": safety_identifier}
+        match self.request_json("POST", "/realtime/client_secrets", body, headers):
             case {"value": str(value), "expires_at": int(expires_at)}:
                 return ClientSecret(value, expires_at)
         raise OpenAIError("OpenAI's answer holds no client secret", openai_status=HTTPStatus.OK)
 
     def hang_up(self, call_id: str) -> None:
-        """End a call that must not live on; tries again, and says in the log if it could not.
+        """Hang up a call; a failure is tried again, and then logged.
 
-        That the call is gone already (404) is success.
+        That the call is gone already (404, 410) is success.
         """
         problem = ""
         for attempt in range(HANGUP_TRIES):
             time.sleep(HANGUP_PAUSE_SECONDS * attempt)
             try:
-                self._ask("POST", f"/realtime/calls/{quote(call_id, safe='')}/hangup", b"", {})
+                self._request("POST", f"/realtime/calls/{quote(call_id, safe='')}/hangup", b"", {})
             except OpenAIError as error:
                 if error.openai_status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
                     break
@@ -118,12 +124,12 @@ class OpenAI:
             return
         logger.info("Hung up a call that nobody would have taken", extra={"call_id": call_id})
 
-    def ask_json(
+    def request_json(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
     ) -> JSON:
-        """Make any request whose body and answer are JSON objects."""
+        """Make a request whose body and answer are JSON objects."""
         content = b"" if body is None else json.dumps(body).encode()
-        answer = self._ask(method, path, content, {"Content-Type": "application/json", **(headers or {})})
+        answer = self._request(method, path, content, {"Content-Type": "application/json", **(headers or {})})
         try:
             document = json.loads(answer.body)
         except ValueError:
@@ -132,8 +138,8 @@ class OpenAI:
             raise OpenAIError(f"OpenAI's answer to {method} {path} is not a JSON object", openai_status=answer.status)
         return document
 
-    def _ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        told = {
+    def _request(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        all_headers = {
             "Authorization": f"Bearer {self._api_key.get_secret_value()}",
             "User-Agent": USER_AGENT,
             **headers,
@@ -144,7 +150,7 @@ class OpenAI:
         timeout = urllib3.Timeout(total=self._timeout_seconds)
         try:
             response = self._http.request(
-                method, self._base_url + path, body=body, headers=told, timeout=timeout, preload_content=False
+                method, self._base_url + path, body=body, headers=all_headers, timeout=timeout, preload_content=False
             )
             status, location = response.status, response.headers.get("Location", "")
             content = _read(response, deadline)
@@ -157,7 +163,10 @@ class OpenAI:
 
 
 def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-    """The whole answer, if it is short and comes in time: a socket's own time-out would start anew with each byte."""
+    """Read the whole answer, if it is short and comes in time.
+
+    A socket's own time-out would start anew with each byte.
+    """
     content = bytearray()
     whole = False
     try:
@@ -173,10 +182,15 @@ def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
     raise TimeoutError
 
 
+def is_webrtc_call_id(text: str) -> bool:
+    """Say whether a text can be a WebRTC call's id."""
+    return text.startswith(WEBRTC_PREFIX) and text != WEBRTC_PREFIX and CALL_ID.fullmatch(text) is not None
+
+
 def _call_id(location: str) -> str | None:
-    """The call that a Location header names, such as /v1/realtime/calls/rtc_u0_E6mH7Y."""
+    """Find the call's id in a Location header, such as /v1/realtime/calls/rtc_u0_E6mH7Y."""
     call_id = location.rpartition("/")[2]
-    return call_id if CALL_ID.fullmatch(call_id) else None
+    return call_id if is_webrtc_call_id(call_id) else None
 
 
 def _part(name: str, content: bytes, content_type: str) -> RequestField:
@@ -186,7 +200,7 @@ def _part(name: str, content: bytes, content_type: str) -> RequestField:
 
 
 def _reason(body: bytes) -> str:
-    """What OpenAI says is wrong: its code and message, in one line."""
+    """Return what OpenAI says is wrong, in one line."""
     try:
         match json.loads(body):
             case {"error": {"code": code, "message": message}}:

@@ -1,4 +1,4 @@
-"""The way to Pub/Sub: a notice is published when Pub/Sub has said so, and not before."""
+"""Publishes notices on Pub/Sub, and waits until Pub/Sub has them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import PublisherClient, PubsubMessage
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
-from function.concurrency import Bulkhead
+from function.concurrency import ConcurrencyLimit
 from function.errors import PublishError
 
 if TYPE_CHECKING:
@@ -35,25 +35,22 @@ class Publisher:
     Args:
         topic_path: The topic's full name.
         timeout_seconds: How long a notice may take.
-        places: How many notices may wait for Pub/Sub at once.
+        max_waiting: How many notices may wait for Pub/Sub at once.
         emulator_host: The host:port of a Pub/Sub emulator.
     """
 
     def __init__(
-        self, topic_path: str, *, timeout_seconds: float, places: int, emulator_host: str | None = None
+        self, topic_path: str, *, timeout_seconds: float, max_waiting: int, emulator_host: str | None = None
     ) -> None:
         self._topic_path = topic_path
-        self._bulkhead = Bulkhead("Pub/Sub", places)
+        self._limit = ConcurrencyLimit("Pub/Sub", max_waiting)
         self._timeout_seconds = timeout_seconds
         self._emulator_host = emulator_host
         self._client: PublisherClient | None = None
         self._lock = threading.Lock()
 
     def publish(self, notice: CallNotice) -> str:
-        """Publish a notice and wait until Pub/Sub has it.
-
-        Returns:
-            Pub/Sub's id of the message.
+        """Publish a notice; returns the message's id once Pub/Sub has it.
 
         Raises:
             PublishError: Pub/Sub did not confirm it in time. It may still have it: the supervisors expect duplicates.
@@ -61,7 +58,7 @@ class Publisher:
         """
         message = PubsubMessage(data=notice.data(), attributes=notice.attributes())
         try:
-            with self._bulkhead.place():
+            with self._limit.slot():
                 response = self._connected().publish(
                     topic=self._topic_path,
                     messages=[message],
@@ -74,7 +71,7 @@ class Publisher:
         return response.message_ids[0]
 
     def warm(self) -> None:
-        """Make the client and its connection now, in a thread of its own, so that the first call need not wait."""
+        """Connect now, in a thread: the first notice need not wait."""
         threading.Thread(target=self._warm, name="warm the publisher", daemon=True).start()
 
     def _warm(self) -> None:

@@ -1,4 +1,4 @@
-"""What is let in: bounds on a request's head before any work, and its body, bounded in size and time."""
+"""Limits on requests: the size of their head, their body's size and time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BODY_SECONDS = 5.0
 
 
 def check_head(request: flask.Request) -> None:
-    """Refuse what no honest client sends, before anything is done for it.
+    """Refuse a head that no honest client sends.
 
     Raises:
         RequestError: the address or the headers are too long or too many, or the body is compressed.
@@ -49,7 +49,9 @@ def check_head(request: flask.Request) -> None:
 
 
 def read_body(request: flask.Request, media_type: str, max_bytes: int) -> bytes:
-    """Read the whole body, and never more than a byte over the bound, whether its length was declared or not.
+    """Read the whole body, within bounds of size and time.
+
+    Never more than a byte over the bound is read, whether the length was declared or not.
 
     Raises:
         RequestError: it is of another media type, too long, too slow, breaks off, or is badly framed.
@@ -59,7 +61,7 @@ def read_body(request: flask.Request, media_type: str, max_bytes: int) -> bytes:
     request.max_content_length = max_bytes + 1
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
     body, broken, too_large = b"", False, False
-    with _slow_bodies.bounded(connection) as reading:
+    with _deadlines.bounded(connection) as reading:
         try:
             body = request.get_data()
             broken = len(body) < min(request.content_length or 0, max_bytes)
@@ -77,13 +79,16 @@ def read_body(request: flask.Request, media_type: str, max_bytes: int) -> bytes:
     return body
 
 
-def leave_body(request: flask.Request) -> None:
-    """Leave unread what is left of the body: functions-framework would read it all before it answers."""
+def discard_body(request: flask.Request) -> None:
+    """Leave the rest of the body unread.
+
+    functions-framework would read it before it answers.
+    """
     request.stream = io.BytesIO()
 
 
 def client_is_gone(request: flask.Request) -> bool:
-    """Whether the client has closed its connection, as far as is known here."""
+    """Say whether the client is known to have closed its connection."""
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
     if connection is None:
         return False
@@ -95,65 +100,65 @@ def client_is_gone(request: flask.Request) -> bool:
         return True
 
 
-class _Reading:
-    """One body that is being read."""
+class _Body:
+    """A body that is being read."""
 
     def __init__(self, connection: socket.socket | None) -> None:
         self.connection = connection
         self.deadline = time.monotonic() + BODY_SECONDS
         self.cut = False
 
-    def end(self) -> None:
-        """End the stream for whoever waits on it; it can still be answered."""
+    def cut_off(self) -> None:
+        """End the reading side of the connection; it can still be answered."""
         self.cut = True
         with suppress(OSError):  # the client was faster
             if self.connection:
                 self.connection.shutdown(socket.SHUT_RD)
 
 
-class _SlowBodies:
-    """Cuts off bodies that take too long, however steadily they trickle.
+class _BodyDeadlines:
+    """Cuts off bodies that take too long, however steadily they come.
 
     A socket's own timeout would start anew with each byte. One thread watches over all bodies, oldest first, since all
     have the same time. The first body starts it, hence after the server has forked.
     """
 
     def __init__(self) -> None:
-        self._readings: dict[_Reading, None] = {}
-        self._came = threading.Condition()
+        self._bodies: dict[_Body, None] = {}
+        self._added = threading.Condition()
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def bounded(self, connection: socket.socket | None) -> Iterator[_Reading]:
-        """Cut the connection's reading side if the block is not left in time; `cut` tells."""
-        reading = _Reading(connection)
+    def bounded(self, connection: socket.socket | None) -> Iterator[_Body]:
+        """Cut the body off if the block is not left in time."""
+        body = _Body(connection)
         if connection is None:  # not under gunicorn, hence not from the network
-            yield reading
+            yield body
             return
-        with self._came:
+        with self._added:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="slow bodies", daemon=True)
+                self._thread = threading.Thread(target=self._watch, name="body deadlines", daemon=True)
                 self._thread.start()
-            self._readings[reading] = None
-            self._came.notify()
+            self._bodies[body] = None
+            self._added.notify()
         try:
-            yield reading
+            yield body
         finally:
-            with self._came:
-                self._readings.pop(reading, None)
+            with self._added:
+                self._bodies.pop(body, None)
 
     def _watch(self) -> None:
         while True:
-            with self._came:
-                while not self._readings:
-                    self._came.wait()
-                oldest = next(iter(self._readings))
+            with self._added:
+                while not self._bodies:
+                    self._added.wait()
+                oldest = next(iter(self._bodies))
                 wait_seconds = oldest.deadline - time.monotonic()
                 if wait_seconds <= 0:
-                    del self._readings[oldest]
-                    oldest.end()
+                    del self._bodies[oldest]
+                    oldest.cut_off()
                     continue
             time.sleep(wait_seconds)
 
 
-_slow_bodies = _SlowBodies()
+_deadlines = _BodyDeadlines()

@@ -1,4 +1,4 @@
-"""Secrets that are replaced while the process runs: read from a mounted file again, at most once a minute."""
+"""Secrets that are replaced while the process runs, in a mounted file."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ REREAD_SECONDS = 60
 
 
 class RotatingSecrets:
-    """Several secrets that are all good at the same time, from a setting and from a file.
+    """The good secrets, from a setting and from a file.
 
-    Secret Manager's volumes follow `latest`, so a new version is good here within a minute, without a deploy. A file
-    that can't be read, or holds something malformed, changes nothing: what was read last stays good.
+    The file is read again at most once a minute: Secret Manager's volumes follow `latest`, so a new version is good
+    here without a deploy. A file that can't be read, or holds something malformed, changes nothing: what was read last
+    stays good.
 
     Args:
         setting: Secrets separated by whitespace, which stay for the life of the process.
@@ -56,7 +57,7 @@ class RotatingSecrets:
             raise ValueError("holds no secret")
 
     def current(self) -> Sequence[str]:
-        """The secrets that are good now."""
+        """Return the secrets that are good now."""
         if self._file and self._clock() - self._read_at >= REREAD_SECONDS:
             self._read_at = self._clock()
             self._read_again(self._file)
@@ -66,7 +67,7 @@ class RotatingSecrets:
         try:
             mounted = _checked(file.read_text(), self._check)
         except (OSError, ValueError) as error:
-            # Only the kind of a decoding error is told: its text shows bytes of the file.
+            # Only the kind of a decoding error is logged: its text shows bytes of the file.
             why = error if type(error) in {OSError, ValueError} else type(error).__name__
             logger.error("%s is of no use, what it held before stays good: %s", file, why)
             return
@@ -86,7 +87,7 @@ def _checked(text: str, check: Callable[[str], None]) -> list[str]:
 
 
 def webhook_secrets(settings: Settings) -> RotatingSecrets:
-    """OpenAI's signing secrets.
+    """Read OpenAI's signing secrets.
 
     Raises:
         SettingsError: the file can't be read or holds something else.
@@ -100,7 +101,7 @@ def webhook_secrets(settings: Settings) -> RotatingSecrets:
 
 
 def token_secrets(settings: Settings) -> RotatingSecrets:
-    """What browsers' tokens are signed with.
+    """Read what browsers' tokens are signed with.
 
     Raises:
         SettingsError: the file can't be read or holds something else.

@@ -1,4 +1,4 @@
-"""The tokens that let a browser call: short-lived JWTs, signed by the application's own backend.
+"""The tokens that let a browser call: JWTs of the application's backend.
 
     {"aud": "sideband", "sub": "user-17", "exp": <in some minutes>, "jti": "<unique>", "agent": "...", ...}
 
@@ -35,16 +35,16 @@ JWKS_DOWN_SECONDS = 5  # how long nobody tries again after a failure
 
 
 class Keys(Protocol):
-    """What signatures are checked with."""
+    """The keys that signatures are checked with."""
 
     algorithm: str
 
     def for_token(self, token: str) -> Sequence[Any]:
-        """The keys that may have signed this token."""
+        """Return the keys that may have signed this token."""
 
 
 class SharedSecrets:
-    """HS256: secrets that the backend and the edge share; several during a rotation."""
+    """HS256: secrets that backend and edge share, several during a rotation."""
 
     algorithm = "HS256"
 
@@ -52,14 +52,14 @@ class SharedSecrets:
         self._secrets = secrets
 
     def for_token(self, _token: str) -> Sequence[Any]:
-        """The secrets that are good now."""
+        """Return the secrets that are good now."""
         return self._secrets.current()
 
 
 class PublishedKeys:
     """RS256: the public keys that an identity provider publishes as a JWKS.
 
-    A key that is not known makes the set be fetched again, yet never twice in 30 s, whatever keys people make up.
+    For a key that is not known the set is fetched again, but never twice in 30 s, whatever keys people make up.
     """
 
     algorithm = "RS256"
@@ -73,7 +73,7 @@ class PublishedKeys:
         self._lock = threading.Lock()
 
     def for_token(self, token: str) -> Sequence[Any]:
-        """The key that the token names.
+        """Return the key that the token names.
 
         Raises:
             UnavailableError: the keys can't be fetched.
@@ -90,7 +90,7 @@ class PublishedKeys:
 
 
 class Tokens:
-    """Checks tokens, and lets each be used for one thing only.
+    """Checks tokens, and lets each be used once.
 
     Which tokens were used is known to this process alone: it keeps nothing elsewhere. A token's short life bounds what
     the other instances would allow.
@@ -104,7 +104,7 @@ class Tokens:
         self._used: dict[str, float] = {}
 
     def check(self, headers: Mapping[str, str]) -> Claims:
-        """The claims of the bearer token in these headers (names in lower case).
+        """Check the bearer token; returns its claims. Headers have lower-case names.
 
         Raises:
             RequestError: 401 when there is none, or it is not good.
@@ -145,8 +145,8 @@ class Tokens:
         raise _refused("invalid_token", f"the token is not good: {' '.join(str(problem).split())[:200]}")
 
     @contextmanager
-    def used_by(self, claims: Claims) -> Iterator[None]:
-        """Use a token for the block; when the block fails, the token can be used again.
+    def use(self, claims: Claims) -> Iterator[None]:
+        """Use a token for the block; if it fails, the token stays unused.
 
         Raises:
             RequestError: 409, it was used before.
@@ -167,7 +167,10 @@ class Tokens:
             raise
 
     def _forget_expired(self, now: float) -> None:
-        """Oldest first; a token that was used later and expires sooner is forgotten a little late."""
+        """Forget expired tokens, in the order of their use.
+
+        One that was used later and expires sooner stays a little longer.
+        """
         while self._used and next(iter(self._used.values())) <= now:
             del self._used[next(iter(self._used))]
 

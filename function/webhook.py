@@ -1,8 +1,8 @@
-"""From a signed webhook to the `CallNotice` that is published. Pure: no I/O, and no clock but the one passed in.
+"""From a signed webhook to the `CallNotice` that is published.
 
-`verify` says whether the delivery is OpenAI's, `read_event` what it tells, and `call_notice` what the supervisors need
-of it. Whatever is wrong with a delivery is a `RequestError`.
-Headers come as a mapping with lower-case names.
+`verify` checks that a delivery is OpenAI's, `read_event` reads it, and `call_notice` makes of it what supervisors need.
+Whatever is wrong with a delivery is a `RequestError`. Headers come as a mapping with lower-case names. No I/O, and no
+clock but the one passed in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from standardwebhooks import Webhook
 
 from function.errors import RequestError
-from function.notice import CallNotice
+from function.notice import CALL_ID, CallNotice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,8 +33,6 @@ LATEST_CREATED_AT = 2**40  # a bound that keeps the arithmetic on it in range
 
 # Visible ASCII without the comma, which would mean two headers of one name, joined by the server.
 _WEBHOOK_ID = re.compile(r"[!-+\--~]{1,256}")
-# Ids of calls are opaque, but hold nothing that would change the meaning of a URL.
-_CALL_ID = re.compile(r"(?!\.{1,2}$)[!\"$&-.0->@-\[\]-~]+")
 _TIMESTAMP = re.compile(r"[1-9][0-9]{0,11}")
 # SHA-256 in canonical base64. OpenAI's client allows it bare, too; entries of other versions (`v1a`) are passed over.
 _SIGNATURE = re.compile(r"(?:v1,)?([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)")
@@ -43,7 +41,7 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-
 
 
 class Event(BaseModel):
-    """Any event of OpenAI's: all of them have a type, and fields that we don't know are ignored."""
+    """Any event of OpenAI's; unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -60,20 +58,20 @@ class SipHeader(BaseModel):
 class IncomingCall(BaseModel):
     """The `data` of `realtime.call.incoming`."""
 
-    call_id: str = Field(min_length=1, max_length=256)
+    call_id: str
     sip_headers: list[SipHeader] | None = None
     sip_media_security: str | None = None
 
     @field_validator("call_id")
     @classmethod
-    def _harmless(cls, value: str) -> str:
-        if not _CALL_ID.fullmatch(value):
+    def _call_id(cls, value: str) -> str:
+        if not CALL_ID.fullmatch(value):
             raise ValueError("not the id of a call")
         return value
 
 
 class CallIncoming(Event):
-    """`realtime.call.incoming`: a SIP call rings and waits to be accepted."""
+    """`realtime.call.incoming`: a SIP call rings."""
 
     id: str | None = None
     created_at: int | None = Field(default=None, ge=0, le=LATEST_CREATED_AT)
@@ -81,9 +79,9 @@ class CallIncoming(Event):
 
 
 def verify(headers: Mapping[str, str], body: bytes, *, secrets: Iterable[str], now: float) -> None:
-    """Check that one of the secrets signed this delivery, and that it was sent just now.
+    """Check that one of the secrets signed this delivery, just now.
 
-    The timestamp is the delivery attempt's, so that a retry after hours passes too (Standard Webhooks; OpenAI's guide).
+    The timestamp is the delivery attempt's, so a retry after hours passes too (Standard Webhooks; OpenAI's guide).
 
     Args:
         headers: `webhook-id`, `webhook-timestamp` and `webhook-signature` are read.
@@ -113,14 +111,14 @@ def verify(headers: Mapping[str, str], body: bytes, *, secrets: Iterable[str], n
 
 
 def read_event(body: bytes) -> Event:
-    """Read a verified body: a `CallIncoming`, or for any other type just an `Event`.
+    """Read a verified body: a `CallIncoming`, or any other `Event`.
 
     Raises:
         RequestError: the body is not JSON, or not an event's.
     """
     try:
         document = from_json(body, allow_inf_nan=False)  # refuses documents that are nested over 200 deep
-        json.loads(body, object_pairs_hook=_without_twins)
+        json.loads(body, object_pairs_hook=_refuse_repeated_names)
     except ValueError as error:
         raise RequestError(HTTPStatus.BAD_REQUEST, "invalid_json", f"the body is not JSON: {error}") from None
     try:
@@ -133,7 +131,7 @@ def read_event(body: bytes) -> Event:
 
 
 def call_notice(event: CallIncoming, headers: Mapping[str, str], *, received_at: float) -> CallNotice:
-    """Turn a call's event into what is published."""
+    """Turn a call's event into its notice."""
     return CallNotice(
         call_id=event.data.call_id,
         webhook_id=headers.get("webhook-id"),
@@ -150,18 +148,21 @@ def call_notice(event: CallIncoming, headers: Mapping[str, str], *, received_at:
 
 
 def valid_traceparent(headers: Mapping[str, str]) -> str | None:
-    """The request's W3C trace context, if it is well-formed."""
+    """Return the request's W3C trace context, if it is well-formed."""
     traceparent = headers.get("traceparent", "")
     return traceparent if _TRACEPARENT.fullmatch(traceparent) else None
 
 
 def _printable(text: str) -> str:
-    """A caller chooses these: no line break or other control character gets from here into a log or a header."""
+    """Replace control characters, and bound the length: a caller chooses these texts.
+
+    No line break gets from here into a log or a header.
+    """
     return _CONTROLS.sub(" ", text)[:MAX_SIP_HEADER_LENGTH]
 
 
-def _without_twins(pairs: list[tuple[str, object]]) -> None:
-    """Two readers of one document must not see two different calls in it."""
+def _refuse_repeated_names(pairs: list[tuple[str, object]]) -> None:
+    """Refuse a repeated name: two readers could see two different calls."""
     if len({name for name, _ in pairs}) < len(pairs):
         raise ValueError("a name stands twice in one object")
 

@@ -1,7 +1,7 @@
-"""Calls from browsers (reference 3.2, 8): by relay, where we make the call, and by registration, where the browser did.
+"""Calls from browsers, by relay or by registration (openai-realtime.md#calls-from-browsers).
 
-    relay           offer ─► us ─► OpenAI makes the call ─► notice published ─► answer to the browser
-    registration    browser ─► OpenAI with an ephemeral key, then tells us the call's id ─► notice published
+    relay           offer ─► edge ─► OpenAI makes the call ─► notice published ─► answer to the browser
+    registration    browser ─► OpenAI with an ephemeral key ─► call id to the edge ─► notice published
 
 Each needs a token of the application's own backend (`tokens`), whose claims become the notice's `context`. Requests
 come in as plain data; `main` has the HTTP around it.
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
-from function.concurrency import Bulkhead
+from function.concurrency import ConcurrencyLimit
 from function.errors import OpenAIError, RequestError, SettingsError, UnavailableError
 from function.notice import CallNotice
-from function.openai import CALL_ID, MadeCall, OpenAI
+from function.openai import OpenAI, WebrtcCall, is_webrtc_call_id
 from function.rotating_secrets import token_secrets
 from function.tokens import PublishedKeys, SharedSecrets, Tokens
 from function.webhook import valid_traceparent
@@ -49,31 +49,31 @@ class Registration(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     client_secret: SecretStr | None = None
-    """The ephemeral key that made the call, since the project's own may not be able to attach (reference 3.2)."""
+    """The ephemeral key that made the call: the project's own key may not attach (openai-realtime.md#which-key)."""
 
 
 class BrowserCalls:
-    """What browsers may do.
+    """Makes and registers browsers' calls.
 
     Args:
-        tokens: Says who is calling.
-        sessions: The agents' sessions by name, as `python -m supervisor.session` writes them.
+        tokens: Checks who is calling.
+        sessions: The agents' sessions by name, as `sideband sessions` writes them.
         openai: Makes the calls and the ephemeral keys.
         publisher: Takes the notices.
-        places: How many browsers may wait for OpenAI at once.
+        max_waiting: How many browsers may wait for OpenAI at once.
     """
 
     def __init__(
-        self, tokens: Tokens, sessions: Mapping[str, Session], openai: OpenAI, publisher: Publisher, *, places: int
+        self, tokens: Tokens, sessions: Mapping[str, Session], openai: OpenAI, publisher: Publisher, *, max_waiting: int
     ) -> None:
         self._tokens = tokens
         self._sessions = sessions
         self._openai = openai
         self._publisher = publisher
-        self._bulkhead = Bulkhead("OpenAI", places)
+        self._limit = ConcurrencyLimit("OpenAI", max_waiting)
 
     def authorise(self, headers: Mapping[str, str]) -> Claims:
-        """The claims of the request's token; headers have lower-case names.
+        """Check the request's token; returns its claims. Headers have lower-case names.
 
         Raises:
             RequestError: 401, there is no good token.
@@ -82,8 +82,10 @@ class BrowserCalls:
 
     def relay(
         self, claims: Claims, offer: bytes, headers: Mapping[str, str], *, browser_is_gone: Callable[[], bool]
-    ) -> MadeCall:
-        """Make the call at OpenAI and publish it. A call that nobody will take is hung up again.
+    ) -> WebrtcCall:
+        """Make the call at OpenAI and publish it.
+
+        A call that can't be published is hung up.
 
         Raises:
             RequestError: 400, 403 or 409; no call was made.
@@ -92,7 +94,7 @@ class BrowserCalls:
         session = self._session(claims)
         if not offer.startswith(b"v=0"):
             raise RequestError(HTTPStatus.BAD_REQUEST, "invalid_offer", "the body is not an SDP offer")
-        with self._tokens.used_by(claims), self._bulkhead.place():
+        with self._tokens.use(claims), self._limit.slot():
             try:
                 call = self._openai.create_call(offer, session, safety_identifier=_safety_identifier(claims))
             except OpenAIError as error:
@@ -102,7 +104,7 @@ class BrowserCalls:
                     ) from error
                 raise
             try:
-                _check_that_somebody_waits(call, browser_is_gone)
+                _check_browser_waits(call, browser_is_gone)
                 self._publisher.publish(_notice(call.call_id, "relay", claims, headers))
             except BaseException:
                 self._openai.hang_up(call.call_id)
@@ -110,7 +112,7 @@ class BrowserCalls:
         return call
 
     def register(self, claims: Claims, call_id: str, body: bytes, headers: Mapping[str, str]) -> str:
-        """Publish a call that the browser made with an ephemeral key; answers with the message's id.
+        """Publish a call that the browser made; returns the message's id.
 
         The backend vouches for the call by its id in the token, so nobody can register somebody else's. Registering
         again does no harm: the supervisors serve the first notice of a call.
@@ -119,7 +121,7 @@ class BrowserCalls:
             RequestError: 400 or 403; nothing was published.
             PublishError: Pub/Sub did not take the notice.
         """
-        if not CALL_ID.fullmatch(call_id):
+        if not is_webrtc_call_id(call_id):
             raise RequestError(HTTPStatus.BAD_REQUEST, "invalid_call_id", "this is not the id of a call")
         if claims["jti"] != call_id:
             raise RequestError(
@@ -129,14 +131,14 @@ class BrowserCalls:
         return self._publisher.publish(_notice(call_id, "registration", claims, headers, secret))
 
     def create_client_secret(self, claims: Claims) -> ClientSecret:
-        """Mint an ephemeral key with the agent's session, for a browser that makes its call itself.
+        """Mint an ephemeral key with the agent's session.
 
         Raises:
             RequestError: 403 or 409; no key was made.
             UnavailableError: OpenAI failed.
         """
         session = self._session(claims)
-        with self._tokens.used_by(claims), self._bulkhead.place():
+        with self._tokens.use(claims), self._limit.slot():
             return self._openai.create_client_secret(
                 session, expires_after_seconds=CLIENT_SECRET_SECONDS, safety_identifier=_safety_identifier(claims)
             )
@@ -151,8 +153,8 @@ class BrowserCalls:
         return session
 
 
-def browser_calls(settings: Settings, publisher: Publisher, *, places: int) -> BrowserCalls | None:
-    """What browsers may do by these settings; None, if nothing.
+def browser_calls(settings: Settings, publisher: Publisher, *, max_waiting: int) -> BrowserCalls | None:
+    """Set up browsers' calls; None, if the settings turn them off.
 
     Raises:
         SettingsError: a file that they name is of no use.
@@ -167,10 +169,10 @@ def browser_calls(settings: Settings, publisher: Publisher, *, places: int) -> B
             settings.openai_api_key,
             settings.openai_base_url,
             timeout_seconds=settings.openai_timeout_seconds,
-            connections=places,
+            connections=max_waiting,
         ),
         publisher,
-        places=places,
+        max_waiting=max_waiting,
     )
 
 
@@ -180,7 +182,7 @@ def read_sessions(file: Path) -> dict[str, Session]:
     Raises:
         SettingsError: the file can't be read, or holds something else.
     """
-    problem = f"SESSIONS_FILE={file} {{}}: write it with python -m sideband.sessions MODULE:ATTRIBUTE > {file}"
+    problem = f"SESSIONS_FILE={file} {{}}: write it with sideband sessions MODULE:ATTRIBUTE > {file}"
     try:
         sessions = json.loads(file.read_bytes())
     except OSError as error:
@@ -196,7 +198,7 @@ def _is_session(value: object) -> bool:
     return isinstance(value, dict) and value.get("type") == "realtime" and isinstance(value.get("model"), str)
 
 
-def _check_that_somebody_waits(call: MadeCall, browser_is_gone: Callable[[], bool]) -> None:
+def _check_browser_waits(call: WebrtcCall, browser_is_gone: Callable[[], bool]) -> None:
     if browser_is_gone():
         raise UnavailableError("browser_gone", "the browser left before its answer", call_id=call.call_id)
 
@@ -234,5 +236,5 @@ def _client_secret(body: bytes) -> str | None:
 
 
 def _safety_identifier(claims: Claims) -> str:
-    """Names the user to OpenAI's abuse detection, without telling who it is."""
+    """Name the user to OpenAI's abuse detection, without saying who it is."""
     return hashlib.sha256(claims["sub"].encode()).hexdigest()

@@ -1,17 +1,32 @@
-# From an empty project to a ringing phone; docs/deploy.md has the commands.
-# Each file is about one thing: what calls go through (pubsub), who works on them (function, supervisor, scaling),
-# what they know (secrets, records), how they get there (build), who may do what (iam), and what tells of trouble
-# (alerts, dashboard).
+# What a clone of this repository applies: a provider, and the module with its variables passed on. A root of your own, in
+# your own repository, calls the module in the same way: modules/sideband/README.md. A backend goes into backend.tf.
 
-data "google_project" "this" {
-  project_id = var.project_id
-  depends_on = [google_project_service.this]
+provider "google" {
+  project = var.project_id
+  region  = var.region
 }
 
-locals {
-  labels = merge({ app = var.name }, var.labels)
-  root   = "${path.module}/.."
+module "sideband" {
+  source      = "./modules/sideband"
+  source_code = { folder = "${path.module}/..", dockerfile = "supervisor/Dockerfile" }
 
-  # Known before the service exists, so that OpenAI's webhook can be made first.
-  function_url = "https://${local.function_name}-${data.google_project.this.number}.${var.region}.run.app"
+  agent                 = var.agent
+  alerts                = var.alerts
+  autoscaling           = var.autoscaling
+  browsers              = var.browsers
+  build_trigger         = var.build_trigger
+  deletion_protection   = var.deletion_protection
+  function              = var.function
+  labels                = var.labels
+  name                  = var.name
+  openai                = var.openai
+  openai_api_key        = var.openai_api_key
+  openai_webhook_secret = var.openai_webhook_secret
+  project_id            = var.project_id
+  region                = var.region
+  secret_versions       = var.secret_versions
+  supervisor            = var.supervisor
+  supervisor_image      = var.supervisor_image
+  token_secret          = var.token_secret
+  transfer_targets      = var.transfer_targets
 }

@@ -1,5 +1,4 @@
 terraform {
-  # 1.11 brought write-only arguments: no secret value ever reaches the state.
   required_version = ">= 1.11"
 
   # Exact, since no lock file is committed: everybody gets the same providers.
@@ -13,10 +12,4 @@ terraform {
       version = "8.7.0"
     }
   }
-}
-
-provider "google" {
-  project        = var.project_id
-  region         = var.region
-  default_labels = local.labels
 }

@@ -1,8 +1,8 @@
 """Claims: the Pub/Sub lease of a notice is the ownership of its call.
 
-`Claims.pull` leases as many notices as there are free slots, `Claims.renew_forever` extends all of them with one
-batched request every third of a lease, and a claim that is lost, or can't be renewed in time, is fenced: its owner is
-told, and `Claim.may_write` says no before Pub/Sub can have given the notice to another.
+`Claims.pull` leases as many notices as there are free slots. `Claims.renew_forever` extends all of them with one
+batched request every third of a lease. A claim that is lost, or can't be renewed in time, is fenced: `Claim.may_write`
+says no before Pub/Sub can have given the notice to another, and `Claim.on_lost` is called.
 
 Why unary calls and an own loop: Google's streaming client hoards surplus messages, drops leases after an hour, and
 never tells the application that a lease was lost. Exactly-once delivery makes the ack id a fencing token: using it
@@ -36,7 +36,12 @@ BATCH = 1000  # ack ids in one request; the service allows 512 kB, an ack id is 
 
 
 def subscriber(emulator_host: str, endpoint: str = "") -> SubscriberAsyncClient:
-    """Make Google's asyncio client, for the service (at a region's endpoint) or for an emulator at HOST:PORT."""
+    """Make Google's asyncio client, for the service or for an emulator.
+
+    Args:
+        emulator_host: HOST:PORT; empty for the service.
+        endpoint: of a region; empty for the global one.
+    """
     if not emulator_host:
         return SubscriberAsyncClient(client_options=ClientOptions(api_endpoint=endpoint or None))
     channel = grpc.aio.insecure_channel(emulator_host, [("grpc.max_metadata_size", ERROR_BYTES)])
@@ -45,7 +50,7 @@ def subscriber(emulator_host: str, endpoint: str = "") -> SubscriberAsyncClient:
 
 @dataclass(eq=False, slots=True)
 class Claim:
-    """One leased notice. Whoever has it owns the call, until `may_write` says no."""
+    """One leased notice: who has it owns the call, while it `may_write`."""
 
     ack_id: str
     message_id: str
@@ -58,15 +63,15 @@ class Claim:
     on_lost: Callable[[], None] = field(default=lambda: None)
     """Called once, when the claim is fenced."""
     call_id: str = ""
-    """For the log; its owner reads it from the notice."""
+    """For the log; set by the owner, which reads the notice."""
 
     def may_write(self) -> bool:
-        """Whether no other process can own the call yet."""
+        """Tell whether no other process can have the notice yet."""
         return not self.lost and time.monotonic() < self.write_until
 
 
 class Claims:
-    """The claims that this process has."""
+    """Pull, renew, acknowledge and release the claims of this process."""
 
     def __init__(self, client: SubscriberAsyncClient, subscription: str, *, lease_seconds: int) -> None:
         self._client = client
@@ -78,7 +83,7 @@ class Claims:
         return len(self._held)
 
     async def pull(self, max_messages: int, *, within_seconds: float = PULL_SECONDS) -> list[Claim]:
-        """Wait for notices and lease them; an empty list when none came in time.
+        """Wait for notices and lease them; return none when none came in time.
 
         A claim is returned only after its lease was confirmed by a first renewal: a message may have lain in our
         socket, unseen, for longer than its lease.
@@ -109,7 +114,7 @@ class Claims:
         return confirmed
 
     async def renew_forever(self) -> None:
-        """Extend every lease each third of its length; fence claims that are lost or can't be extended in time."""
+        """Renew every lease each third of its length, until cancelled."""
         pause_seconds = self._lease_seconds / 3
         while True:
             await asyncio.sleep(pause_seconds)
@@ -117,7 +122,10 @@ class Claims:
             pause_seconds = self._lease_seconds / 3 if renewed else RETRY_SECONDS
 
     async def renew(self) -> bool:
-        """Extend every lease once; fence what is lost or late. False when it should be tried again soon."""
+        """Extend every lease once; False when to try again soon.
+
+        Claims that are lost, or could not be renewed in time, are fenced.
+        """
         renewed = await self._extend(list(self._held))
         for claim in [claim for claim in self._held if not claim.may_write()]:
             self._fence(claim, "its lease could not be renewed in time")
@@ -127,7 +135,7 @@ class Claims:
         return all(await asyncio.gather(*(self._modify(batch, self._lease_seconds) for batch in _batches(claims))))
 
     async def _modify(self, claims: Sequence[Claim], deadline_seconds: int) -> bool:
-        """Set the deadline of a batch of leases; False when the request failed and should be tried again."""
+        """Set the deadline of a batch of leases; False when to retry."""
         sent_at = time.monotonic()  # the lease runs from some moment after this one
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
@@ -163,7 +171,10 @@ class Claims:
             claim.on_lost()
 
     async def ack(self, claim: Claim) -> bool:
-        """End the claim: the call is over. False when that was not confirmed, so that the notice will come again."""
+        """Acknowledge a claim's notice, since its call is over.
+
+        Returns False when Pub/Sub did not confirm it, so that the notice will come again.
+        """
         self._held.discard(claim)
         claim.lost = True  # a renewal that is under way must not find it lost
         try:
@@ -177,9 +188,9 @@ class Claims:
         return True
 
     async def release(self, claims: Sequence[Claim], *, after_seconds: int = 0) -> None:
-        """Give claims back, so that another supervisor can have them: at once (a nack), or after a back-off.
+        """Give claims back, at once (a nack) or after some seconds.
 
-        Tried again until Pub/Sub has confirmed it, or the leases have run out.
+        It is retried until Pub/Sub has confirmed it, or the leases have run out.
         """
         self._held.difference_update(claims)
         ours = [claim for claim in claims if not claim.lost]
@@ -196,7 +207,7 @@ class Claims:
 
 
 def _named(claim: Claim) -> dict[str, str]:
-    """Which claim it is, for the log; its call is known once the notice was read."""
+    """Name a claim for the log, by its call once that is known."""
     named = {"message_id": claim.message_id}
     return named | {"call_id": claim.call_id} if claim.call_id else named
 
@@ -206,7 +217,10 @@ def _batches(claims: Sequence[Claim]) -> list[Sequence[Claim]]:
 
 
 def _refused_ack_ids(error: google_errors.GoogleAPICallError) -> dict[str, str]:
-    """The ack ids that Pub/Sub refused and why; it applies the request to all others (google.rpc.ErrorInfo)."""
+    """Read which ack ids Pub/Sub refused, and why (google.rpc.ErrorInfo).
+
+    It applied the request to all others.
+    """
     return {
         ack_id: reason
         for detail in error.details

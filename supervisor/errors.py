@@ -6,7 +6,11 @@
     ├── EventError              a server event that is not of the shape that OpenAI documents
     ├── ControlError            OpenAI refused or failed a request about a call (accept, hangup, ...)
     ├── AttachError             OpenAI refused or failed the upgrade to a sideband
-    └── SidebandClosed          the sideband was lost, or may not be written to
+    ├── SidebandClosed          the sideband was lost
+    ├── StoreError              the store of records is down or too slow (`records.store`)
+    ├── TransferFailed          a call was not transferred (`agents.call`)
+    ├── UserCodeError           users' code raised something (`agents.user_code`)
+    └── TookTooLongError        users' code was not done in time (`agents.user_code`)
 
 What follows from a failure is decided in `supervisor.openai.failures`.
 """
@@ -59,7 +63,12 @@ class AttachError(SidebandError):
 
 
 class SidebandClosed(SidebandError):
-    """The sideband is closed: its `code` is the WebSocket close code, 1006 when no close frame came."""
+    """The sideband is closed.
+
+    Attributes:
+        code: the WebSocket close code, 1006 when no close frame came.
+        reason: the text in the close frame, mostly empty.
+    """
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(f"sideband closed: {code} {reason}".rstrip())

@@ -1,7 +1,11 @@
-"""How holding a call can end: it is over, or another supervisor shall have it."""
+"""What can come of owning a call.
+
+It has ended, or another supervisor shall go on with it.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -36,13 +40,19 @@ class EndReason(StrEnum):
     """Handling it failed again and again; the notice is among the dead letters, and `last_error` says more."""
 
 
-class CallOver(Exception):
-    """The call has ended, for one named reason."""
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The call is over."""
 
-    def __init__(self, reason: EndReason) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
+    reason: EndReason
 
 
-class HandOver(Exception):
+@dataclass(frozen=True, slots=True)
+class PassOn:
     """This supervisor can't go on with the call; another may."""
+
+    cause: str
+
+
+Outcome = CallEnded | PassOn
+"""What came of a call that this process owned; it is returned, never raised."""

@@ -24,24 +24,11 @@ log = structlog.get_logger()
 SPARE_THREADS = 32  # plain tools run in threads: one for each call, and some for those that hang
 
 
-async def _run(settings: Settings) -> None:
-    answering = router.load(settings.sideband_agent)
-    tools = ThreadPoolExecutor(settings.max_calls + SPARE_THREADS, thread_name_prefix="tool")  # made as they are needed
-    asyncio.get_running_loop().set_default_executor(tools)
-    gc.freeze()  # code and settings stay: to search them for garbage again and again would make every call wait
-    gc.collect()  # from here on what calls leave behind counts, and not in proportion to that
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    try:
-        await supervise(settings, answering, stop)
-    finally:
-        tools.shutdown(wait=False, cancel_futures=True)
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))  # one that nobody waits in
-
-
 def main() -> int:
-    """Run until SIGTERM; the exit status is 2 when the process can't start, and 1 when it broke."""
+    """Run until SIGTERM, and return the exit status.
+
+    It is 2 when the process can't start, and 1 when it broke.
+    """
     try:
         settings = load()
         telemetry = Telemetry(settings)
@@ -59,10 +46,22 @@ def main() -> int:
             )
             status = 1
         telemetry.shut_down()
-        if _something_hangs(runner.get_loop()):
+        if _python_would_wait(runner.get_loop()):
             sys.stdout.flush()
             os._exit(status)
     return status
+
+
+async def _run(settings: Settings) -> None:
+    """Load the agent, and supervise its calls until a signal to stop."""
+    answering = router.load(settings.sideband_agent)
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    loop.set_default_executor(ThreadPoolExecutor(settings.max_calls + SPARE_THREADS))  # threads are made when needed
+    gc.freeze()  # code and settings stay: to search them for garbage again and again would make every call wait
+    gc.collect()  # from here on what calls leave behind counts, and not in proportion to that
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await supervise(settings, answering, stop)
 
 
 def _not_started(error: StartupError) -> int:
@@ -70,7 +69,10 @@ def _not_started(error: StartupError) -> int:
     return 2
 
 
-def _something_hangs(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether users' code still runs, in a thread or a task: it may never end, and the process with it."""
-    threads = (thread.name for thread in threading.enumerate())
-    return bool(asyncio.all_tasks(loop)) or any(name.startswith(("tool", "incoming rule")) for name in threads)
+def _python_would_wait(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether a task or thread is left that Python would wait for.
+
+    Users' code in it may never end.
+    """
+    others = set(threading.enumerate()) - {threading.main_thread()}
+    return bool(asyncio.all_tasks(loop)) or not all(thread.daemon for thread in others)

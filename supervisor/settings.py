@@ -1,4 +1,4 @@
-"""The supervisor's settings, read from the environment and checked at start."""
+"""The supervisor's settings: read from the environment, and checked at start."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from supervisor.transfer_targets import PATTERN
 
 LAST_PORT = 65535
 _SUBSCRIPTION = re.compile(r"(projects/[^/\s]+/subscriptions/)?[^/\s]+")
-
 _STORE = re.compile(r"sqlite:.+|firestore:[^/\s]*")
 
 Name = Annotated[str, Field(min_length=1)]
 
 
 class Settings(BaseSettings):
-    """All settings of one supervisor process. Names carry their unit."""
+    """Hold all settings of one supervisor process; names carry their unit."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -34,13 +33,13 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr = Field(min_length=1)
     """The key of the OpenAI project that owns the calls."""
     openai_base_url: str = "https://api.openai.com/v1"
-    """REST; for European residency https://eu.api.openai.com/v1."""
+    """The base URL of OpenAI's REST API; for European residency https://eu.api.openai.com/v1."""
     openai_websocket_base_url: str = ""
-    """Where sidebands attach; made from OPENAI_BASE_URL unless set."""
+    """The base URL of sidebands, such as wss://api.openai.com/v1; made from OPENAI_BASE_URL unless set."""
     google_cloud_project: Name
     """The id of the Google Cloud project."""
     calls_subscription: Name
-    """The claim subscription: its id, or projects/PROJECT/subscriptions/ID."""
+    """The Pub/Sub subscription that calls are claimed from: its id, or projects/PROJECT/subscriptions/ID."""
     pubsub_emulator_host: str = ""
     """HOST:PORT of a Pub/Sub emulator, instead of Google's service."""
     pubsub_endpoint: str = ""
@@ -49,21 +48,21 @@ class Settings(BaseSettings):
     sideband_agent: Name
     """The agent that answers, as module:attribute, such as examples.bikes:agent."""
     max_calls: int = Field(default=200, ge=1, le=10_000)
-    """How many calls this process holds at once."""
+    """The most calls that this process holds at once."""
     lease_seconds: int = Field(default=15, ge=10, le=600)
-    """How long a claim lives without renewal, and so how long a crash leaves a call alone."""
+    """How long a claim lives without renewal, and so how long a crash leaves a call without an owner."""
     records: str = "sqlite:sideband.sqlite"
     """Where call records are kept: `sqlite:PATH`, for the processes of one machine, or `firestore:` or
     `firestore:DATABASE`."""
     transfer_targets: str = ""
-    """Where calls may be transferred to, separated by spaces: patterns such as `tel:+3120*` or `sip:*@pbx.example.com`;
+    """Where calls may be transferred to: patterns such as `tel:+3120*` or `sip:*@pbx.example.com`, separated by spaces;
     nowhere unless set."""
     handover_seconds: float = Field(default=8, gt=0, le=600)
-    """Time from SIGTERM to exit; Cloud Run kills after 10 s."""
+    """The most time from SIGTERM to exit; Cloud Run kills after 10 s."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """The least severe lines that are written: DEBUG, INFO, WARNING or ERROR."""
+    """The lowest level that is logged: DEBUG, INFO, WARNING or ERROR."""
     log_personal_data: bool = False
-    """Whether logs may hold what people say, their numbers and addresses, and what exceptions say."""
+    """Whether logs may hold what people say, their numbers and addresses, and the messages of exceptions."""
     health_address: str = ""
     """HOST:PORT where /livez, /readyz and /metrics are served, such as 0.0.0.0:8081."""
     otel_exporter_otlp_endpoint: str = ""
@@ -130,13 +129,13 @@ class Settings(BaseSettings):
 
     @property
     def websocket_base_url(self) -> str:
-        """Where sidebands attach, such as wss://api.openai.com/v1."""
+        """Return the base URL of sidebands, such as wss://api.openai.com/v1."""
         url = self.openai_websocket_base_url or self.openai_base_url
         return "ws" + url.removeprefix("http") if url.startswith("http") else url
 
     @property
     def subscription_path(self) -> str:
-        """The claim subscription's full name."""
+        """Return the subscription's full name, projects/PROJECT/subscriptions/ID."""
         if self.calls_subscription.startswith("projects/"):
             return self.calls_subscription
         return f"projects/{self.google_cloud_project}/subscriptions/{self.calls_subscription}"
@@ -146,7 +145,7 @@ def load() -> Settings:
     """Read the settings from the environment.
 
     Raises:
-        StartupError: one is missing or wrong; the message names each, without showing values.
+        StartupError: some are missing or wrong; the message names each, and shows no value.
     """
     try:
         return Settings()

@@ -1,4 +1,7 @@
-"""The supervisor: as many calls in hand as there are slots, from start to hand-over."""
+"""The supervisor: owns as many calls as there are slots.
+
+It does so from its start to the hand-over at its end.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,10 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from supervisor.agents.router import Router
 from supervisor.calls.owner import CallOwner
 from supervisor.calls.services import Services
-from supervisor.claims import PULL_SECONDS, Claims, subscriber
+from supervisor.claims import PULL_SECONDS, Claim, Claims, subscriber
 from supervisor.errors import NoticeError, StartupError
 from supervisor.openai.rest import RestClient
+from supervisor.openai.signalling import Signalling
 from supervisor.records.opening import open_store
 from supervisor.records.writer import RecordWriter
 from supervisor.settings import Settings
@@ -34,9 +38,12 @@ FAILED_NOTICE_SECONDS = 1  # before a notice that could not be handled comes aga
 
 
 async def supervise(settings: Settings, router: Router, stop: asyncio.Event) -> None:
-    """Claim and hold calls until `stop` is set, then give all of them to others.
+    """Claim and own calls until `stop` is set; then hand them over.
 
     `stop` is set by SIGTERM; from then on the process has `settings.handover_seconds` to be gone.
+
+    Raises:
+        StartupError: Pub/Sub or the store can't be used.
     """
     try:
         client = subscriber(settings.pubsub_emulator_host, settings.pubsub_endpoint)
@@ -48,11 +55,8 @@ async def supervise(settings: Settings, router: Router, stop: asyncio.Event) -> 
     services = Services(
         router=router,
         claims=Claims(client, settings.subscription_path, lease_seconds=settings.lease_seconds),
-        rest=rest,
+        signalling=Signalling(rest, settings.websocket_base_url, api_key, user_agent),
         record_writer=RecordWriter(open_store(settings.records, project=settings.google_cloud_project)),
-        websocket_base_url=settings.websocket_base_url,
-        bearer=api_key,
-        user_agent=user_agent,
         transfer_targets=tuple(settings.transfer_targets.split()),
     )
     supervisor = Supervisor(services, settings.max_calls)
@@ -66,73 +70,80 @@ async def supervise(settings: Settings, router: Router, stop: asyncio.Event) -> 
 
 
 class Supervisor:
-    """The calls in hand."""
+    """The calls that this process owns."""
 
     def __init__(self, services: Services, max_calls: int) -> None:
         self._services = services
         self._max_calls = max_calls
         self._owners: dict[CallOwner, asyncio.Task[None]] = {}
-        self._left: asyncio.Queue[CallOwner] = asyncio.Queue()
-        """Those that ended without giving their claim back, in whatever way."""
+        self._unreleased: asyncio.Queue[CallOwner] = asyncio.Queue()
+        """Owners that ended, in whatever way, without giving their claim back."""
         self._slot_freed = asyncio.Event()
         self._ready = False
 
     def state(self) -> State:
-        """How it stands, for those who ask from outside."""
+        """Tell how the supervisor stands, for those who ask from outside."""
         return State(
             calls=len(self._owners), max_calls=self._max_calls, leases=len(self._services.claims), ready=self._ready
         )
 
     async def run(self, stop: asyncio.Event, handover_seconds: float) -> None:
-        """Claim, hold and renew until `stop` is set, then hand over."""
+        """Claim, own and renew until `stop` is set, then hand over."""
         async with asyncio.TaskGroup() as group:
-            beside = [
+            background = [
                 group.create_task(self._services.claims.renew_forever(), name="renew leases"),
                 group.create_task(self._services.record_writer.run(), name="write records"),
                 group.create_task(self._tick_forever(), name="tick"),
-                group.create_task(self._give_back_forever(), name="give back what was left"),
+                group.create_task(self._release_forever(), name="release claims that were left"),
             ]
-            claiming = group.create_task(self._claim(group, stop), name="claim calls")
+            claiming = group.create_task(self._claim_calls(group, stop), name="claim calls")
             log.info("started", max_calls=self._max_calls)
             await stop.wait()
-            self._ready = False
-            log.info("stopping", calls=len(self._owners))
-            self._slot_freed.set()
-            try:
-                async with asyncio.timeout(handover_seconds):
-                    await self._hand_over(handover_seconds * TOOLS_SHARE)
-                    await asyncio.wait([claiming])
-            except TimeoutError:
-                log.warning("stop_timed_out", reason="what is still claimed goes to others when its lease runs out")
-                claiming.cancel()
-            for task in (*beside, *self._owners.values()):
+            await self._stop(claiming, handover_seconds)
+            for task in (*background, *self._owners.values()):
                 task.cancel()
         await self._services.record_writer.close(RECORDS_SECONDS)
         log.info("stopped")
+
+    async def _stop(self, claiming: asyncio.Task[None], handover_seconds: float) -> None:
+        """Let others have every call, and claim no more."""
+        self._ready = False
+        log.info("stopping", calls=len(self._owners))
+        self._slot_freed.set()
+        try:
+            async with asyncio.timeout(handover_seconds):
+                await self._hand_over(handover_seconds * TOOLS_SHARE)
+                await asyncio.wait([claiming])
+        except TimeoutError:
+            log.warning("stop_timed_out", reason="what is still claimed goes to others when its lease runs out")
+            claiming.cancel()
 
     async def _hand_over(self, tools_seconds: float) -> None:
         """Hand over every call, all at once."""
         async with asyncio.TaskGroup() as group:
             for owner in self._owners:
-                group.create_task(owner.hand_over(tools_seconds), name="hand over", context=owner.context)
+                group.create_task(owner.hand_over(tools_seconds), name="hand over", context=owner.contextvars)
 
     async def _tick_forever(self) -> None:
-        """One wheel for what is due in any call."""
+        """Have every call do what is due by the clock, once a second."""
         while True:
             await asyncio.sleep(1)
             now = time.time()
             for owner in self._owners:
-                owner.context.run(_tick, owner, now)
+                owner.contextvars.run(_tick, owner, now)
 
-    async def _give_back_forever(self) -> None:
-        """Give back what would be renewed for ever, and its call be nobody's."""
+    async def _release_forever(self) -> None:
+        """Release the claims that their owners left.
+
+        Else such a claim would be renewed for ever, and its call be nobody's.
+        """
         while True:
-            owner = await self._left.get()
-            owner.context.run(log.error, "claim_left", action="the notice will be delivered again")
+            owner = await self._unreleased.get()
+            owner.contextvars.run(log.error, "claim_left", action="the notice will be delivered again")
             await self._services.claims.release([owner.claim], after_seconds=FAILED_NOTICE_SECONDS)
 
-    async def _claim(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
-        """Pull as many notices as there are free slots, and never more, until `stop` is set.
+    async def _claim_calls(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+        """Claim as many calls as there are free slots, until `stop` is set.
 
         A pull is never cancelled, since Pub/Sub may already have leased a notice to it; what the last one brings is
         given back at once.
@@ -143,11 +154,7 @@ class Supervisor:
                 self._slot_freed.clear()
                 await self._slot_freed.wait()
                 continue
-            async for attempt in self._until_pubsub_answers():
-                with attempt:
-                    claims = await self._services.claims.pull(
-                        free, within_seconds=PULL_SECONDS if self._ready else FIRST_PULL_SECONDS
-                    )
+            claims = await self._pull(free)
             if stop.is_set():
                 await self._services.claims.release(claims)
                 return
@@ -155,15 +162,28 @@ class Supervisor:
             for claim in claims:
                 owner = CallOwner(self._services, claim)
                 self._owners[owner] = group.create_task(
-                    self._hold(owner), name=f"message {claim.message_id}", context=owner.context
+                    self._own(owner), name=f"message {claim.message_id}", context=owner.contextvars
                 )
 
-    async def _hold(self, owner: CallOwner) -> None:
-        """Hold one call; whatever goes wrong with it stays with it."""
+    async def _pull(self, max_messages: int) -> list[Claim]:
+        """Pull notices, again and again until Pub/Sub answers."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(GoogleAPICallError),
+            wait=wait_random_exponential(multiplier=0.1, max=5.0),
+            before_sleep=self._on_pull_failed,
+            reraise=True,
+        ):
+            with attempt:
+                within_seconds = PULL_SECONDS if self._ready else FIRST_PULL_SECONDS
+                return await self._services.claims.pull(max_messages, within_seconds=within_seconds)
+        raise AssertionError("unreachable: it tries for ever")
+
+    async def _own(self, owner: CallOwner) -> None:
+        """Own one call; whatever goes wrong with it stays with it."""
         claim = owner.claim
         bind_contextvars(message_id=claim.message_id)
         try:
-            await owner.hold()
+            await owner.run()
         except NoticeError as error:
             log.error("notice_unreadable", error=str(error), action="after 50 attempts it is a dead letter")
             await self._services.claims.release([claim], after_seconds=FAILED_NOTICE_SECONDS)
@@ -172,20 +192,15 @@ class Supervisor:
             await self._services.claims.release([claim], after_seconds=FAILED_NOTICE_SECONDS)
         finally:
             if not claim.lost:
-                self._left.put_nowait(owner)
+                self._unreleased.put_nowait(owner)
             del self._owners[owner]
             self._slot_freed.set()
 
-    def _until_pubsub_answers(self) -> AsyncRetrying:
-        return AsyncRetrying(
-            retry=retry_if_exception_type(GoogleAPICallError),
-            wait=wait_random_exponential(multiplier=0.1, max=5.0),
-            before_sleep=self._pull_failed,
-            reraise=True,
-        )
+    def _on_pull_failed(self, state: RetryCallState) -> None:
+        """Log why a pull failed.
 
-    def _pull_failed(self, state: RetryCallState) -> None:
-        """Tell why; what does not pass until somebody acts says what to do, and that this process claims nothing."""
+        Where somebody has to act, the log says what to do, and this process is not ready meanwhile.
+        """
         error = state.outcome.exception() if state.outcome else None
         subscription = self._services.claims.subscription
         match error:

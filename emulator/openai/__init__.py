@@ -1,4 +1,4 @@
-"""A stand-in for OpenAI's Realtime API on one machine: telephone calls, webhooks, call control and sidebands.
+"""A stand-in for OpenAI's Realtime API on one machine.
 
 It behaves as the real service is documented to, and was recorded; where that is uncertain, `Options` chooses. Callers
 and models follow a script (`emulator.openai.script`), faults can be injected at any time, a log says who wrote what.
@@ -35,15 +35,17 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import web
 
-from emulator.openai.api.rest import rest_manners, rest_routes, stand_in_key
+from emulator.openai.api.requests import stand_in_key
+from emulator.openai.api.rest import rest_middleware, rest_routes
 from emulator.openai.api.sideband import sideband_routes
-from emulator.openai.api.stand_in_control import control_manners, control_routes
+from emulator.openai.api.stand_in_control import control_middleware, control_routes
 from emulator.openai.api.webhook_endpoints import endpoint_routes
 from emulator.openai.calls.call import Call
-from emulator.openai.calls.script import ScriptError, parse_script
 from emulator.openai.errors import ApiError
+from emulator.openai.faults import CutFault, DelayFault, Fault, RestFault, UpgradeFault, WebhookFault
 from emulator.openai.log import Entry, Log
-from emulator.openai.options import CutFault, DelayFault, Fault, Options, RestFault, UpgradeFault, WebhookFault
+from emulator.openai.options import Options
+from emulator.openai.script import ScriptError, parse_script
 from emulator.openai.stand_in import StandIn
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ _SHUTDOWN_SECONDS = 1
 
 @asynccontextmanager
 async def serve(host: str = "127.0.0.1", port: int = 0, options: Options | None = None) -> AsyncIterator[StandIn]:
-    """Run a stand-in.
+    """Run a stand-in until the block is left.
 
     Args:
         host: The address to listen on.
@@ -101,7 +103,10 @@ async def serve(host: str = "127.0.0.1", port: int = 0, options: Options | None 
 async def _run(
     listener: socket.socket, options: Options, started: asyncio.Future[StandIn], stop: asyncio.Event
 ) -> None:
-    """Serve until told to stop. A task group of its own keeps the user's errors apart from ours."""
+    """Serve until `stop` is set.
+
+    A task group of its own keeps the user's errors apart from ours.
+    """
     host, port = listener.getsockname()[:2]
     async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
         stand_in = StandIn(options, host=host, port=port, tasks=tasks, http=http)
@@ -121,7 +126,7 @@ async def _run(
 
 
 def _app(stand_in: StandIn) -> web.Application:
-    app = web.Application(middlewares=[control_manners, rest_manners], client_max_size=_MAX_BODY_BYTES)
+    app = web.Application(middlewares=[control_middleware, rest_middleware], client_max_size=_MAX_BODY_BYTES)
     app[stand_in_key] = stand_in
     app.add_routes([*rest_routes(), *sideband_routes(), *control_routes(), *endpoint_routes()])
     return app

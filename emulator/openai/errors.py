@@ -1,4 +1,4 @@
-"""The one error of the stand-in's API, in the shapes that OpenAI gives it: an HTTP body and an `error` event."""
+"""The stand-in's one error, shaped as OpenAI shapes its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class ApiError(Exception):
     """A request or client event that is refused.
 
     Args:
-        message: What a reader of the error is told.
+        message: What went wrong, for people.
         code: OpenAI's machine-readable code, such as `call_id_not_found`.
         status: The HTTP status, where the error answers a request.
         param: The field at fault, such as `session.type`.
@@ -25,18 +25,24 @@ class ApiError(Exception):
     @property
     def type(self) -> str:
         """The error's class: `server_error` for 5xx, otherwise `invalid_request_error`."""
-        return "server_error" if self.status >= 500 else "invalid_request_error"  # noqa: PLR2004 - HTTP's own line
+        return "server_error" if self.status >= 500 else "invalid_request_error"  # noqa: PLR2004 - where HTTP draws the line
 
-    def fields(self) -> dict[str, Any]:
-        """The object that stands under `error`, in a body as in an event."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return what stands under `error` in a body or an event."""
         return {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
 
 
 def not_found() -> ApiError:
-    """The answer to any use of a call that is unknown, not yet attachable, or over (reference 2.1, 3.3)."""
+    """Refuse a call that is unknown, not attachable, or over.
+
+    See openai-realtime.md#unknown-calls and openai-realtime.md#when-attachable.
+    """
     return ApiError("No session found for the provided call_id", code="call_id_not_found", status=404)
 
 
 def already_decided(status: int) -> ApiError:
-    """The answer to a second decision on one call (worded after the Live API; reference 2.1)."""
+    """Refuse a second decision on one call (openai-realtime.md#second-decisions).
+
+    The words are the Live API's.
+    """
     return ApiError("This call has already been accepted or rejected.", code="decision_already_made", status=status)

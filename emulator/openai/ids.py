@@ -1,8 +1,8 @@
-"""Ids as OpenAI makes them: a prefix that tells the kind, and an opaque rest; at most 32 characters in all."""
+"""Ids as OpenAI makes them, of at most 32 characters."""
 
 import secrets
 
 
 def new_id(prefix: str) -> str:
-    """A new id such as `item_5f2c...`."""
+    """Make an id such as `item_5f2c...`."""
     return f"{prefix}_{secrets.token_hex(10)}"

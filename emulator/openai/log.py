@@ -1,4 +1,4 @@
-"""Who wrote what, and when: the timeline of every call, as seen from OpenAI's side of the wire."""
+"""The log: who sent what and when, as OpenAI sees it."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class Entry(NamedTuple):
     call_id: str | None
     kind: Kind
     type: str
-    """What of its kind: the event's type, the REST operation, the end's reason ..."""
+    """The event's type, the REST operation, the end's reason: what the kind has several of."""
     who: str
     """The client's `User-Agent`; `stand-in` for what comes from here."""
     port: int | None
     """The client's port, which tells two sockets of one process apart."""
     attach: int | None
-    """The how-manieth attach of the call the socket is, from 1."""
+    """Which attach of the call the socket is, counted from 1."""
     payload: Mapping[str, Any]
     """The whole event, or what else there is to know. Never changed afterwards."""
 
@@ -66,12 +66,16 @@ class Entry(NamedTuple):
         return _DIRECTIONS.get(self.kind)
 
     def as_dict(self) -> dict[str, Any]:
-        """The entry as JSON has it."""
+        """Return the entry as JSON has it."""
         return {**self._asdict(), "direction": self.direction}
 
 
 class Log:
-    """All entries of a stand-in, oldest first; the oldest are forgotten when there are too many."""
+    """All entries of a stand-in, oldest first.
+
+    Args:
+        keep: How many are kept at least; the oldest go first.
+    """
 
     def __init__(self, *, keep: int) -> None:
         self._entries: list[Entry] = []
@@ -87,7 +91,7 @@ class Log:
         return len(self._entries)
 
     def open(self, path: str) -> None:
-        """Append every entry to a file from now on, one JSON line each."""
+        """Append every further entry to a file, one JSON line each."""
         self._file = Path(path).open("ab", buffering=0)  # noqa: SIM115 - closed by close()
 
     def close(self) -> None:
@@ -107,7 +111,7 @@ class Log:
         port: int | None = None,
         attach: int | None = None,
     ) -> Entry:
-        """Write an entry. The payload must not be changed afterwards."""
+        """Write an entry; its payload must not be changed afterwards."""
         self._sequence += 1
         entry = Entry(self._sequence, time.time(), time.monotonic(), call_id, kind, type, who, port, attach, payload)
         self._entries.append(entry)
@@ -121,19 +125,19 @@ class Log:
         return entry
 
     def after(self, sequence: int) -> list[Entry]:
-        """The entries that came after one with this sequence number."""
+        """Return the entries after a sequence number."""
         first = self._entries[0].sequence if self._entries else 1
         return self._entries[max(0, sequence + 1 - first) :]
 
     async def wait_after(self, sequence: int, *, timeout_seconds: float) -> list[Entry]:
-        """The entries after a sequence number, as soon as there is one; none if there is none in time."""
+        """Wait for entries after a sequence number; none, if time runs out."""
         if not self.after(sequence):
             async with self._change() as change:
                 await asyncio.wait({change}, timeout=timeout_seconds)
         return self.after(sequence)
 
     async def wait_for(self, wanted: Callable[[Entry], bool], *, after: int = 0, timeout_seconds: float = 10) -> Entry:
-        """The first entry after sequence number `after` that is wanted, as soon as there is one.
+        """Wait for the first wanted entry after sequence number `after`.
 
         Raises:
             TimeoutError: there was none in time.

@@ -1,16 +1,15 @@
-"""What the stand-in can be told: `Options` for how this OpenAI behaves, `Fault` for what goes wrong in it.
+"""`Options`: how this OpenAI behaves, changeable while calls are running.
 
-Where the reference says that a behaviour is uncertain, it is an option here, with the likeliest reading as its default;
-the number in brackets is the reference's section. Options and faults can both be changed while calls are running.
+Where openai-realtime.md says that a behaviour is uncertain, it is an option here, with the likeliest reading as its
+default; in brackets stands the heading there.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Operation = Literal["accept", "reject", "refer", "hangup", "create", "client_secrets"]
 HttpError = Annotated[int, Field(ge=400, le=599)]
 
 
@@ -25,27 +24,27 @@ class Options(BaseModel):
     webhook_url: str | None = None
     """Where deliveries go. None: this project has no webhook."""
     webhook_secrets: list[str] = []
-    """Each signs every delivery, as during a rotation (1.2)."""
+    """Each signs every delivery, as during a rotation (#webhook-signature)."""
     webhook_timeout_seconds: float = Field(5, gt=0)
-    """How long a delivery may take before it counts as failed: "a few seconds" (1.4)."""
+    """How long a delivery may take before it counts as failed: "a few seconds" (#webhook-delivery)."""
     webhook_attempts: int = Field(12, ge=1, le=100)
-    """Attempts in all. OpenAI goes on for 72 hours (1.4)."""
+    """Attempts in all. OpenAI goes on for 72 hours (#webhook-delivery)."""
     webhook_backoff_seconds: float = Field(0.25, gt=0)
-    """The wait after the first failure; it doubles each time, up to 30 s (1.4, schedule undocumented)."""
+    """The wait after the first failure; it doubles each time, up to 30 s (#webhook-delivery)."""
     webhook_copies: int = Field(1, ge=1, le=10)
-    """How often each event is delivered, since duplicates happen even after success (1.4)."""
+    """How often each event is delivered, since duplicates happen even after success (#webhook-delivery)."""
     webhook_delay_seconds: float = Field(0, ge=0, le=3600)
-    """How late the first attempt starts; the caller rings meanwhile (1.4)."""
+    """How late the first attempt starts; the caller rings meanwhile (#webhook-delivery)."""
     live_twin: bool = False
-    """Also deliver `live.transport.incoming` for the same INVITE (0.2)."""
+    """Also deliver `live.transport.incoming` for the same INVITE (#live-twins)."""
     sip_media_security: Literal["rtp", "srtp"] | None = "srtp"
-    """The newest webhook field; None leaves it out (1.5)."""
+    """The newest webhook field; None leaves it out (#webhook-events)."""
 
     # The caller
     speed: float = Field(50, gt=0)
     """How many times faster than life people and models speak. 1 is real time."""
     ring_seconds: float = Field(30, gt=0)
-    """How long a caller lets it ring (10.1: not established)."""
+    """How long a caller lets it ring (#accept)."""
     hello_seconds: float = Field(1, ge=0)
     """How long after the first attach a caller waits to be greeted before they speak first. Real seconds."""
     patience_seconds: float = Field(30, gt=0)
@@ -58,52 +57,52 @@ class Options(BaseModel):
 
     # Decisions
     second_accept: Literal["refuse", "allow"] = "refuse"
-    """What a second accept of a living call gets (2.1, 10.2)."""
+    """What a second accept of a living call gets (#second-decisions)."""
     second_decision_status: HttpError = 409
-    """The status of a refused second accept, and of a reject after accept (2.1, 10.2)."""
+    """The status of a refused second accept, and of a reject after accept (#second-decisions)."""
     accept_after_caller_gone: Literal["refuse", "allow"] = "refuse"
-    """Refuse: 404. Allow: 200, and the session talks to nobody (2.1, one report)."""
+    """Refuse: 404. Allow: 200, and the session talks to nobody (#accept)."""
     unusable_accept: Literal["refuse", "swallow"] = "refuse"
-    """What an accept with an invalid session gets: 400, or 200 and then a call that fails (2.1, one report)."""
+    """What an accept with an invalid session gets: 400, or 200 and then a call that fails (#accept)."""
     sip_vad_numbers: Literal["refuse", "allow"] = "refuse"
-    """Whether an SIP accept may carry `threshold`, `prefix_padding_ms` or `silence_duration_ms` (2.1)."""
+    """Whether an SIP accept may carry `threshold`, `prefix_padding_ms` or `silence_duration_ms` (#sip-accept)."""
     refer: Literal["transfer", "no_effect"] = "transfer"
-    """What follows the 200: the call leaves, or nothing at all (2.1)."""
+    """What follows the 200: the call leaves, or nothing at all (#refer)."""
     refer_ms: float = Field(300, ge=0)
     """How long a transfer takes. Real milliseconds."""
     refer_webrtc_status: HttpError = 400
-    """What `refer` answers on a WebRTC call (10.2)."""
+    """What `refer` answers on a WebRTC call (#refer)."""
 
     # The sideband
     attachable_after_ms: float = Field(0, ge=0)
-    """How long after accept or creation an attach still gets 404 (3.3). Real milliseconds."""
+    """How long after accept or creation an attach still gets 404 (#when-attachable). Real milliseconds."""
     second_attach: Literal["allow", "refuse"] = "allow"
-    """Whether a second socket may attach beside a living one (3.6, 10.4)."""
+    """Whether a second socket may attach beside a living one (#several-sidebands)."""
     second_attach_status: HttpError = 409
     ended_attach_status: Literal[404, 410] = 404
-    """What an attach to an ended call gets (3.3)."""
+    """What an attach to an ended call gets (#when-attachable)."""
     ephemeral_calls_attach_with: Literal["either", "standard", "ephemeral"] = "either"
-    """Which key may attach to a call that an `ek_` key made; the other gets 404 (3.2)."""
+    """Which key may attach to a call that an `ek_` key made; the other gets 404 (#which-key)."""
     session_created_on_attach: bool = False
-    """Whether an attach is answered by `session.created` (3.4)."""
+    """Whether an attach is answered by `session.created` (#first-events)."""
     close_style: Literal["drop", "clean"] = "drop"
-    """How sockets go at a call's end: TCP closes without a close frame, or a close frame with 1000 (3.6)."""
+    """How sockets go at a call's end: TCP closes without a close frame, or a close frame with 1000 (#close)."""
     close_after_hangup_ms: float = Field(0, ge=0)
-    """How long after the 200 of a hangup the sockets go (2). Real milliseconds."""
+    """How long after the 200 of a hangup the sockets go (#hang-up). Real milliseconds."""
     session_seconds: float = Field(3600, gt=0)
-    """The hard limit of a session (3.6)."""
+    """The hard limit of a session (#session-limit)."""
 
     # Events
     rate_limits: Literal["after_done", "at_start"] = "after_done"
-    """Where `rate_limits.updated` comes: as recorded, or as documented (4.2)."""
+    """Where `rate_limits.updated` comes: as recorded, or as documented (#server-events)."""
     novelties: bool = False
-    """Put an unknown field into every event, and an unknown event after every `response.created` (4.2)."""
+    """Put an unknown field into every event, and an unknown event after every `response.created` (#server-events)."""
     out_of_band_text: str = "Noted."
     """What a `conversation:"none"` response says."""
     mcp_servers: dict[str, list[dict[str, Any]] | None] = {}
-    """The tools that each hosted MCP server lists; None: listing fails (6.6). Servers not named here list none."""
+    """The tools of each hosted MCP server; None: listing fails (#hosted-mcp-tools). Others have none."""
     speaks_after_mcp: bool = True
-    """Whether the model goes on speaking in the response that held an `mcp_call` (6.6)."""
+    """Whether the model goes on speaking in the response that held an `mcp_call` (#hosted-mcp-tools)."""
 
     # The log
     log_path: str | None = None
@@ -126,74 +125,3 @@ class Options(BaseModel):
         valid = type(self).model_validate({**self.model_dump(), **changes})
         for name in changes:
             setattr(self, name, getattr(valid, name))
-
-
-class _Fault(BaseModel):
-    """What every fault has: whose calls it strikes, and how often."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    call_id: str | None = None
-    """The call it strikes; None: any."""
-    times: int = Field(1, ge=1)
-    """How often it strikes."""
-    struck: int = 0
-    """How often it has."""
-
-
-class RestFault(_Fault):
-    """The next REST requests fail, hang, or both."""
-
-    fault: Literal["rest"] = "rest"
-    operation: Operation | None = None
-    """None: any."""
-    status: HttpError | None = None
-    """What is answered. None: the true answer, so that only `hang_seconds` is felt."""
-    hang_seconds: float = Field(0, ge=0, le=600)
-    """How long the answer takes."""
-    applied: bool = False
-    """Whether the request takes effect before it is answered with `status`."""
-
-
-class UpgradeFault(_Fault):
-    """The next attaches are refused."""
-
-    fault: Literal["upgrade"] = "upgrade"
-    status: HttpError = 503
-    hang_seconds: float = Field(0, ge=0, le=600)
-    """How long the refusal takes."""
-
-
-class CutFault(_Fault):
-    """Sockets are cut: at once, or when an event passes.
-
-    With `on_server_event`, the event and all after it are lost; what was before arrives. With `on_client_event`, the
-    event takes effect and all that it causes is lost. Without either, every socket (of the call) is cut now, what is
-    under way is lost, and `times` is not looked at.
-    """
-
-    fault: Literal["cut"] = "cut"
-    on_server_event: str | None = None
-    on_client_event: str | None = None
-    close_code: int | None = Field(None, ge=1000, le=4999)
-    """None: the connection is dropped without a close frame."""
-
-
-class DelayFault(_Fault):
-    """The next frames to the client are each held back; those behind them wait, as on a slow line."""
-
-    fault: Literal["delay"] = "delay"
-    delay_ms: float = Field(gt=0, le=600_000)
-
-
-class WebhookFault(_Fault):
-    """The next webhook deliveries are dropped for good, doubled, or late."""
-
-    fault: Literal["webhook"] = "webhook"
-    effect: Literal["drop", "duplicate", "late"]
-    late_seconds: float = Field(1, ge=0, le=3600)
-
-
-Fault = RestFault | UpgradeFault | CutFault | DelayFault | WebhookFault
-fault_adapter: TypeAdapter[Fault] = TypeAdapter(Annotated[Fault, Field(discriminator="fault")])
-"""Reads a fault from a plain dict; `fault` names its kind."""

@@ -1,4 +1,4 @@
-"""The messages of one subscription: each is ready, or leased under one ack id, or gone.
+"""The messages of one subscription: ready, leased under one ack id, or gone.
 
 add ──► ready ──pull──► leased ──acknowledge──► gone
           ▲                │
@@ -35,35 +35,39 @@ class _Lease:
 
 
 @dataclass(slots=True)
-class Alarms:
-    """When leases run out, for all backlogs of a broker in one heap.
+class Expiries:
+    """When leases run out, for all backlogs of a broker.
 
-    A renewed lease gets a new alarm; the old one rings in vain. A lease renewed every third of its length has three.
+    A renewed lease gets a new entry; the old one is dropped when it is due. A lease renewed every third of its length
+    has three.
     """
 
     _heap: list[tuple[float, int, Backlog]] = field(default_factory=list)
 
-    def set(self, when: float, number: int, backlog: Backlog) -> None:
-        """Have `backlog` look at lease `number` at `when`."""
+    def add(self, when: float, number: int, backlog: Backlog) -> None:
+        """Note that lease `number` of `backlog` may run out at `when`."""
         heapq.heappush(self._heap, (when, number, backlog))
 
     def due(self, now: float) -> Iterator[tuple[int, Backlog]]:
-        """Take the alarms whose time has come, earliest first."""
+        """Take the entries whose time has come, earliest first."""
         while self._heap and self._heap[0][0] <= now:
             _, number, backlog = heapq.heappop(self._heap)
             yield number, backlog
 
     def next(self) -> float | None:
-        """When the next alarm rings."""
+        """Return when the next entry is due."""
         return self._heap[0][0] if self._heap else None
 
 
 class Backlog:
-    """The state of one subscription. Times are in seconds, on the clock that the caller reads `now` from."""
+    """The messages of one subscription.
+
+    Times are in seconds, on the clock that the caller reads `now` from.
+    """
 
     def __init__(
         self,
-        alarms: Alarms,
+        expiries: Expiries,
         numbers: Iterator[int],
         on_ready: Callable[[], None],
         *,
@@ -71,7 +75,7 @@ class Backlog:
         retention_seconds: float,
         max_delivery_attempts: int | None,
     ) -> None:
-        self._alarms = alarms
+        self._expiries = expiries
         self._numbers = numbers  # never repeat within a broker, so neither does an ack id
         self._on_ready = on_ready
         self._ack_deadline_seconds = ack_deadline_seconds
@@ -82,13 +86,13 @@ class Backlog:
         self._dead: list[Delivery] = []
 
     def add(self, message: PubsubMessage, now: float) -> None:
-        """Take in a published message."""
+        """Add a published message."""
         self.put_back(Delivery(message, published=now))
 
     def pull(self, limit: int, now: float) -> list[tuple[int, ReceivedMessage]]:
-        """Lease up to `limit` ready messages; each comes with the number that its ack id is made of.
+        """Lease up to `limit` ready messages; each comes with its lease's number.
 
-        Messages older than the retention are dropped here, so one that outlives it while leased stays its owner's.
+        Messages older than the retention are dropped here, so a leased one may outlive it.
         """
         pulled: list[tuple[int, ReceivedMessage]] = []
         while self._ready and len(pulled) < limit:
@@ -101,34 +105,40 @@ class Backlog:
         number = next(self._numbers)
         delivery.attempts += 1
         self._leases[number] = _Lease(delivery, now + self._ack_deadline_seconds)
-        self._alarms.set(now + self._ack_deadline_seconds, number, self)
+        self._expiries.add(now + self._ack_deadline_seconds, number, self)
         attempt = 0 if self._max_delivery_attempts is None else delivery.attempts
         return number, ReceivedMessage(message=delivery.message, delivery_attempt=attempt)
 
     def acknowledge(self, number: int) -> bool:
-        """Forget the message leased under `number`; False when no such lease lives."""
+        """Forget the message leased under `number`; False if the lease is lost."""
         return self._leases.pop(number, None) is not None
 
     def extend(self, number: int, seconds: float, now: float) -> bool:
-        """Let lease `number` run for `seconds` from now; 0 ends it (a nack). False when no such lease lives."""
+        """Extend lease `number` to `seconds` from now; False if it is lost.
+
+        0 ends it: a nack.
+        """
         lease = self._leases.get(number)
         if lease is None:
             return False
         lease.expires = now + seconds
         if seconds > 0:
-            self._alarms.set(lease.expires, number, self)
+            self._expiries.add(lease.expires, number, self)
         else:
             self.expire(number, now)
         return True
 
     def expire(self, number: int, now: float) -> None:
-        """End lease `number` if its time has run out: the message is ready again, or dead if tried too often."""
+        """End lease `number` if its time has run out.
+
+        The message is ready again, or dead if it was delivered too often.
+        """
         lease = self._leases.get(number)
         if lease is None or lease.expires > now:
             return
         del self._leases[number]
-        worn_out = self._max_delivery_attempts is not None and lease.delivery.attempts >= self._max_delivery_attempts
-        if worn_out:
+        too_often = self._max_delivery_attempts is not None and lease.delivery.attempts >= self._max_delivery_attempts
+        if too_often:
             self._dead.append(lease.delivery)
         else:
             self.put_back(lease.delivery)
@@ -139,6 +149,6 @@ class Backlog:
         return dead
 
     def put_back(self, delivery: Delivery) -> None:
-        """Make a message ready (again), and say so."""
+        """Make a message ready again, and announce it."""
         self._ready.append(delivery)
         self._on_ready()

@@ -1,4 +1,4 @@
-"""Topics, subscriptions and what may be done with them: the rules of Pub/Sub without the network.
+"""Topics and subscriptions: the rules of Pub/Sub without the network.
 
 Requests and answers are Google's own types, and refusals are the exceptions that Google's clients raise. Where Google's
 emulator (0.8.20) and the documented service differ, this keeps to the service; the contract tests name each difference.
@@ -38,7 +38,7 @@ from google.pubsub_v1.types import (
 from google.rpc import error_details_pb2
 
 from emulator.pubsub import checks
-from emulator.pubsub.backlog import Alarms, Backlog, Delivery
+from emulator.pubsub.backlog import Backlog, Delivery, Expiries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -48,7 +48,7 @@ DELETED_TOPIC = "_deleted-topic_"
 
 
 @dataclass(slots=True)
-class _Subscribed:
+class _Subscription:
     settings: Subscription
     backlog: Backlog
 
@@ -60,15 +60,15 @@ class Broker:
 
     Args:
         clock: The time in Unix seconds; must never run backwards.
-        on_news: Called when a pull that found nothing should look again.
+        on_ready: Called when a pull that found nothing should look again.
     """
 
-    def __init__(self, clock: Callable[[], float], on_news: Callable[[], None]) -> None:
+    def __init__(self, clock: Callable[[], float], on_ready: Callable[[], None]) -> None:
         self._clock = clock
-        self._on_news = on_news
+        self._on_ready = on_ready
         self._topics: dict[str, Topic] = {}
-        self._subscriptions: dict[str, _Subscribed] = {}
-        self._alarms = Alarms()
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._expiries = Expiries()
         self._lease_numbers = itertools.count(1)
         self._message_numbers = itertools.count(1)
 
@@ -94,17 +94,17 @@ class Broker:
     def list_topic_subscriptions(self, request: ListTopicSubscriptionsRequest) -> ListTopicSubscriptionsResponse:
         """List the names of a topic's subscriptions."""
         topic = self._topic(request.topic)
-        subscribed = [name for name, it in self._subscriptions.items() if it.settings.topic == topic.name]
-        names, token = _page(subscribed, request.page_size, request.page_token)
+        names = [name for name, found in self._subscriptions.items() if found.settings.topic == topic.name]
+        names, token = _page(names, request.page_size, request.page_token)
         return ListTopicSubscriptionsResponse(subscriptions=names, next_page_token=token)
 
     def delete_topic(self, request: DeleteTopicRequest) -> None:
         """Delete a topic; its subscriptions live on with what they hold."""
         topic = self._topic(request.topic)
         del self._topics[topic.name]
-        for it in self._subscriptions.values():
-            if it.settings.topic == topic.name:
-                it.settings.topic = DELETED_TOPIC
+        for subscription in self._subscriptions.values():
+            if subscription.settings.topic == topic.name:
+                subscription.settings.topic = DELETED_TOPIC
 
     def publish(self, request: PublishRequest) -> PublishResponse:
         """Give the messages to every subscription of the topic."""
@@ -113,15 +113,15 @@ class Broker:
         ids = [str(next(self._message_numbers)) for _ in request.messages]
         for message, message_id in zip(request.messages, ids, strict=True):
             message.message_id = message_id
-            self._hand_out(topic.name, message)
+            self._deliver(topic.name, message)
         return PublishResponse(message_ids=ids)
 
-    def _hand_out(self, topic: str, message: PubsubMessage) -> None:
+    def _deliver(self, topic: str, message: PubsubMessage) -> None:
         now = self._clock()
         message.publish_time = datetime.fromtimestamp(now, UTC)
-        for it in self._subscriptions.values():
-            if it.settings.topic == topic:
-                it.backlog.add(message, now)
+        for subscription in self._subscriptions.values():
+            if subscription.settings.topic == topic:
+                subscription.backlog.add(message, now)
 
     # Subscriptions
 
@@ -136,14 +136,14 @@ class Broker:
         if dead_letter_policy and dead_letter_policy.dead_letter_topic not in self._topics:
             raise exceptions.NotFound("Dead letter topic not found")
         backlog = Backlog(
-            self._alarms,
+            self._expiries,
             self._lease_numbers,
-            self._on_news,
+            self._on_ready,
             ack_deadline_seconds=subscription.ack_deadline_seconds,
             retention_seconds=subscription.message_retention_duration.total_seconds(),
             max_delivery_attempts=dead_letter_policy.max_delivery_attempts if dead_letter_policy else None,
         )
-        self._subscriptions[subscription.name] = _Subscribed(subscription, backlog)
+        self._subscriptions[subscription.name] = _Subscription(subscription, backlog)
         return subscription
 
     def get_subscription(self, request: GetSubscriptionRequest) -> Subscription:
@@ -159,19 +159,19 @@ class Broker:
     def delete_subscription(self, request: DeleteSubscriptionRequest) -> None:
         """Delete a subscription and what it holds."""
         del self._subscriptions[self._subscription(request.subscription).settings.name]
-        self._on_news()
+        self._on_ready()
 
     # Leases
 
     def pull(self, request: PullRequest) -> PullResponse:
-        """Lease the messages that are ready, at most `max_messages`; waiting for some is the server's affair."""
-        it = self._subscription(request.subscription)
+        """Lease the messages that are ready, at most `max_messages`."""
+        subscription = self._subscription(request.subscription)
         if request.max_messages <= 0:
             raise exceptions.InvalidArgument("No max_messages specified")
         self.expire_leases()
-        pulled = it.backlog.pull(request.max_messages, self._clock())
+        pulled = subscription.backlog.pull(request.max_messages, self._clock())
         for number, received in pulled:
-            received.ack_id = f"{it.settings.name}:{number}"
+            received.ack_id = f"{subscription.settings.name}:{number}"
         return PullResponse(received_messages=[received for _, received in pulled])
 
     def acknowledge(self, request: AcknowledgeRequest) -> None:
@@ -181,11 +181,11 @@ class Broker:
             exceptions.InvalidArgument: some ack ids are malformed (then nothing was done), or their leases are lost and
                 delivery is exactly-once (then the others are acknowledged all the same).
         """
-        it = self._subscription(request.subscription)
-        numbers = _lease_numbers(request.ack_ids, it.settings.name)
+        subscription = self._subscription(request.subscription)
+        numbers = _lease_numbers(request.ack_ids, subscription.settings.name)
         self.expire_leases()
-        lost = [ack_id for ack_id, number in numbers.items() if not it.backlog.acknowledge(number)]
-        _tell_of_lost(lost, it.settings)
+        lost = [ack_id for ack_id, number in numbers.items() if not subscription.backlog.acknowledge(number)]
+        _refuse_lost(lost, subscription.settings)
 
     def modify_ack_deadline(self, request: ModifyAckDeadlineRequest) -> None:
         """Extend leases to `ack_deadline_seconds` from now, or nack with 0.
@@ -193,34 +193,34 @@ class Broker:
         Raises:
             exceptions.InvalidArgument: as in `acknowledge`, or the deadline is out of bounds.
         """
-        it = self._subscription(request.subscription)
+        subscription = self._subscription(request.subscription)
         seconds = checks.lease_seconds(request.ack_deadline_seconds)
-        numbers = _lease_numbers(request.ack_ids, it.settings.name)
+        numbers = _lease_numbers(request.ack_ids, subscription.settings.name)
         self.expire_leases()
         now = self._clock()
-        lost = [ack_id for ack_id, number in numbers.items() if not it.backlog.extend(number, seconds, now)]
-        self._move_dead(it)
-        _tell_of_lost(lost, it.settings)
+        lost = [ack_id for ack_id, number in numbers.items() if not subscription.backlog.extend(number, seconds, now)]
+        self._move_dead(subscription)
+        _refuse_lost(lost, subscription.settings)
 
     def expire_leases(self) -> None:
         """End every lease that has run out."""
         now = self._clock()
-        for number, backlog in self._alarms.due(now):
+        for number, backlog in self._expiries.due(now):
             backlog.expire(number, now)
-        for it in list(self._subscriptions.values()):
-            self._move_dead(it)
+        for subscription in list(self._subscriptions.values()):
+            self._move_dead(subscription)
 
     def next_expiry(self) -> float | None:
-        """When `expire_leases` next has something to look at, on the broker's clock."""
-        return self._alarms.next()
+        """Return when a lease may run out next, on the broker's clock."""
+        return self._expiries.next()
 
-    def _move_dead(self, it: _Subscribed) -> None:
-        for delivery in it.backlog.take_dead():
-            topic = it.settings.dead_letter_policy.dead_letter_topic
+    def _move_dead(self, subscription: _Subscription) -> None:
+        for delivery in subscription.backlog.take_dead():
+            topic = subscription.settings.dead_letter_policy.dead_letter_topic
             if topic in self._topics:
-                self._hand_out(topic, _dead_letter(delivery, it.settings))
+                self._deliver(topic, _dead_letter(delivery, subscription.settings))
             else:
-                it.backlog.put_back(delivery)
+                subscription.backlog.put_back(delivery)
 
     # Look-ups
 
@@ -230,7 +230,7 @@ class Broker:
             raise exceptions.NotFound("Topic not found")
         return self._topics[name]
 
-    def _subscription(self, name: str) -> _Subscribed:
+    def _subscription(self, name: str) -> _Subscription:
         checks.name(name, "subscriptions")
         if name not in self._subscriptions:
             raise exceptions.NotFound("Subscription does not exist")
@@ -243,13 +243,13 @@ def _of_project(names: Iterable[str], project: str) -> list[str]:
 
 
 def _page(names: Iterable[str], size: int, token: str) -> tuple[list[str], str]:
-    """Cut a page of names, and the token of the next page: the name that it begins with."""
+    """Cut a page of names; returns it and the next page's first name."""
     names = sorted(name for name in names if name >= token)
     return (names[:size], names[size]) if 0 < size < len(names) else (names, "")
 
 
 def _lease_numbers(ack_ids: Iterable[str], subscription: str) -> dict[str, int]:
-    """Read the lease number from each ack id; all must be this subscription's and well-formed."""
+    """Read the lease's number from each ack id."""
     numbers = {}
     for ack_id in ack_ids:
         owner, _, number = ack_id.rpartition(":")
@@ -265,8 +265,8 @@ def _lease_numbers(ack_ids: Iterable[str], subscription: str) -> dict[str, int]:
     return numbers
 
 
-def _tell_of_lost(ack_ids: list[str], subscription: Subscription) -> None:
-    """Refuse ack ids whose leases are lost, as exactly-once delivery does; without it the service says nothing."""
+def _refuse_lost(ack_ids: list[str], subscription: Subscription) -> None:
+    """Refuse ack ids whose leases are lost, if delivery is exactly-once."""
     if not ack_ids or not subscription.enable_exactly_once_delivery:
         return
     info = error_details_pb2.ErrorInfo(
@@ -282,7 +282,7 @@ def _tell_of_lost(ack_ids: list[str], subscription: Subscription) -> None:
 
 
 def _dead_letter(delivery: Delivery, subscription: Subscription) -> PubsubMessage:
-    """Make the copy for the dead-letter topic, which says where it came from."""
+    """Make the copy for the dead-letter topic."""
     _, project, _, name = subscription.name.split("/")
     published = datetime.fromtimestamp(delivery.published, UTC).isoformat(timespec="milliseconds")
     origin = {

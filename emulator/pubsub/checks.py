@@ -1,4 +1,6 @@
-"""What the service accepts in names, settings and messages, and what this stand-in refuses because it cannot do it.
+"""What names, settings and messages may be.
+
+Refused is what the service refuses, and what this stand-in cannot do.
 
 Bounds and wordings are those of the service's documentation and of Google's emulator.
 """
@@ -48,23 +50,23 @@ def project(value: str) -> None:
 
 
 def name(value: str, kind: Literal["topics", "subscriptions"]) -> None:
-    """Refuse what is not the full name of a topic or a subscription."""
+    """Refuse what is no topic's or subscription's full name."""
     match = _RESOURCE.fullmatch(value)
     if not match or match[1] != kind:
         raise exceptions.InvalidArgument(f"Invalid [{kind}] name: (name={value})")
 
 
 def topic(value: Topic) -> None:
-    """Refuse a topic that the service would refuse, or that needs what is missing here."""
+    """Refuse a bad topic."""
     name(value.name, "topics")
     _refuse_others(value, _TOPIC_FIELDS)
 
 
 def subscription(value: Subscription) -> None:
-    """Refuse a subscription that the service would refuse, or that needs what is missing here; fill in the defaults."""
+    """Refuse a bad subscription; fill in the defaults of a good one."""
     name(value.name, "subscriptions")
     name(value.topic, "topics")
-    if value.push_config and not Subscription.pb(value).push_config.ByteSize():
+    if "push_config" in value and not Subscription.pb(value).push_config.ByteSize():
         del value.push_config  # an empty one asks for pull
     _refuse_others(value, _SUBSCRIPTION_FIELDS)
     if value.expiration_policy and value.expiration_policy.ttl:
@@ -76,7 +78,7 @@ def subscription(value: Subscription) -> None:
 
 
 def messages(values: Sequence[PubsubMessage]) -> None:
-    """Refuse a publish request that the service would refuse."""
+    """Refuse messages that the service would refuse."""
     if not values:
         raise exceptions.InvalidArgument("No messages to publish")
     if len(values) > _MAX_PUBLISHED_AT_ONCE:
@@ -86,7 +88,7 @@ def messages(values: Sequence[PubsubMessage]) -> None:
 
 
 def lease_seconds(value: int) -> int:
-    """Refuse a new ack deadline that is out of bounds; 0 is a nack."""
+    """Refuse an ack deadline out of bounds; 0 is a nack."""
     if value < 0:
         raise exceptions.InvalidArgument("Ack deadline cannot be negative")
     if value > MAX_LEASE_SECONDS:

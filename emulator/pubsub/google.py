@@ -1,6 +1,6 @@
-"""Google's own emulators, as child processes: `async with google_emulator() as host_port`, and the same for Firestore.
+"""Google's own emulators as child processes, of Pub/Sub and of Firestore.
 
-They come with the Google Cloud CLI and need Java. `EmulatorMissingError` says in one line what is not there.
+They come with the Google Cloud CLI and need Java.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _SDK_HOMES = ("/usr/lib/google-cloud-sdk", "/usr/share/google-cloud-sdk", "/opt/
 
 
 class EmulatorMissingError(RuntimeError):
-    """The emulator is not installed here, or Java is not; the message says which and what to do."""
+    """The emulator or Java is not installed; the message says what to do."""
 
 
 class EmulatorFailedError(RuntimeError):
-    """The emulator was started but does not serve; the message ends with its log."""
+    """The emulator does not serve; the message ends with its log."""
 
 
 class _PortTakenError(EmulatorFailedError):
@@ -41,7 +41,7 @@ class _PortTakenError(EmulatorFailedError):
 
 @asynccontextmanager
 async def google_emulator(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-    """Run Google's Pub/Sub emulator until the block is left; yields its `host:port`.
+    """Run Google's Pub/Sub emulator for the block; yields `host:port`.
 
     JVM options go through `CLOUD_PUBSUB_EMULATOR_OPTS`, such as `-Xmx256m`.
 
@@ -56,7 +56,7 @@ async def google_emulator(host: str = "127.0.0.1", port: int = 0) -> AsyncIterat
 
 @asynccontextmanager
 async def google_firestore_emulator(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-    """Run Google's Firestore emulator until the block is left; yields its `host:port`.
+    """Run Google's Firestore emulator for the block; yields `host:port`.
 
     It keeps everything in memory, and asks for no credentials. JVM options go through `JDK_JAVA_OPTIONS`.
 
@@ -82,7 +82,7 @@ def _component(name: str, program: str) -> Path:
 
 
 def _sdk_homes() -> Iterator[Path]:
-    """Where the Google Cloud CLI may be, the likeliest first."""
+    """Yield where the Google Cloud CLI may be, the likeliest first."""
     if root := os.environ.get("CLOUDSDK_ROOT"):
         yield Path(root)
     if gcloud := shutil.which("gcloud"):
@@ -92,7 +92,10 @@ def _sdk_homes() -> Iterator[Path]:
 
 @asynccontextmanager
 async def _serving(command: list[str], host: str, port: int, *, says_when_ready: str) -> AsyncIterator[str]:
-    """Run an emulator that takes `--host` and `--port`; for port 0, try other free ones if somebody was quicker."""
+    """Run an emulator for the block; yields its `host:port`.
+
+    For port 0 another free one is tried if somebody was quicker.
+    """
     for tries_left in reversed(range(_TRIES)):
         chosen = port or _free_port(host)
         async with _child([*command, f"--host={host}", f"--port={chosen}"]) as (process, log):
@@ -115,7 +118,10 @@ def _free_port(host: str) -> int:
 
 @asynccontextmanager
 async def _child(command: list[str]) -> AsyncIterator[tuple[Process, int]]:
-    """Run a child in a process group of its own; yields it and the log, a file, which never fills up and blocks."""
+    """Run a child in its own process group; yields it and its log.
+
+    The log is a file: a pipe would fill up and block the child.
+    """
     with tempfile.TemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -127,7 +133,10 @@ async def _child(command: list[str]) -> AsyncIterator[tuple[Process, int]]:
 
 
 async def _ready(process: Process, log: int, says_when_ready: str, host_port: str) -> None:
-    """Wait until the emulator says that it serves. When the port is taken it says so too, but lives on."""
+    """Wait until the emulator says that it serves.
+
+    When the port is taken it says so, and does not end.
+    """
     said = ""
     try:
         async with asyncio.timeout(START_SECONDS):
@@ -143,7 +152,7 @@ async def _ready(process: Process, log: int, says_when_ready: str, host_port: st
 
 
 async def _end(process: Process) -> None:
-    """End the child and whatever it started: politely, and after `STOP_SECONDS` or when cancelled by force."""
+    """End the child and what it started: by SIGTERM, then by SIGKILL."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     try:

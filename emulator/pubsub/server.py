@@ -43,13 +43,16 @@ class Server:
         self.host_port = ""
         """Where it listens, as `PUBSUB_EMULATOR_HOST` wants it."""
         self._clock = clock
-        self._broker = Broker(clock, on_news=self._wake_pulls)
-        self._news = asyncio.Event()
+        self._broker = Broker(clock, on_ready=self._wake_pulls)
+        self._ready = asyncio.Event()
         self._stopping = False
-        self._alarm: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """The gRPC services, with the methods that the broker knows; gRPC answers UNIMPLEMENTED for the others."""
+        """Return the gRPC services.
+
+        Their methods are those that the broker knows; gRPC answers UNIMPLEMENTED for the others.
+        """
         broker, at_once = self._broker, self._at_once
         publisher = {
             "CreateTopic": at_once(broker.create_topic, types.Topic),
@@ -85,12 +88,12 @@ class Server:
             except exceptions.GoogleAPICallError as refusal:
                 await _refuse(context, refusal)
             finally:
-                self._set_alarm()
+                self._set_timer()
 
         return grpc.unary_unary_rpc_method_handler(serve_method, request_type.deserialize, _serialize)
 
     async def pull(self, request: types.PullRequest, context: _Context) -> None:
-        """Answer with the messages that are ready, or wait for the first."""
+        """Answer with the ready messages, or wait for the first."""
         try:
             response = await self._first_messages(request, context.time_remaining())
         except exceptions.GoogleAPICallError as refusal:
@@ -102,51 +105,54 @@ class Server:
             raise
 
     async def _first_messages(self, request: types.PullRequest, seconds_left: float | None) -> types.PullResponse:
-        """Take messages, in the very step in which this returns; nothing when none comes in time."""
+        """Take messages, or none if none comes in time.
+
+        They are taken in the very step in which this returns, so that a cancelled pull has taken nothing.
+        """
         with suppress(TimeoutError):
-            async with asyncio.timeout(_patience_seconds(seconds_left)):
+            async with asyncio.timeout(_wait_seconds(seconds_left)):
                 while not (response := self._broker.pull(request)).received_messages and not request.return_immediately:
-                    await self._news.wait()
+                    await self._ready.wait()
                     if self._stopping:
                         raise exceptions.ServiceUnavailable("Pub/Sub is stopping")
-                self._set_alarm()
+                self._set_timer()
                 return response
         return types.PullResponse()
 
     def _give_back(self, subscription: str, response: types.PullResponse) -> None:
-        """Nack what was pulled for a client that vanished before the answer was written."""
+        """Nack what was pulled for a client that is gone."""
         ack_ids = [received.ack_id for received in response.received_messages]
         nack = types.ModifyAckDeadlineRequest(subscription=subscription, ack_ids=ack_ids, ack_deadline_seconds=0)
         with suppress(exceptions.GoogleAPICallError):  # nothing was pulled, or the subscription is gone too
             self._broker.modify_ack_deadline(nack)
 
     def _wake_pulls(self) -> None:
-        self._news.set()
-        self._news.clear()  # wakes those that wait now, and none that comes later
+        self._ready.set()
+        self._ready.clear()  # wakes those that wait now, and none that comes later
 
-    def _set_alarm(self) -> None:
-        """Be there when the next lease runs out."""
-        if self._alarm:
-            self._alarm.cancel()
+    def _set_timer(self) -> None:
+        """Set the timer for when the next lease runs out."""
+        if self._timer:
+            self._timer.cancel()
         expiry = self._broker.next_expiry()
         if expiry is not None:
-            self._alarm = asyncio.get_running_loop().call_later(expiry - self._clock(), self._expire)
+            self._timer = asyncio.get_running_loop().call_later(expiry - self._clock(), self._expire)
 
     def _expire(self) -> None:
         self._broker.expire_leases()
-        self._set_alarm()
+        self._set_timer()
 
     def close(self) -> None:
-        """End the pulls that wait, and stop looking after leases."""
+        """End the pulls that wait, and stop the timer."""
         self._stopping = True
         self._wake_pulls()
-        if self._alarm:
-            self._alarm.cancel()
+        if self._timer:
+            self._timer.cancel()
 
 
 @asynccontextmanager
 async def serve(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Server]:
-    """Serve Pub/Sub on `host` and `port` (0: a free one) until the block is left.
+    """Serve Pub/Sub for the block; port 0 takes a free one.
 
     Raises:
         RuntimeError: the port is taken.
@@ -169,15 +175,18 @@ async def serve(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Server]
         await listener.stop(STOP_SECONDS)
 
 
-def _patience_seconds(time_remaining: float | None) -> float:
-    """How long a pull waits: it answers a second before its client gives up (half-way, if that is soon)."""
+def _wait_seconds(time_remaining: float | None) -> float:
+    """Say how long a pull waits.
+
+    It answers a second before its client gives up, or half-way if that is soon.
+    """
     if time_remaining is None:
         return LONGEST_PULL_SECONDS
     return min(max(time_remaining - 1, time_remaining / 2), LONGEST_PULL_SECONDS)
 
 
 async def _refuse(context: _Context, refusal: exceptions.GoogleAPICallError) -> NoReturn:
-    """Answer with the error that makes Google's clients raise `refusal`, details and all."""
+    """Answer with the error that makes Google's clients raise `refusal`."""
     code = refusal.grpc_status_code or grpc.StatusCode.UNKNOWN
     status = status_pb2.Status(code=code.value[0], message=refusal.message)
     for detail in refusal.details:

@@ -1,4 +1,4 @@
-"""Makes the topic and the subscriptions that calls go through, with Google's client, on any Pub/Sub emulator."""
+"""The topics and subscriptions of calls, on any Pub/Sub emulator."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def create_calls(
     ack_deadline_seconds: int = 10,
     max_delivery_attempts: int = 50,
 ) -> None:
-    """Make the topic of calls and the subscription that supervisors claim from; what exists already is left alone.
+    """Make the topic of calls and the claim subscription, where missing.
 
     The names are short ones (`calls`, not `projects/.../topics/calls`). A dead-letter topic is made together with a
     subscription of its name, without which Pub/Sub would lose what lands there.
@@ -52,18 +52,18 @@ async def create_calls(
                 topic=dead,
                 expiration_policy=ExpirationPolicy(),
             )
-            await _made(publisher.create_topic(name=dead, timeout=TIMEOUT_SECONDS))
-            await _made(subscriber.create_subscription(request=dead_subscription, timeout=TIMEOUT_SECONDS))
+            await _unless_there(publisher.create_topic(name=dead, timeout=TIMEOUT_SECONDS))
+            await _unless_there(subscriber.create_subscription(request=dead_subscription, timeout=TIMEOUT_SECONDS))
             claims.dead_letter_policy = DeadLetterPolicy(
                 dead_letter_topic=dead, max_delivery_attempts=max_delivery_attempts
             )
-        await _made(publisher.create_topic(name=topic, timeout=TIMEOUT_SECONDS))
-        await _made(subscriber.create_subscription(request=claims, timeout=TIMEOUT_SECONDS))
+        await _unless_there(publisher.create_topic(name=topic, timeout=TIMEOUT_SECONDS))
+        await _unless_there(subscriber.create_subscription(request=claims, timeout=TIMEOUT_SECONDS))
 
 
 @asynccontextmanager
 async def clients(host_port: str) -> AsyncIterator[tuple[PublisherAsyncClient, SubscriberAsyncClient]]:
-    """Google's asyncio clients on one channel to an emulator."""
+    """Yield Google's asyncio clients of an emulator."""
     async with grpc.aio.insecure_channel(host_port) as channel:
         yield (
             PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=channel)),
@@ -71,6 +71,6 @@ async def clients(host_port: str) -> AsyncIterator[tuple[PublisherAsyncClient, S
         )
 
 
-async def _made(creation: Awaitable[object]) -> None:
+async def _unless_there(creation: Awaitable[object]) -> None:
     with suppress(AlreadyExists):
         await creation

@@ -1,1 +1,1 @@
-"""A page that calls an agent, and the backend that lets its users in."""
+"""A web page that calls an agent, and its backend."""

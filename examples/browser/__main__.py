@@ -1,4 +1,6 @@
-"""The application's own backend: serves the page, and gives its users tokens for one call each.
+"""Serve the page, and give its users tokens for calls.
+
+It stands for your application's own backend.
 
     TOKEN_SECRET=... EDGE_URL=https://edge.example python -m examples.browser
 
@@ -23,7 +25,7 @@ TOKEN_SECONDS = 60  # to begin a call with it
 
 
 class Settings(BaseSettings):
-    """What the backend is told by its environment."""
+    """The backend's settings, from its environment."""
 
     token_secret: SecretStr = Field(min_length=32)
     edge_url: str
@@ -36,7 +38,7 @@ settings_key = web.AppKey("settings", Settings)
 
 
 def app(settings: Settings) -> web.Application:
-    """The backend."""
+    """Make the backend."""
     backend = web.Application()
     backend[settings_key] = settings
     backend.add_routes([web.get("/", _page), web.post("/token", _token), web.static("/static", PAGE / "static")])

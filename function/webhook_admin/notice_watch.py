@@ -1,4 +1,4 @@
-"""Seeing what is published on the topic of the calls, by a subscription that lives as long as a test does."""
+"""Watches the topic of the calls for a while."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ REQUEST_SECONDS = 20
 _TOPIC = re.compile(r"projects/[^/\s]+/topics/[^/\s]+")
 
 
-class TopicWatchError(EdgeError):
-    """Pub/Sub does not let us watch the topic; the message says what to do."""
+class NoticeWatchError(EdgeError):
+    """The topic can't be watched; the message says what to do."""
 
 
-class TopicWatch:
-    """A block's own subscription to a topic: `with TopicWatch(...) as notices`.
+class NoticeWatch:
+    """A block's own subscription to a topic.
 
     Should the process be killed before the block is left, Pub/Sub deletes the subscription after 31 days without use.
 
     Raises:
-        TopicWatchError: the subscription can't be made, or not be read.
+        NoticeWatchError: the subscription can't be made, or not be read.
     """
 
     def __init__(self, topic_path: str, *, emulator_host: str | None = None) -> None:
         self.topic_path = topic_path
         if not _TOPIC.fullmatch(topic_path):
-            raise TopicWatchError(f"{topic_path} is no topic: write it as projects/PROJECT/topics/TOPIC")
+            raise NoticeWatchError(f"{topic_path} is no topic: write it as projects/PROJECT/topics/TOPIC")
         project = topic_path.split("/")[1]
         self._subscription = f"projects/{project}/subscriptions/webhook-test-{uuid4().hex[:12]}"
         try:
             self._client = _client(emulator_host)
         except GoogleAuthError as error:
-            raise TopicWatchError(f"No Google credentials: {error}") from error
+            raise NoticeWatchError(f"No Google credentials: {error}") from error
 
     def __enter__(self) -> Self:
         wanted = Subscription(name=self._subscription, topic=self.topic_path, ack_deadline_seconds=10)
         try:
             self._client.create_subscription(request=wanted, timeout=REQUEST_SECONDS)
         except (GoogleAPIError, GoogleAuthError) as error:
-            raise TopicWatchError(
+            raise NoticeWatchError(
                 f"No subscription could be made to {self.topic_path}: {error}. You need roles/pubsub.editor."
             ) from error
         return self
@@ -66,10 +66,10 @@ class TopicWatch:
         try:
             self._client.delete_subscription(subscription=self._subscription, timeout=REQUEST_SECONDS)
         except GoogleAPIError as failure:
-            raise TopicWatchError(f"{self._subscription} could not be deleted: {failure}") from error
+            raise NoticeWatchError(f"{self._subscription} could not be deleted: {failure}") from error
 
     def next(self, *, within_seconds: float) -> CallNotice | None:
-        """The next notice of a webhook; None, if there is none in time."""
+        """Wait for a webhook's next notice; None, if time runs out."""
         deadline = time.monotonic() + within_seconds
         while (left_seconds := deadline - time.monotonic()) > 0:
             try:
@@ -79,7 +79,7 @@ class TopicWatch:
             except DeadlineExceeded:
                 break
             except GoogleAPIError as error:
-                raise TopicWatchError(f"{self._subscription} could not be read: {error}") from error
+                raise NoticeWatchError(f"{self._subscription} could not be read: {error}") from error
             for received in pulled.received_messages:
                 notice = _notice(received.message.data)
                 if notice and notice.source == "webhook":

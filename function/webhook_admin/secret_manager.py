@@ -1,4 +1,7 @@
-"""One secret of Google's Secret Manager, by REST: its client library would be larger than the rest of the function."""
+"""One secret of Google's Secret Manager, by REST.
+
+The client library would be larger than the rest of the function.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ _NAME = re.compile(r"projects/[^/\s]+/secrets/[A-Za-z0-9_-]{1,255}")
 
 
 class SecretManagerError(EdgeError):
-    """Secret Manager refused, or could not be reached; the message says what to do."""
+    """Secret Manager refused or failed; the message says what to do."""
 
 
 class SecretManager:
@@ -43,18 +46,18 @@ class SecretManager:
         self._http = AuthorizedHttp(_credentials(), http) if url == GOOGLE else http
 
     def latest(self) -> str:
-        """What the latest version holds; nothing, if there is no version yet."""
-        status, answer = self._ask("GET", "/versions/latest:access")
+        """Read the latest version; empty, if there is no version yet."""
+        status, answer = self._request("GET", "/versions/latest:access")
         if status == HTTPStatus.NOT_FOUND:
             return ""
         return base64.b64decode(self._checked(status, answer)["payload"]["data"]).decode()
 
     def add(self, text: str) -> str:
-        """Add a version; answers with its name."""
+        """Add a version; returns its name."""
         body = {"payload": {"data": base64.b64encode(text.encode()).decode()}}
-        return str(self._checked(*self._ask("POST", ":addVersion", body))["name"])
+        return str(self._checked(*self._request("POST", ":addVersion", body))["name"])
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
         content = json.dumps(body).encode() if body else None
         try:
             response = self._http.request(

@@ -1,4 +1,4 @@
-"""Decide about a call that rings: which agent answers, and what its rule says."""
+"""Decide which agent answers a call, and whether it is taken."""
 
 from __future__ import annotations
 
@@ -7,28 +7,35 @@ from functools import partial
 
 import structlog
 
-from supervisor.agents import user_code
 from supervisor.agents.agent import Agent
 from supervisor.agents.incoming import UNAVAILABLE, Accept, Incoming, Reject
 from supervisor.agents.router import Router
+from supervisor.agents.user_code import Failure, contained
 
 log = structlog.get_logger()
 
 RULE_SECONDS = 2.0
-_threads = ThreadPoolExecutor(16, thread_name_prefix="incoming rule")  # so that hanging tools turn no callers away
+_threads = ThreadPoolExecutor(
+    16, thread_name_prefix="incoming rule"
+)  # their own, or hanging tools would turn callers away
 
 
 async def decide(agent: Agent, incoming: Incoming) -> Accept | Reject:
-    """Ask the agent's rule. One that fails or is slow rejects, rather than letting it ring."""
-    if agent.rule is None:
+    """Ask the agent's rule whether to take a call.
+
+    A rule that fails or is slow rejects the call, instead of letting it ring.
+    """
+    if agent.handlers.incoming is None:
         return Accept()
-    try:
-        decision = await user_code.run(partial(agent.rule, incoming), within_seconds=RULE_SECONDS, threads=_threads)
-    except user_code.TookTooLongError:
-        log.error("incoming_rule_timed_out", timeout_seconds=RULE_SECONDS)
-        return Reject(UNAVAILABLE)
-    except user_code.UserCodeError as failed:
-        log.error("incoming_rule_failed", error=str(failed), exc_info=failed.__cause__)
+    decision = await contained(
+        partial(agent.handlers.incoming, incoming),
+        within_seconds=RULE_SECONDS,
+        threads=_threads,
+        failed="incoming_rule_failed",
+        timed_out="incoming_rule_timed_out",
+        level="error",
+    )
+    if isinstance(decision, Failure):
         return Reject(UNAVAILABLE)
     if decision is None:
         return Accept()
@@ -40,12 +47,21 @@ async def decide(agent: Agent, incoming: Incoming) -> Accept | Reject:
 
 
 async def choose(router: Router, incoming: Incoming) -> str | None:
-    """The name of the agent that answers; None if nobody does. A chooser that fails leaves it to the other rules."""
+    """Return the name of the agent that answers, if one does.
+
+    A chooser that fails leaves it to the router's other rules.
+    """
     for chooser in router.choosers:
-        try:
-            name = await user_code.run(partial(chooser, incoming), within_seconds=RULE_SECONDS, threads=_threads)
-        except (user_code.TookTooLongError, user_code.UserCodeError) as failed:
-            log.error("chooser_failed", error=str(failed), exc_info=failed.__cause__, action="the other rules choose")
+        name = await contained(
+            partial(chooser, incoming),
+            within_seconds=RULE_SECONDS,
+            threads=_threads,
+            failed="chooser_failed",
+            timed_out="chooser_failed",
+            level="error",
+            action="the other rules choose",
+        )
+        if isinstance(name, Failure):
             continue
         if isinstance(name, str) and name in router.agents:
             return name

@@ -1,1 +1,1 @@
-"""What users write: agents, their tools and rules, and the call as they see it."""
+"""What users write: agents, tools, rules and routers; and their view of a call."""

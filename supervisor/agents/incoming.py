@@ -1,4 +1,4 @@
-"""Deciding about a call before it is taken: which agent answers, and whether it does."""
+"""A call that rings, and the decisions about it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ UNAVAILABLE = 503
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A call that rings. What it says of itself is untrusted, except for `context`."""
+    """A call that rings, as `Agent.incoming` and `Router.choose` get it.
+
+    Anybody can write anything into the headers of a SIP call, unless your trunk checks them; only `context` is trusted.
+
+    Attributes:
+        notice: how we heard of the call.
+    """
 
     notice: CallNotice
 
@@ -32,31 +38,47 @@ class Incoming:
 
     @property
     def caller(self) -> sip.Address | None:
-        """Who calls."""
+        """Who calls: what the trunk asserts, or else the caller.
+
+        None if withheld, and for browsers.
+        """
         return sip.caller(self.notice.sip_headers)
 
     @property
     def dialled(self) -> sip.Address | None:
-        """Who was called, before any diversion."""
+        """Who was called first, before any diversion.
+
+        None for browsers.
+        """
         return sip.dialled(self.notice.sip_headers)
 
     @property
     def context(self) -> Mapping[str, Any]:
-        """Claims that the application's own backend vouched for."""
+        """The claims that your own backend vouched for.
+
+        For example `{"sub": "customer-7"}`; empty if there is no such backend.
+        """
         return self.notice.context
 
     def header(self, name: str) -> str | None:
-        """The first SIP header of this name, in any case."""
+        """Return the first SIP header of this name; untrusted.
+
+        Upper and lower case are the same. None if there is none.
+        """
         return next((value for key, value in self.notice.sip_headers if key.lower() == name.lower()), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Take the call.
+    """Take the call; what `Agent.incoming` may return.
 
     Attributes:
-        session: what differs from the agent's session in this call; merged into it, one level deep.
-        state: what the call's state starts with.
+        session: what differs from the agent's session in this call; it is merged into it, at any depth.
+        state: what `Call.state` begins with.
+
+    Examples:
+        >>> Accept(session={"audio": {"output": {"voice": "cedar"}}}, state={"language": "nl"}).state
+        {'language': 'nl'}
     """
 
     session: Mapping[str, Any] = field(default_factory=dict)
@@ -65,10 +87,20 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Refuse the call with a SIP status code, such as 486 (busy), 603 (decline) or 404 (nobody of that name).
+    """Refuse the call; what `Agent.incoming` may return.
+
+    A browser's call is hung up.
+
+    Attributes:
+        status_code: SIP's, such as 486 (busy), 603 (decline) or 404 (nobody of that name). After 486 and 603 carriers
+            end the call; after 503 they try their next route.
 
     Raises:
-        ValueError: it is not one that refuses, 300 to 699.
+        ValueError: the code is not one that refuses, 300 to 699.
+
+    Examples:
+        >>> Reject(486)
+        Reject(status_code=486)
     """
 
     status_code: int = 603

@@ -1,4 +1,7 @@
-"""What ends a call by itself, and why. It counts conversation, not frames: a noisy line is not a living call."""
+"""When a call ends by itself.
+
+Limits count conversation, not frames: noise alone keeps no call alive.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +13,36 @@ from supervisor.outcomes import EndReason
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of an agent's calls; None means no limit. Each ends the call with a reason of its own."""
+    """When an agent's calls end by themselves; None means no limit.
+
+    Each limit ends the call with a reason of its own, after a last response.
+
+    Raises:
+        StartupError: a limit is not a number above 0, or a text is none.
+
+    Examples:
+        >>> Limits(max_seconds=900, max_usd=2.0).silence_seconds
+        120.0
+    """
 
     no_audio_seconds: float | None = 60.0
-    """How long the caller may neither speak, type nor press a key after the accept: nobody is there."""
+    """How long after the accept the caller may neither speak, type nor press a key; ends without a goodbye."""
     silence_seconds: float | None = 120.0
-    """How long the conversation may stand still, neither side speaking and no tool running."""
+    """How long neither side may speak and no tool run."""
     silence_question: str | None = "Ask whether the caller is still there."
     """Instructions for what to say after half of `silence_seconds`; None says nothing."""
     idle_timeouts: int | None = 3
-    """How many of the session's own `idle_timeout_ms` may follow each other."""
+    """How many of the session's own `idle_timeout_ms` may follow each other without a word of the caller."""
     max_seconds: float | None = 3600.0
+    """How long a call may last after its accept."""
     max_usd: float | None = None
+    """What a call may cost at OpenAI, by `supervisor.openai.prices`."""
     max_tokens: int | None = None
+    """How many tokens its responses may use, in and out."""
     goodbye: str = "Say goodbye, briefly."
     """Instructions for the last response before a limit ends the call."""
 
     def __post_init__(self) -> None:
-        """Refuse what is not a number above 0.
-
-        Raises:
-            StartupError: a limit is none.
-        """
         for limit in fields(self):
             value = getattr(self, limit.name)
             wanted = str if isinstance(limit.default, str) else int | float
@@ -42,19 +53,22 @@ class Limits:
 
 @dataclass(slots=True)
 class Meter:
-    """What the limits of one call are held against; Unix seconds."""
+    """What one call has used of its limits; times are Unix seconds."""
 
     started_at: float
     last_word_at: float
     caller_heard: bool = False
     idle_timeouts: int = 0
     asked: bool = False
-    """Whether the silence was broken by a question since the last word."""
+    """Whether the caller was asked if they are there, in the present silence."""
     cost_usd: float = 0.0
     tokens: int = 0
 
     def word(self, now: float, *, caller: bool) -> None:
-        """Somebody says something, or a tool runs. Only the caller's words end a row of idle time-outs."""
+        """Note that somebody spoke or a tool ran.
+
+        Only the caller's words end a row of idle time-outs.
+        """
         if caller:
             self.caller_heard = True
             self.idle_timeouts = 0
@@ -62,7 +76,7 @@ class Meter:
         self.asked = self.asked and not caller
 
     def exceeded(self, limits: Limits, now: float) -> EndReason | None:
-        """The limit that is exceeded, if one is."""
+        """Return the reason to end the call, if a limit is exceeded."""
         age, silence = now - self.started_at, now - self.last_word_at
         for reason, value, limit in (
             (EndReason.MAX_DURATION, age, limits.max_seconds),
@@ -77,7 +91,10 @@ class Meter:
         return None
 
     def should_ask(self, limits: Limits, now: float) -> bool:
-        """Whether it is time to ask if somebody is there; true once in a silence."""
+        """Tell whether to ask now if the caller is there.
+
+        True once in a silence.
+        """
         if limits.silence_seconds is None or limits.silence_question is None or self.asked:
             return False
         self.asked = now - self.last_word_at >= limits.silence_seconds / 2

@@ -19,19 +19,28 @@ C = TypeVar("C", bound=Chooser)
 
 
 class Router:
-    """Several agents behind one supervisor, and the rules that choose one for a call.
+    """Chooses one of several agents for each call.
 
-    Rules are tried in this order: `choose` functions, context claims, headers, dialled numbers; then `default`.
+    Rules are tried in this order: functions of `choose`, then `context`, `header` and `dialled`, then the default. The
+    first that names an agent decides.
 
     Args:
-        agents: by the names that rules and records call them.
-        default: the name of the one that answers when no rule fits; None rejects the call with 404.
+        agents: by the names that rules and records have for them.
+        default: the name of the agent that answers when no rule names one; None rejects the call with 404.
+
+    Raises:
+        StartupError: there is no agent, or the default is none of them. So do rules that name an unknown agent.
 
     Examples:
-        >>> from supervisor import Agent
+        >>> from sideband import Agent, Router
         >>> session = {"model": "gpt-realtime-2.1"}
-        >>> router = Router({"shop": Agent(session=session), "night": Agent(session=session)}, default="shop")
-        >>> router.dialled("+31201234567", "night")
+        >>> router = Router({"shop": Agent(session=session), "workshop": Agent(session=session)}, default="shop")
+        >>> router.dialled("+31201234567", "workshop")
+        >>> router.header("X-Department", "repairs", "workshop")
+        >>> router.context("department", "repairs", "workshop")
+        >>> @router.choose
+        ... def sip_only(incoming: Incoming) -> str | None:
+        ...     return "shop" if incoming.transport == "webrtc" else None
     """
 
     def __init__(self, agents: Mapping[str, Agent], *, default: str | None = None) -> None:
@@ -40,40 +49,55 @@ class Router:
         self.agents = dict(agents)
         self.default = default
         self.choosers: list[Chooser] = []
-        self._tables: dict[str, dict[tuple[str, str], str]] = {"context": {}, "header": {}, "dialled": {}}
+        self._by_claim: dict[tuple[str, str], str] = {}
+        self._by_header: dict[tuple[str, str], str] = {}
+        self._by_number: dict[str, str] = {}
         if default is not None:
             self._known(default)
 
     def dialled(self, number: str, agent: str) -> None:
-        """Give calls to this number to an agent."""
-        self._tables["dialled"]["number", number] = self._known(agent)
+        """Have an agent answer calls to a number.
+
+        Write it as your trunk does, which is mostly E.164, such as +31201234567.
+        """
+        self._by_number[number] = self._known(agent)
 
     def header(self, name: str, value: str, agent: str) -> None:
-        """Give calls whose SIP header has this value to an agent. Callers can set headers: this is no authorisation."""
-        self._tables["header"][name.lower(), value] = self._known(agent)
+        """Have an agent answer calls with this SIP header.
+
+        Callers can set headers, so this authorises nobody.
+        """
+        self._by_header[name.lower(), value] = self._known(agent)
 
     def context(self, claim: str, value: str, agent: str) -> None:
-        """Give calls whose context claim has this value to an agent."""
-        self._tables["context"][claim, value] = self._known(agent)
+        """Have an agent answer calls with this claim.
+
+        The value of the claim in `Incoming.context` is compared as text.
+        """
+        self._by_claim[claim, value] = self._known(agent)
 
     def choose(self, chooser: C) -> C:
-        """Have a function, async or plain, name the agent of a call, or return None to leave it to the next rule.
+        """Have a function name the agent of each call.
 
-        One that fails, or takes longer than 2 s, leaves it to the next rule too.
+        It gets the `Incoming` call, and may be async or plain. One that raises, takes longer than 2 s or names no agent
+        leaves the call to the next rule too.
         """
         self.choosers.append(takes(chooser, "incoming"))
         return chooser
 
     def name_for(self, incoming: Incoming) -> str | None:
-        """The name of the agent that the tables give this call; None if nobody answers."""
-        number = incoming.dialled.number if incoming.dialled else None
-        for (claim, value), name in self._tables["context"].items():
+        """Return the agent's name by all rules but `choose`.
+
+        None if nobody answers.
+        """
+        for (claim, value), name in self._by_claim.items():
             if str(incoming.context.get(claim)) == value:
                 return name
-        for (header, value), name in self._tables["header"].items():
+        for (header, value), name in self._by_header.items():
             if incoming.header(header) == value:
                 return name
-        return self._tables["dialled"].get(("number", number or ""), self.default)
+        number = incoming.dialled.number if incoming.dialled else None
+        return self._by_number.get(number or "", self.default)
 
     def _known(self, name: str) -> str:
         if name not in self.agents:
@@ -82,10 +106,13 @@ class Router:
 
 
 def load(path: str) -> Router:
-    """Import the agent or router that a `module:attribute` path names; an agent alone becomes a router with one.
+    """Import the router that a `module:attribute` path names.
+
+    An agent becomes a router with one agent.
 
     Raises:
-        StartupError: there is no such module or attribute, its code failed, it is neither, or a guard would be deaf.
+        StartupError: there is no such module or attribute, its code failed, it is neither, or an agent has input guards
+            and no transcription that they could read.
     """
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
@@ -100,13 +127,13 @@ def load(path: str) -> Router:
         ours = f"{module_name}.".startswith(f"{error.name}.")
         advice = "run from the folder that holds it" if ours else f"{module_name} imports it: install it"
         raise StartupError(f"SIDEBAND_AGENT={path}: no module named {error.name!r}; {advice}") from None
-    except (Exception, SystemExit) as error:  # user's code may fail in any way; it is told in one line
+    except (Exception, SystemExit) as error:  # user's code may fail in any way; one line says how
         raise StartupError(f"SIDEBAND_AGENT={path}: {_last_line(error)}") from error
     found = getattr(module, attribute, None)
     if not isinstance(found, Agent | Router):
         kind = "nothing" if found is None else f"a {type(found).__name__}"
         raise StartupError(f"SIDEBAND_AGENT={path}: {attribute!r} is {kind}, not an Agent or a Router")
-    router = only(found) if isinstance(found, Agent) else found
+    router = as_router(found)
     for name, agent in router.agents.items():
         if agent.guard.inputs and not sessions.transcribes(agent.session):
             raise StartupError(
@@ -116,13 +143,16 @@ def load(path: str) -> Router:
     return router
 
 
-def only(agent: Agent) -> Router:
-    """A router with one agent."""
-    return Router({"agent": agent}, default="agent")
+def as_router(agent: Agent | Router) -> Router:
+    """Make a router of an agent, which it calls `agent`.
+
+    A router is returned unchanged.
+    """
+    return Router({"agent": agent}, default="agent") if isinstance(agent, Agent) else agent
 
 
 def _last_line(error: BaseException) -> str:
-    """Where and how code failed, in one line."""
+    """Say where and how code failed, in one line."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: {error.msg}"
     frame = traceback.extract_tb(error.__traceback__)[-1]

@@ -1,20 +1,26 @@
-"""Checks a session before OpenAI gets it: what the API breaks on in silence is refused, with what to write instead."""
+"""Check a session, change it, and make OpenAI's bodies of it.
+
+The API breaks on some sessions in silence: those are refused at start, with what to write instead.
+"""
 
 from __future__ import annotations
 
+import copy
 import difflib
 import functools
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 import orjson
 from openai.types.realtime import RealtimeSessionCreateRequestParam
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
 
-# Models that OpenAI shuts down: the date, and what to use instead (OpenAI's deprecations page, 2026-10).
+from supervisor.agents.tools import Tool
+
+# Models that OpenAI shuts down: the date, and what to use instead (openai-realtime.md#retiring-models).
 RETIRING = {
     **dict.fromkeys(
         ("gpt-realtime", "gpt-realtime-2025-08-28", "gpt-4o-realtime-preview"), ("2027-01-20", "gpt-realtime-2.1")
@@ -30,30 +36,30 @@ RETIRING_TRANSCRIPTION = dict.fromkeys(
     ("2027-02-26", "gpt-transcribe or gpt-live-transcribe"),
 )
 PROMPT_ENDS_ON = "2026-11-30"
-SPEEDS = (0.25, 1.5)  # reference, session fields
+SPEEDS = (0.25, 1.5)  # openai-realtime.md#session-fields
 SIP_VAD_NUMBERS = ("threshold", "prefix_padding_ms", "silence_duration_ms")
+"""Fields of turn detection that a SIP accept is refused for (openai-realtime.md#sip-accept)."""
 
 _SESSION: TypeAdapter[Any] = TypeAdapter(RealtimeSessionCreateRequestParam)
 
 
-def problems(session: Mapping[str, Any], *, where: Literal["start", "sip_accept"] = "start") -> list[str]:
-    """What is wrong with a session, a sentence each that says what to write instead.
+def problems(session: Mapping[str, Any]) -> list[str]:
+    """Say what is wrong with a session, a sentence each.
 
-    Args:
-        session: as `Agent(session=...)` has it.
-        where: at start nothing is known of the call; a SIP call's accept also refuses numbers of voice detection, which
-            belong into the update after it (OpenAI reference 2.1).
+    Each sentence says what to write instead.
     """
-    return [*_shape(session), *_models(session), *_audio(session, where), *_mcp(session)]
+    return [*_shape(session), *_models(session), *_audio(session), *_mcp(session)]
 
 
 def transcribes(session: Mapping[str, Any]) -> bool:
-    """Whether what the caller says is transcribed."""
+    """Tell whether what the caller says is transcribed."""
     return _at(session, "audio", "input", "transcription", "model") is not None
 
 
-def merged(session: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
-    """A session after an update: only what is in the update changes, at any depth; a value of another type is new.
+def merged(session: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge changes into a session, at any depth.
+
+    An object of another `type` replaces the old one. Neither argument is changed.
 
     Examples:
         >>> merged({"audio": {"output": {"speed": 1.2}}}, {"audio": {"input": {"turn_detection": None}}})
@@ -62,13 +68,65 @@ def merged(session: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, A
         {'on': {'type': 'semantic_vad'}}
     """
     session = dict(session)
-    for name, value in update.items():
+    for name, value in changes.items():
         old = session.get(name)
         if isinstance(old, Mapping) and isinstance(value, Mapping) and value.get("type") in (None, old.get("type")):
             session[name] = merged(old, value)
         else:
             session[name] = value
     return session
+
+
+def accept_body(
+    session: Mapping[str, Any],
+    tools: Mapping[str, Tool],
+    changes: Mapping[str, Any] | None = None,
+    *,
+    transport: str = "sip",
+) -> dict[str, Any]:
+    """Return the session that accepts a call (openai-realtime.md#accept).
+
+    Args:
+        session: the agent's.
+        tools: the agent's.
+        changes: what differs from the agent's session in this call.
+        transport: numbers of voice detection are left to the update after a SIP call's attach, since an accept that
+            has them is refused (openai-realtime.md#sip-accept).
+    """
+    listed = [*session.get("tools", ()), *(tool.definition() for tool in tools.values())]
+    body = merged({**session, "type": "realtime", **({"tools": listed} if listed else {})}, changes or {})
+    if "audio" in body:
+        body["audio"] = copy.deepcopy(body["audio"])  # parts of it are the agent's own, and it is changed below
+    detection = _at(body, "audio", "input", "turn_detection")
+    if transport == "sip" and isinstance(detection, dict):
+        for number in SIP_VAD_NUMBERS:
+            detection.pop(number, None)
+    return body
+
+
+def update_body(
+    session: Mapping[str, Any],
+    tools: Mapping[str, Tool],
+    changes: Mapping[str, Any] | None = None,
+    *,
+    names_turn_detection: bool = False,
+) -> dict[str, Any]:
+    """Return the session of a `session.update` (openai-realtime.md#session-updates).
+
+    It has no model, which can't change in a call.
+
+    Args:
+        session: the agent's.
+        tools: the agent's.
+        changes: what differs from the agent's session in this call.
+        names_turn_detection: whether to name OpenAI's default where the session says nothing of turn detection. Only
+            then does this update undo an earlier one that turned it off.
+    """
+    body = accept_body(session, tools, changes, transport="any")
+    if names_turn_detection:
+        audio = body.setdefault("audio", {})
+        audio["input"] = {"turn_detection": {"type": "server_vad"}, **(audio.get("input") or {})}
+    return {key: value for key, value in body.items() if key != "model"}
 
 
 def _shape(session: Mapping[str, Any]) -> Iterator[str]:
@@ -83,7 +141,10 @@ def _shape(session: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _wrong_values(session: Mapping[str, Any]) -> Iterator[str]:
-    """Values that OpenAI's own types do not allow. None is let through: the API takes it in more places."""
+    """Yield values that OpenAI's own types do not allow.
+
+    None is let through: the API takes it in more places than its types say.
+    """
     try:
         _SESSION.validate_json(orjson.dumps({"type": "realtime", "model": "", **session}), strict=True)
     except TypeError as error:
@@ -98,7 +159,10 @@ def _wrong_values(session: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _named(session: Mapping[str, Any], path: tuple[int | str, ...]) -> str:
-    """A path into the session, without the names of the types that were tried on the way."""
+    """Write out a path into the session.
+
+    pydantic's path also has the names of the types that it tried, which are left out.
+    """
     name, value = "session", cast("Any", session)
     for part in path:
         if isinstance(value, Mapping) and part in value:
@@ -118,18 +182,13 @@ def _models(session: Mapping[str, Any]) -> Iterator[str]:
         yield f"session.audio.input.transcription.model: OpenAI shuts {model} down on {found[0]}; use {found[1]}"
 
 
-def _audio(session: Mapping[str, Any], where: str) -> Iterator[str]:
+def _audio(session: Mapping[str, Any]) -> Iterator[str]:
     for side in ("input", "output"):
         if _at(session, "audio", side, "format") is not None:
             yield f"session.audio.{side}.format: leave it out; the call negotiates it, and forcing it makes noise"
     speed = _at(session, "audio", "output", "speed")
     if isinstance(speed, int | float) and not SPEEDS[0] <= speed <= SPEEDS[1]:
         yield f"session.audio.output.speed is {speed}: OpenAI takes {SPEEDS[0]} to {SPEEDS[1]}"
-    detection = _at(session, "audio", "input", "turn_detection")
-    if where == "sip_accept" and isinstance(detection, Mapping):
-        for name in SIP_VAD_NUMBERS:
-            if name in detection:
-                yield f"session.audio.input.turn_detection.{name} can't be in the accept of a SIP call"
 
 
 def _mcp(session: Mapping[str, Any]) -> Iterator[str]:
@@ -155,7 +214,7 @@ def _at(value: Any, *path: str) -> Any:
 
 
 def _unknown_fields(value: Mapping[str, Any], shape: Any, path: str) -> Iterator[str]:
-    """Fields that OpenAI's own types do not know, at any depth."""
+    """Yield fields that OpenAI's own types do not know, at any depth."""
     known = _fields(shape)
     for name, inner in value.items():
         if name not in known:
@@ -168,7 +227,7 @@ def _unknown_fields(value: Mapping[str, Any], shape: Any, path: str) -> Iterator
 
 @functools.cache
 def _fields(shape: Any) -> dict[str, tuple[Any, ...]]:
-    """The fields of a TypedDict, each with the TypedDicts that its value may be."""
+    """Map a TypedDict's fields to the TypedDicts they may hold."""
     return {name: tuple(_typed_dicts(hint)) for name, hint in get_type_hints(shape).items()}
 
 

@@ -1,4 +1,7 @@
-"""Who calls whom: the addresses in an INVITE's headers (RFC 3261, section 20.10). All of it is untrusted."""
+"""Read who calls whom from an INVITE's headers.
+
+RFC 3261, section 20.10. All of it is untrusted.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _NUMBER = re.compile(r"\+?[0-9][0-9().\- ]{2,30}")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One party of a call, as its headers claim."""
+    """One party of a call, as a header names it."""
 
     uri: str
     """Such as sip:+31201234567@sip.example.com, without parameters."""
@@ -27,7 +30,10 @@ class Address:
 
     @property
     def number(self) -> str | None:
-        """The telephone number, as digits with a leading + where there was one; None if the user is not a number."""
+        """The user as digits, if it is a telephone number.
+
+        With a leading + where there was one; None if it is no number.
+        """
         if not _NUMBER.fullmatch(self.user):
             return None
         return ("+" if self.user.startswith("+") else "") + re.sub(r"\D", "", self.user)
@@ -59,7 +65,7 @@ def parse_address(value: str) -> Address | None:
 
 
 def _display_name(value: str) -> str:
-    """What stands before the <, in quotes or without."""
+    """Return the name before the <, which may be in quotes."""
     quoted = _QUOTED.match(value)
     plain, bracket, _ = value.partition("<")
     name = quoted[1] if quoted else plain.rstrip() if bracket and '"' not in plain else ""
@@ -67,18 +73,21 @@ def _display_name(value: str) -> str:
 
 
 def addresses(headers: Headers, name: str) -> Iterator[Address]:
-    """The addresses in all headers of this name, in order; what is malformed is left out."""
+    """Yield the addresses in all headers of this name.
+
+    In order; malformed ones are left out.
+    """
     for key, value in headers:
         if key.lower() == name.lower() and (address := parse_address(value)):
             yield address
 
 
 def caller(headers: Headers) -> Address | None:
-    """Who calls: what the trunk asserts, or else what the caller says."""
+    """Return who calls, as the trunk asserts or the caller says."""
     return next((address for name in ("P-Asserted-Identity", "From") for address in addresses(headers, name)), None)
 
 
 def dialled(headers: Headers) -> Address | None:
-    """Who was called first, before any diversion."""
+    """Return who was called first, before any diversion."""
     diverted = list(addresses(headers, "Diversion"))
     return diverted[-1] if diverted else next(addresses(headers, "To"), None)

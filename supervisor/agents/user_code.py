@@ -1,8 +1,10 @@
-"""Calling users' code: bounded, off the event loop where it is plain, and whatever it does it fails like any other.
+"""Run users' code: bounded in time, its failures contained and logged.
 
-Some of what it does would reach far beyond it. `SystemExit`, of a command-line parser perhaps, would end the process
-with all its calls. `CancelledError`, of a shared task that somebody else cancelled, would pass for our own. Code that
-does not heed its cancellation would keep whoever called it for ever.
+Plain functions run in threads.
+
+Three things in users' code would otherwise reach beyond it. `SystemExit`, as a command-line parser raises it, would end
+the process with all its calls. `CancelledError`, of a shared task that somebody else cancelled, would pass for our own.
+Code that ignores its cancellation would keep its caller waiting for ever.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ import inspect
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextvars import copy_context
+from enum import Enum
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import structlog
 
@@ -23,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 log = structlog.get_logger()
 
-CANCEL_SECONDS = 1.0
+CANCEL_SECONDS = 1.0  # for cancelled code to tidy up
 
 
 class UserCodeError(SidebandError):
@@ -34,8 +37,29 @@ class TookTooLongError(SidebandError):
     """Users' code was not done in time."""
 
 
+class Failure(Enum):
+    """Why `contained` has no result; the log says more."""
+
+    RAISED = "raised"
+    TIMED_OUT = "timed out"
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Name a function for the log.
+
+    A `functools.partial` has the name of what it calls.
+
+    Examples:
+        >>> from functools import partial
+        >>> name_of(partial(max, 1))
+        'max'
+    """
+    function = getattr(function, "func", function)
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
 def takes(function: F, *parameters: str) -> F:
-    """The function itself, if it can be called with these.
+    """Check that a function takes these parameters; return it unchanged.
 
     Raises:
         StartupError: it can't, or it is no function.
@@ -53,7 +77,10 @@ def takes(function: F, *parameters: str) -> F:
 
 
 def on_loop(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler that runs on the event loop even if it is plain: a thread would cost more than most of them do."""
+    """Make a handler run on the event loop, even a plain one.
+
+    A thread would cost more than most handlers do.
+    """
 
     @wraps(handler)
     async def called(argument: Any) -> Any:
@@ -63,10 +90,43 @@ def on_loop(handler: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-async def run(function: Callable[[], Any], *, within_seconds: float, threads: Executor | None = None) -> Any:
-    """Call a function of the user's, a plain one in a thread; what it returns is awaited if it can be.
+async def contained(
+    function: Callable[[], Any],
+    *,
+    within_seconds: float,
+    failed: str,
+    timed_out: str,
+    level: Literal["warning", "error"] = "warning",
+    threads: Executor | None = None,
+    **fields: Any,
+) -> Any | Failure:
+    """Run users' code; log and return its failure.
 
-    When whoever waits here is cancelled, so is the function, and it has a second to tidy up.
+    Args:
+        function: see `run`.
+        within_seconds: see `run`.
+        failed: name of the log event for code that raised; it is an error, with a stack trace.
+        timed_out: name of the log event for code that was not done in time.
+        level: of that second event.
+        threads: see `run`.
+        fields: what both events say besides, such as the function's name.
+    """
+    try:
+        return await run(function, within_seconds=within_seconds, threads=threads)
+    except UserCodeError as error:
+        log.error(failed, error=str(error), exc_info=error.__cause__, **fields)
+        return Failure.RAISED
+    except TookTooLongError as error:
+        getattr(log, level)(timed_out, error=str(error), timeout_seconds=within_seconds, **fields)
+        return Failure.TIMED_OUT
+
+
+async def run(function: Callable[[], Any], *, within_seconds: float, threads: Executor | None = None) -> Any:
+    """Run users' code, a plain function in a thread.
+
+    What a plain function returns is awaited, if it can be.
+
+    When the task that waits here is cancelled, so is the function, and it has `CANCEL_SECONDS` to tidy up.
 
     Args:
         function: one without arguments, such as a `functools.partial`.
@@ -77,7 +137,7 @@ async def run(function: Callable[[], Any], *, within_seconds: float, threads: Ex
         UserCodeError: it raised anything.
         TookTooLongError: it was not done in time.
     """
-    running = asyncio.create_task(_outcome(function, threads))
+    running = asyncio.create_task(_outcome(function, threads), name=f"users' code: {name_of(function)}")
     try:
         await asyncio.wait([running], timeout=within_seconds)
         if running.done():
@@ -92,7 +152,10 @@ async def run(function: Callable[[], Any], *, within_seconds: float, threads: Ex
 
 
 async def _outcome(function: Callable[[], Any], threads: Executor | None) -> Any:
-    """What the function returns, or the UserCodeError that it ended with; this is a task that no exception leaves."""
+    """Return the function's result, or the `UserCodeError` of its failure.
+
+    So no exception leaves this task.
+    """
     try:
         if inspect.iscoroutinefunction(function):
             return await function()
@@ -110,7 +173,7 @@ async def _outcome(function: Callable[[], Any], threads: Executor | None) -> Any
 def _plain(function: Callable[[], Any]) -> Any:
     try:
         return function()
-    except StopIteration as error:  # which no future can hold, so that whoever waits would not be told
+    except StopIteration as error:  # no future can hold it, so its waiter would wait for ever
         raise RuntimeError("it raised StopIteration, as next() does where nothing is left") from error
 
 
@@ -118,6 +181,4 @@ async def _stop(running: asyncio.Task[Any], function: Callable[[], Any]) -> None
     running.cancel()
     await asyncio.wait([running], timeout=CANCEL_SECONDS)
     if not running.done():
-        called = getattr(function, "func", function)
-        name = getattr(called, "__name__", type(called).__name__)
-        log.error("ignores_cancellation", function=name, action="nobody waits for it any more")
+        log.error("ignores_cancellation", function=name_of(function), action="nobody waits for it any more")

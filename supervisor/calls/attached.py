@@ -1,7 +1,9 @@
-"""Run one call that is ours: attach, configure, greet, follow the conversation; attach again after a lost socket.
+"""Run one call that is ours: attach, configure, greet, follow the conversation.
 
-What is said and done is decided in `conversation`; this is its I/O. Its reader takes one event after the other; tools,
-rules and handlers run beside it; and every frame passes `AttachedCall.send`, which asks the claim first.
+After a lost socket it attaches again.
+
+What is said and done is decided in `conversation`; this is its I/O. The reader takes one event after the other; tools,
+policies and handlers run in tasks of their own; and every frame passes the call's `FrameWriter`.
 """
 
 from __future__ import annotations
@@ -9,39 +11,34 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import structlog
 
-from function.notice import CallNotice
-from supervisor.agents.agent import Agent
 from supervisor.agents.call import Call
-from supervisor.calls.call_control import CallControl
+from supervisor.calls.call_control import AttachedCallControl
 from supervisor.calls.greeting import Greeting
 from supervisor.calls.policies import CallPolicies
-from supervisor.calls.services import Services
-from supervisor.calls.tasks import CallTasks
+from supervisor.calls.services import CallContext
+from supervisor.calls.takeover import OVERLAP_SECONDS, Takeover
 from supervisor.calls.tool_runner import ToolRunner
-from supervisor.claims import Claim
 from supervisor.conversation.actions import (
     Action,
     Answered,
     Event,
     OutOfBandAnswer,
     PlaybackEnded,
+    Report,
     RunTool,
     Send,
     SessionExpired,
 )
 from supervisor.conversation.realtime.conversation import Conversation
 from supervisor.errors import EventError, SidebandClosed
-from supervisor.openai import signalling
 from supervisor.openai.sideband import Sideband
-from supervisor.outcomes import CallOver, EndReason, HandOver
-from supervisor.records.handle import RecordHandle
+from supervisor.outcomes import CallEnded, Outcome, PassOn
 from supervisor.telemetry.tracing import traced
 
 log = structlog.get_logger()
@@ -53,278 +50,279 @@ MOST_LOSSES = 8  # sockets lost one after the other, before another supervisor m
 UNANSWERED_SECONDS = 5.0  # a response that was asked for begins, or is refused, long before
 PING_SECONDS = 20.0  # between signs of life; a connection that gives none in that time is dead
 LAST_TOOLS_SECONDS = 5.0  # what running tools get when the call is over
-OVERLAP_SECONDS = 0.7  # how long a handed-over call is still listened to, unless its next owner is there sooner
-EXPIRING_SECONDS = 120.0  # before OpenAI's limit, when the agent is told
+EXPIRING_SECONDS = 120.0  # before OpenAI's limit, when the agent's `on_expiring` is called
+
+CONFIGURE_EVENT_ID = "sb_configure"
 
 
 @dataclass(eq=False, slots=True, repr=False)
 class AttachedCall:
     """One call, from when it is ours until it is over, or another's."""
 
-    services: Services
-    claim: Claim
-    notice: CallNotice
-    handle: RecordHandle
-    agent: Agent
-    left_at: float | None
-    """When the last owner stopped to listen, if it said so; None once we are attached."""
-    uncertain: bool
-    """Whether something may have been said or asked while nobody was attached."""
-    conversation: Conversation = field(init=False)
-    call: Call = field(init=False)
-    beside: CallTasks = field(init=False)
-    tools: ToolRunner = field(init=False)
-    sideband: Sideband | None = field(default=None, init=False)
-    """The one that is attached, or shall be used first."""
-    _line: CallControl = field(init=False)
-    _rules: CallPolicies = field(init=False)
-    _greeting: Greeting = field(init=False)
-    _writing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
-    _waited_for: tuple[str | None, float] = field(default=(None, 0.0), init=False)
-    _ping_at: float = field(default=0.0, init=False)
-    _next_owner_attached: asyncio.Event | None = field(default=None, init=False)
+    context: CallContext
+    call: Call
+    """As the agent's code sees it."""
+    _control: AttachedCallControl
+    _tools: ToolRunner
+    _policies: CallPolicies
+    _greeting: Greeting
+    _takeover: Takeover
+    _may_have_missed: bool = False
+    """Whether something may have been said or asked for while nobody was attached."""
+    _unanswered: tuple[str | None, float] = (None, 0.0)
+    """The event id of the request for a response that is open, and since when."""
+    _ping_at: float = 0.0
+    _next_owner_attached: asyncio.Event | None = None
 
-    def __post_init__(self) -> None:
-        handle, agent = self.handle, self.agent
-        self.conversation = Conversation(owner=handle.record.epoch)
-        self.beside = CallTasks(handle.changed)
-        spawn = self.beside.spawn
-        line = self._line = CallControl(
-            self.services, self.notice, self.conversation, handle, self._perform, self.send, spawn
-        )
-        call = self.call = Call(self.notice, line, handle.record.state)
-        self.tools = ToolRunner(agent.tools, call, self.claim, handle, self._answer, line.fill)
-        self._rules = CallPolicies(agent, call, handle, line, spawn)
-        self._greeting = Greeting(agent, self.claim, handle, line)
-        self.conversation.items, self.conversation.watch_every = handle.record.items, self._rules.watch_every
+    @classmethod
+    def of(cls, context: CallContext, takeover: Takeover) -> AttachedCall:
+        """Make a call and all that acts in it; nothing happens before `run`."""
+        control = AttachedCallControl(context)
+        call = Call(context.notice, control, context.handle.record.state, context.inputs)
+        tools, policies = ToolRunner(context, call, control), CallPolicies(context, call, control)
+        return cls(context, call, control, tools, policies, Greeting(context, control), takeover)
+
+    @property
+    def _conversation(self) -> Conversation:
+        return self.context.conversation
+
+    @property
+    def busy(self) -> bool:
+        """Whether a word or an answer is on its way."""
+        return self._conversation.busy
 
     @traced("hold the call")
-    async def run(self) -> None:
-        """Stay attached until the call is over; tools run beside.
+    async def run(self) -> Outcome:
+        """Stay attached until there is an outcome."""
+        async with self.context.tasks:
+            try:
+                outcome = await self._follow()
+                call_over = isinstance(outcome, CallEnded)
+                self.context.handle.record.transcript_cut = call_over and self.busy
+                if call_over:
+                    self._control.on_call_over()
+                await self._tools.finish(LAST_TOOLS_SECONDS)
+                return outcome
+            finally:
+                self._tools.abandon()
 
-        Raises:
-            CallOver: it is.
-            HandOver: another supervisor may have more luck with it.
-        """
-        self.beside.running = True
-        try:
-            raise await self._serve()
-        finally:
-            self._line.is_over()
-            self.tools.abandon()
-            await self.beside.close()
-
-    async def _serve(self) -> CallOver | HandOver:
-        """Attach again and again; returns what came of the call."""
+    async def _follow(self) -> Outcome:
+        """Attach, and attach again after each lost socket."""
+        await self._perform(self._conversation.tool_calls.restore(self._tools.inherit()))
         losses = 0
-        try:
-            await self._perform(self.conversation.restore(self.tools.left_behind()))
-            while losses < MOST_LOSSES:
-                started = time.monotonic()
-                await self._stay_attached()
-                losses = losses + 1 if time.monotonic() - started < STABLE_SECONDS else 1
-                await asyncio.sleep(_backoff_seconds(losses))
-            outcome: CallOver | HandOver = HandOver(f"{losses} sockets were lost one after the other")
-        except (CallOver, HandOver) as raised:
-            outcome = raised
-        self.handle.record.transcript_cut = isinstance(outcome, CallOver) and self.conversation.busy
-        if isinstance(outcome, CallOver) and self._line.transferring:
-            self._line.is_over()
-        await self.tools.finish(LAST_TOOLS_SECONDS)
-        return outcome
+        while losses < MOST_LOSSES:
+            started = time.monotonic()
+            sideband = self.context.writer.sideband or await self._reattach()
+            if not isinstance(sideband, Sideband):
+                return sideband
+            if losses == 0:
+                self._may_have_missed = self._takeover.may_have_missed(time.time())
+            await self._stay_attached(sideband)
+            losses = losses + 1 if time.monotonic() - started < STABLE_SECONDS else 1
+            await asyncio.sleep(_backoff_seconds(losses))
+        return PassOn(f"{losses} sockets were lost one after the other")
 
-    async def _stay_attached(self) -> None:
-        """Attach, configure, greet if nobody did, and follow the conversation until the socket is lost."""
-        record = self.handle.record
-        sideband = self.sideband or await self._reattach()
-        self.sideband = sideband
-        self._ping_at = time.time() + random.uniform(0, PING_SECONDS)  # noqa: S311 - so that not all ping at once
-        log.info("attached", again=record.attached_at is not None)
-        record.attached_at = record.attached_at or time.time()
-        record.accepted_at = record.accepted_at or record.attached_at  # by whomever: a browser, or a dead owner
-        self._note_gap()
-        self.handle.changed()
+    async def _reattach(self) -> Sideband | Outcome:
+        """Attach again; a call that OpenAI no longer knows is over."""
+        if not self.context.claim.may_write():
+            return PassOn("the next owner attaches")
+        signalling, notice = self.context.services.signalling, self.context.notice
+        attached = await signalling.reattach(notice)
+        if isinstance(attached, CallEnded):
+            return CallEnded(self._control.why_over)
+        if isinstance(attached, Sideband) and self._control.hanging_up:
+            await signalling.hang_up(notice)
+        return attached
+
+    async def _stay_attached(self, sideband: Sideband) -> None:
+        """Configure, greet, and follow the conversation until the socket is lost."""
+        self.context.writer.attach(sideband)
+        self._note_attached()
         sideband.skim(self._reads)
         try:
             await self._configure(sideband)
-            await self._perform(self.conversation.attached())
+            await self._perform(self._conversation.attached())
             await self._greeting.greet()
-            if self.uncertain:
-                self.beside.spawn(self._break_silence(), "break the silence")
+            if self._may_have_missed:
+                self.context.tasks.spawn(self._break_silence(), "break the silence")
             while True:
                 await self._receive(sideband)
         except SidebandClosed as closed:
             log.info("sideband_closed", code=closed.code, reason=closed.reason)
-            self.uncertain = self.conversation.busy
+            self._may_have_missed = self.busy
         finally:
-            self.sideband = None
-            sideband.abort()
+            self.context.writer.detach()
 
-    def _note_gap(self) -> None:
-        """After a change of owner: what was asked while nobody listened is lost (reference 3.4)."""
-        left_at, self.left_at = self.left_at, None
-        if left_at is not None and time.time() - left_at > OVERLAP_SECONDS:
-            self.uncertain = True
-
-    async def _reattach(self) -> Sideband:
-        """Attach again; that OpenAI no longer knows the call means that it is over."""
-        if not self.claim.may_write():
-            raise HandOver("the next owner attaches")
-        try:
-            sideband = await signalling.open_sideband(self.services, self.notice, "reattach", accepted=True)
-        except CallOver as over:
-            raise CallOver(self._line.why_over or over.reason) from over
-        if self._line.ending not in (None, EndReason.SESSION_EXPIRED):
-            await signalling.hang_up(self.services, self.notice)
-        if sideband is None:
-            raise CallOver(self._line.why_over or EndReason.CALLER_HUNG_UP)
-        return sideband
+    def _note_attached(self) -> None:
+        """Write down that we are attached."""
+        record, now = self.context.handle.record, time.time()
+        log.info("attached", again=record.attached_at is not None)
+        self._ping_at = now + random.uniform(0, PING_SECONDS)  # noqa: S311 - so that not all ping at once
+        record.attached_at = record.attached_at or now
+        record.accepted_at = record.accepted_at or now  # by whomever: a browser, or a dead owner
+        self.context.handle.changed()
 
     async def _configure(self, sideband: Sideband) -> None:
-        """Send the session and wait for its echo, which alone proves a live call (reference 2.1, 3.4)."""
-        await self.send({"type": "session.update", "event_id": "sb_configure", "session": self._greeting.session()})
+        """Send the session and wait for its echo.
+
+        The echo alone proves that the call lives (openai-realtime.md#accept, openai-realtime.md#first-events).
+        """
+        session = self._greeting.first_session()
+        await self.context.writer.write(
+            [Send({"type": "session.update", "event_id": CONFIGURE_EVENT_ID, "session": session})]
+        )
         try:
             async with asyncio.timeout(CONFIGURE_SECONDS):
-                while True:
-                    event = await self._receive(sideband)
-                    if event.get("type") == "session.updated":
-                        expires_at = (event.get("session") or {}).get("expires_at")
-                        if isinstance(expires_at, int | float):
-                            self.handle.record.expires_at = expires_at
-                        return
-                    error = event.get("error") or {}
-                    if event.get("type") == "error" and error.get("event_id") == "sb_configure":
-                        log.error("session_refused", error=error.get("message"))
-                        return
+                while not self._configured_by(await self._receive(sideband)):
+                    pass
         except TimeoutError:
             log.warning("session_not_confirmed", within_seconds=CONFIGURE_SECONDS)
 
+    def _configured_by(self, event: Event) -> bool:
+        """Tell whether an event answers our session: its echo, or a refusal."""
+        error = event.get("error") or {}
+        if event.get("type") == "error" and error.get("event_id") == CONFIGURE_EVENT_ID:
+            log.error("session_refused", error=error.get("message"))
+            return True
+        if event.get("type") != "session.updated":
+            return False
+        expires_at = (event.get("session") or {}).get("expires_at")
+        if isinstance(expires_at, int | float):
+            self.context.handle.record.expires_at = expires_at
+        return True
+
     async def _break_silence(self) -> None:
-        """What was asked while nobody was attached is not replayed (reference 3.4): if all is silent, ask to go on."""
-        self.uncertain = False
+        """Ask the model to go on, if all stays silent for some seconds.
+
+        What it was asked while nobody was attached is lost (openai-realtime.md#no-replay).
+        """
+        self._may_have_missed = False
         await asyncio.sleep(SILENCE_SECONDS)
-        if not self.conversation.alive:
+        if not self._conversation.alive:
             log.info("silence_broken")
-            await self._perform(self.conversation.break_silence())
+            await self._perform(self._conversation.break_silence())
+
+    # Events in, actions out.
 
     def _reads(self, type_: str) -> bool:
-        return self.conversation.reads(type_) or type_ in self.call.handlers or type_ == "session.updated"
+        """Tell whether anybody reads events of this type now."""
+        return self._conversation.reads(type_) or type_ in self.context.inputs.handlers or type_ == "session.updated"
 
     async def _receive(self, sideband: Sideband) -> Event:
+        """Take one event, and do what it asks for."""
         event = await sideband.receive()
         try:
-            actions = self.conversation.receive(event)
+            actions = self._conversation.receive(event)
         except EventError:
             log.exception("event_left_out")
             return event
-        if not self.conversation.speaking:
-            self._line.fell_silent()
-        if actions:
-            await self._perform(actions)
-        for handler in self.call.handlers.get(event.get("type", ""), ()):
-            self.beside.spawn(self.beside.handle(handler, event), "handler")
-        if self._next_owner_attached and self.claim.lost and event.get("type") == "session.updated":
+        if not self._conversation.speaking:
+            self._control.on_silence()
+        await self._perform(actions)
+        for handler in self.context.inputs.handlers.get(event.get("type", ""), ()):
+            self.context.tasks.spawn(self.context.call_handler(handler, event), "handler")
+        if self._next_owner_attached and self.context.claim.lost and event.get("type") == "session.updated":
             self._next_owner_attached.set()
         return event
 
     async def _perform(self, actions: Sequence[Action]) -> None:
-        """Do what the conversation asks. One batch at a time, so that frames leave in the order they were decided."""
-        async with self._writing:
-            for action in actions:
-                match action:
-                    case Send(event):
-                        await self.send(event)
-                    case RunTool():
-                        self.tools.start(action)
-                    case Answered(tool_call_id):
-                        self.tools.confirm(tool_call_id)
-                    case SessionExpired():
-                        self._line.ending = EndReason.SESSION_EXPIRED
-                    case OutOfBandAnswer(key, text):
-                        self._line.told(key, text)
-                    case _:
-                        if isinstance(action, PlaybackEnded):
-                            self._line.fell_silent()
-                        self._take_report(action)
+        """Carry commands out, and pass reports on.
 
-    def _take_report(self, action: Action) -> None:
-        try:
-            self._rules.take(action)
-        except (AttributeError, TypeError, ValueError):  # what OpenAI says is not of the documented kind
-            log.exception("report_left_out", kind=type(action).__name__)
-
-    async def send(self, event: Mapping[str, Any]) -> None:
-        """Write a client event, if the claim still allows it.
-
-        While no sideband is attached nothing is written: the next attach asks what is missing.
+        The frames leave together, in the order in which they were decided.
         """
-        if self.sideband is None or not self.claim.may_write():
-            return
-        try:
-            await self.sideband.send(event)
-        except TypeError as error:
-            log.error("event_not_json", type=event.get("type"), error=str(error), action="left out")
-        except SidebandClosed as closed:
-            log.info("not_written", type=event["type"], code=closed.code)  # the reader sees it too, and attaches again
+        frames: list[Send] = []
+        for action in actions:
+            match action:
+                case Send():
+                    frames.append(action)
+                case RunTool():
+                    self._tools.start(action)
+                case _:
+                    self._report(action)
+        await self.context.writer.write(frames)
 
-    async def _answer(self, tool_call_id: str, output: str) -> None:
-        await self._perform(self.conversation.tool_finished(tool_call_id, output))
+    def _report(self, report: Report) -> None:
+        """Pass a report on to whom it concerns."""
+        match report:
+            case Answered(tool_call_id):
+                self._tools.confirm(tool_call_id)
+            case OutOfBandAnswer(key, text):
+                self._control.on_answer(key, text)
+            case PlaybackEnded():
+                self._control.on_silence()
+            case SessionExpired():
+                self._control.on_session_expired()
+        try:
+            self._policies.on_report(report)
+        except (AttributeError, TypeError, ValueError):  # what OpenAI says is not of the documented kind
+            log.exception("report_left_out", kind=type(report).__name__)
+
+    # What is due by the clock, and what the record tells late.
 
     def tick(self, now: float) -> None:
         """Do what is due; called about once a second with the Unix time."""
-        if not self.beside.running or self.claim.lost:
+        if not self.context.tasks.open or self.context.claim.lost:
             return
-        if self.sideband and now >= self._ping_at:
+        if (sideband := self.context.writer.sideband) and now >= self._ping_at:
             self._ping_at = now + PING_SECONDS
-            self.beside.spawn(self.sideband.ping(), "ping")
-        self._mind_unanswered(now)
-        record = self.handle.record
-        record.items = self.conversation.items
-        talking = self.conversation.busy or self.conversation.playing  # audio plays long after its response is done
-        self._rules.tick(now, busy=talking, caller_heard=self.conversation.caller_heard)
+            self.context.tasks.spawn(sideband.ping(), "ping")
+        self._check_unanswered(now)
+        self.context.handle.record.items = self._conversation.items
+        talking = self.busy or self._conversation.playing  # audio plays long after its response is done
+        self._policies.tick(now, busy=talking, caller_heard=self._conversation.caller_heard)
+        self._check_expiring(now)
+
+    def _check_unanswered(self, now: float) -> None:
+        """Ask again for a response of which nothing was heard for too long."""
+        request, (noted, since) = self._conversation.responses.requested, self._unanswered
+        if request is None or request != noted:
+            self._unanswered = (request, now)
+        elif now - since > UNANSWERED_SECONDS:
+            log.warning("response_unanswered", event_id=request)
+            self.context.tasks.spawn(self._ask_again(), "ask again")
+
+    async def _ask_again(self) -> None:
+        await self._perform(self._conversation.responses.retry())
+
+    def _check_expiring(self, now: float) -> None:
+        """Call the agent's `on_expiring` handlers, once, when OpenAI's limit is near."""
+        record = self.context.handle.record
         if record.expires_at and not record.expiring_told and now >= record.expires_at - EXPIRING_SECONDS:
             record.expiring_told = True
-            self.handle.changed()
-            for handler in self.agent.expiring_handlers:
-                self.beside.spawn(self.beside.handle(handler, self.call), "on_expiring")
-
-    def _mind_unanswered(self, now: float) -> None:
-        """Don't wait for ever for a response of which nothing is heard."""
-        waiting_for = self.conversation.waiting_for
-        if waiting_for is None or waiting_for != self._waited_for[0]:
-            self._waited_for = (waiting_for, now)
-        elif now - self._waited_for[1] > UNANSWERED_SECONDS:
-            log.warning("response_unanswered", event_id=waiting_for)
-            self.beside.spawn(self._perform(self.conversation.unanswered()), "ask again")
+            self.context.handle.changed()
+            for handler in self.context.agent.handlers.expiring:
+                self.context.tasks.spawn(self.context.call_handler(handler, self.call), "on_expiring")
 
     def learn(self) -> None:
-        """The record was out of reach, and now tells of tool calls that earlier owners left open."""
-        if self.beside.running:
-            left = self.tools.left_behind(known=self.conversation.tool_calls)
-            self.beside.spawn(self._perform(self.conversation.learned(left)), "learn what was left")
+        """Take over the tool calls that a record opened late tells of."""
+        self.context.tasks.spawn(self._learn(), "learn what was left")
 
-    # Let go.
+    async def _learn(self) -> None:
+        inherited = self._tools.inherit(known=self._conversation.tool_calls.by_id)
+        await self._perform(self._conversation.tool_calls.restore_late(inherited))
+
+    # Let another have it.
 
     async def wind_down(self, tools_seconds: float) -> None:
-        """Let running tools finish for some seconds, and write new tool calls down for the next owner."""
-        self.tools.draining = True
-        await self.tools.finish(tools_seconds)
-        self._next_owner_attached = asyncio.Event()
+        """Let running tools finish for some seconds.
+
+        New tool calls are only written down, for the next owner.
+        """
+        self._tools.draining = True
+        await self._tools.finish(tools_seconds)
+        self._next_owner_attached = asyncio.Event()  # made here: most calls never need it, and it is large
 
     async def overlap(self) -> None:
         """Listen, without a claim to write, until the next owner is attached."""
-        if self.beside.running:
-            attached = self._next_owner_attached = self._next_owner_attached or asyncio.Event()
+        if self.context.tasks.open and self._next_owner_attached:
             with suppress(TimeoutError):
                 async with asyncio.timeout(OVERLAP_SECONDS):
-                    await attached.wait()
-
-    def abort(self) -> None:
-        """Drop the sideband, whatever is on it."""
-        if self.sideband is not None:
-            self.sideband.abort()
+                    await self._next_owner_attached.wait()
 
 
 def _backoff_seconds(losses: int) -> float:
-    """Full-jitter back-off: at most 0.1 s after the first loss, doubled with each further one, and at most 5 s."""
+    """Draw a pause with full jitter, longer with each loss.
+
+    At most 0.1 s after the first, doubled with each further one, and at most 5 s.
+    """
     return random.uniform(0, min(5.0, 0.05 * 2**losses))  # noqa: S311 - jitter, not a secret

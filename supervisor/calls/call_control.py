@@ -1,138 +1,157 @@
-"""What a held call can be made to do: the line behind a `Call`, for agents and rules."""
+"""Call control in an attached call.
+
+The agent, its policies and the greeting use it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
-from function.notice import CallNotice
 from supervisor.agents.call import TransferFailed
 from supervisor.agents.session import merged
-from supervisor.calls.services import Services
-from supervisor.conversation.actions import Action
-from supervisor.conversation.realtime.conversation import ASK_PREFIX, Conversation
+from supervisor.calls.services import CallContext
+from supervisor.conversation.actions import Send
+from supervisor.conversation.realtime.conversation import ASK_PREFIX
 from supervisor.errors import ControlError
-from supervisor.openai import signalling
-from supervisor.openai.retry import with_retry
 from supervisor.outcomes import EndReason
-from supervisor.records.handle import RecordHandle
 from supervisor.transfer_targets import refusal
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
 SPEECH_SECONDS = 12.0  # how long a hang-up waits for what is being said
-REFER_SECONDS = 5.0
-TRANSFER_SECONDS = 10.0  # a transfer that has not taken the caller away by then has failed (reference 2.1)
+TRANSFER_SECONDS = 10.0  # a transfer that has not taken the caller away by then has failed (openai-realtime.md#refer)
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """The caller has left for the target of the transfer."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotTransferred:
+    """The caller is still here."""
+
+    why: str
 
 
 @dataclass(eq=False, slots=True, repr=False)
-class CallControl:
-    """The line of one call, while this process holds it. What it does passes through its owner's one writer."""
+class AttachedCallControl:
+    """The `CallControl` of an attached call.
 
-    services: Services
-    notice: CallNotice
-    conversation: Conversation
-    handle: RecordHandle
-    perform: Callable[[Sequence[Action]], Awaitable[None]]
-    write: Callable[[Mapping[str, Any]], Awaitable[None]]
-    spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None] | None]
-    """Runs something beside the reader, for as long as the call lives."""
-    ending: EndReason | None = None
+    Policies, tools and the greeting have more methods here than users have.
+    """
+
+    context: CallContext
+    _ending: EndReason | None = None
     """Why we are ending the call, while we are; None again when that did not work."""
-    transferring: bool = False
-    _no_transfer: str = ""
-    """Why the last transfer came to nothing."""
-    _silence: asyncio.Event | None = None
-    _over: asyncio.Event | None = None
+    _transfer: asyncio.Task[Transferred | NotTransferred | None] | None = None
+    """The transfer that is under way, or has taken the caller away."""
+    _caller_gone: asyncio.Event | None = None
+    """Made by a transfer, which waits for it."""
+    _silent: asyncio.Event | None = None
+    """Made when somebody waits for silence."""
     _answers: dict[str, asyncio.Future[str | None]] = field(default_factory=dict)
+    """Of out-of-band questions that are open, by their keys."""
     _asked: int = 0
 
-    @property
-    def why_over(self) -> EndReason | None:
-        """Why the call is over, if it now is, where we know better than that the caller is gone."""
-        return self.ending or (EndReason.TRANSFERRED if self.transferring else None)
-
-    async def silence(self) -> None:
-        """Wait until the model has nothing more to say, by an event that comes after this."""
-        self._silence = self._silence or asyncio.Event()
-        self._silence.clear()
-        await self._silence.wait()
-
-    def fell_silent(self) -> None:
-        """The model has nothing more to say."""
-        if self._silence:
-            self._silence.set()
-
-    def is_over(self) -> None:
-        """The caller is gone, or we are."""
-        if self._over:
-            self._over.set()
-
-    def told(self, key: str, text: str | None) -> None:
-        """The model has answered what `ask` asked."""
-        if (answer := self._answers.get(key)) and not answer.done():
-            answer.set_result(text)
-
     async def send(self, event: Mapping[str, Any]) -> None:
-        """See `Line`."""
-        await self.write(event)
+        """Write a client event to the sideband."""
+        await self.context.writer.write([Send(dict(event))])
 
     async def respond(self, response: Mapping[str, Any]) -> None:
-        """See `Line`."""
-        if self.conversation.full:
-            log.warning("not_said", call_id=self.notice.call_id, action="left out: too much is waiting to be said")
+        """Have the model speak, as soon as nothing else is being said.
+
+        When too much waits already it is left out, and logged.
+        """
+        if self.context.conversation.responses.full:
+            call_id = self.context.notice.call_id
+            log.warning("not_said", call_id=call_id, action="left out: too much is waiting to be said")
             return
-        await self.perform(self.conversation.respond(response))
+        await self.context.writer.write(self.context.conversation.responses.add(response))
 
     async def fill(self, text: str) -> None:
-        """See `rules.CallControl`."""
-        if not self.conversation.speaking and not self.conversation.caller_speaking:
+        """Have the model say this, unless somebody speaks."""
+        conversation = self.context.conversation
+        if not conversation.speaking and not conversation.caller_speaking:
             await self.respond({"instructions": f"Say exactly this, and nothing else: {text}", "tool_choice": "none"})
 
     async def interrupt(self) -> None:
-        """See `Line`."""
-        await self.perform(self.conversation.interrupt())
+        """Stop what is being said."""
+        await self.context.writer.write(self.context.conversation.interrupt())
 
     async def approved(self, request_id: str, *, approve: bool) -> None:
-        """See `rules.CallControl`."""
-        await self.perform(self.conversation.approved(request_id, approve=approve))
+        """Answer an approval request of a hosted MCP tool."""
+        await self.context.writer.write(self.context.conversation.approved(request_id, approve=approve))
+
+    async def update(self, session: Mapping[str, Any]) -> None:
+        """Change the session, also for later owners of the call."""
+        handle = self.context.handle
+        handle.record.session = merged(handle.record.session, session)
+        handle.changed()
+        await self.send({"type": "session.update", "session": {**session, "type": "realtime"}})
+
+    # Out-of-band questions.
 
     async def ask(self, instructions: str, timeout_seconds: float) -> str:
-        """See `Line`."""
+        """Ask the model something that the caller does not hear.
+
+        The answer is empty where the model has none.
+
+        Raises:
+            TimeoutError: no answer came in time.
+        """
         self._asked += 1
         key = f"{ASK_PREFIX}{self._asked}"
         answer = self._answers[key] = asyncio.get_running_loop().create_future()
         try:
-            await self.perform(self.conversation.ask(key, instructions))
+            await self.context.writer.write(self.context.conversation.ask(key, instructions))
             async with asyncio.timeout(timeout_seconds):
                 return await answer or ""
         finally:
             del self._answers[key]
 
-    async def update(self, session: Mapping[str, Any]) -> None:
-        """See `Line`."""
-        self.handle.record.session = merged(self.handle.record.session, session)
-        self.handle.changed()
-        await self.send({"type": "session.update", "session": {**session, "type": "realtime"}})
+    def on_answer(self, key: str, text: str | None) -> None:
+        """Give the model's answer to whoever asked."""
+        if (answer := self._answers.get(key)) and not answer.done():
+            answer.set_result(text)
+
+    # Silence.
+
+    async def silence(self) -> None:
+        """Wait until an event shows that the model has nothing more to say."""
+        self._silent = self._silent or asyncio.Event()
+        self._silent.clear()
+        await self._silent.wait()
+
+    def on_silence(self) -> None:
+        """Wake those who wait for silence: the model has nothing more to say."""
+        if self._silent:
+            self._silent.set()
+
+    # Ending the call.
 
     async def hang_up(self, *, after_speech: bool) -> None:
         """End the call. Terminal: later requests change nothing."""
         await self.end(EndReason.AGENT_HUNG_UP, goodbye=None, after_speech=after_speech)
 
     async def end(self, reason: EndReason, *, goodbye: str | None, after_speech: bool = True) -> None:
-        """Hang up for a reason, after a last response and what is being said; one request at a time counts.
+        """Hang up for a reason, after a goodbye and what is being said.
+
+        One request at a time counts.
 
         It goes on when whoever asked for it is cancelled, such as a tool that took too long.
         """
-        if self.ending is None and not self.transferring:
-            self.ending = reason
-            if ending := self.spawn(self._end(goodbye, after_speech=after_speech), "end the call"):
-                await asyncio.wait([ending])
+        if self._ending is None and self._transfer is None:
+            self._ending = reason
+            await _result(self.context.tasks.spawn(self._end(goodbye, after_speech=after_speech), "end the call"))
 
     async def _end(self, goodbye: str | None, *, after_speech: bool) -> None:
         ended = False
@@ -141,43 +160,89 @@ class CallControl:
                 await self.respond({"instructions": goodbye, "tool_choice": "none"})
             with suppress(TimeoutError):
                 async with asyncio.timeout(SPEECH_SECONDS if after_speech else 0):
-                    while self.conversation.speaking:
+                    while self.context.conversation.speaking:
                         await self.silence()
-            ended = await signalling.hang_up(self.services, self.notice)
+            ended = await self.context.services.signalling.hang_up(self.context.notice)
         except asyncio.CancelledError:
             ended = True  # the call is over, or no longer ours
             raise
         finally:
             if not ended:
-                self.ending = None  # it may be asked for again
+                self._ending = None  # it may be asked for again
+
+    def on_session_expired(self) -> None:
+        """Note that OpenAI ends the call, at its limit of 60 minutes."""
+        self._ending = EndReason.SESSION_EXPIRED
+
+    @property
+    def hanging_up(self) -> bool:
+        """Whether we are hanging up.
+
+        OpenAI should not know the call any more then.
+        """
+        return self._ending not in {None, EndReason.SESSION_EXPIRED}
+
+    @property
+    def why_over(self) -> EndReason:
+        """Why the call is over, now that OpenAI no longer knows it."""
+        if self._ending:
+            return self._ending
+        return EndReason.TRANSFERRED if self._transfer else EndReason.CALLER_HUNG_UP
+
+    # Transferring the caller.
 
     async def transfer(self, target_uri: str) -> None:
-        """Refer the call, and see whether that takes the caller away; a 200 from OpenAI alone says nothing.
+        """Refer the call, and wait until that has taken the caller away.
 
         As `end`, it goes on when whoever asked for it is cancelled.
-        """
-        if problem := refusal(target_uri, self.services.transfer_targets):
-            raise TransferFailed(f"no transfer to {target_uri}: {problem}")
-        if self.notice.transport != "sip":
-            raise TransferFailed("only SIP calls can be transferred")
-        if self.ending or self.transferring:
-            raise TransferFailed("the call is being ended or transferred already")
-        self.transferring, self._no_transfer = True, "the call is over"
-        if referring := self.spawn(self._refer(target_uri), "transfer"):
-            await asyncio.wait([referring])
-        if referring is None or not self.transferring:
-            self.transferring = False
-            raise TransferFailed(f"no transfer to {target_uri}: {self._no_transfer}")
 
-    async def _refer(self, target_uri: str) -> None:
-        call_id = self.notice.call_id
-        self._over = asyncio.Event()
+        Raises:
+            TransferFailed: the target is not allowed, OpenAI refused, or the caller is still here after some seconds.
+        """
+        if problem := refusal(target_uri, self.context.services.transfer_targets):
+            raise TransferFailed(f"no transfer to {target_uri}: {problem}")
+        if self.context.notice.transport != "sip":
+            raise TransferFailed("only SIP calls can be transferred")
+        if self._ending or self._transfer:
+            raise TransferFailed("the call is being ended or transferred already")
+        self._transfer = self.context.tasks.spawn(self._refer(target_uri), "transfer")
+        match await _result(self._transfer):
+            case NotTransferred(why):
+                raise TransferFailed(f"no transfer to {target_uri}: {why}")
+            case None:
+                raise TransferFailed(f"no transfer to {target_uri}: the call is over")
+
+    async def _refer(self, target_uri: str) -> Transferred | NotTransferred:
+        """Refer the call, and see whether the caller goes.
+
+        OpenAI's 200 alone says nothing.
+        """
+        gone = self._caller_gone = asyncio.Event()
         try:
-            await with_retry("refer", REFER_SECONDS, lambda: self.services.rest.refer(call_id, target_uri))
+            await self.context.services.signalling.refer(self.context.notice.call_id, target_uri)
             async with asyncio.timeout(TRANSFER_SECONDS):
-                await self._over.wait()
+                await gone.wait()
         except (ControlError, TimeoutError) as error:
-            self._no_transfer = str(error) or f"the caller was still here after {TRANSFER_SECONDS:.0f} s"
-            log.warning("not_transferred", cause=self._no_transfer)
+            why = str(error) or f"the caller was still here after {TRANSFER_SECONDS:.0f} s"
+            log.warning("not_transferred", cause=why)
+            return NotTransferred(why)
         finally:
-            self.transferring = self._over.is_set()
+            if not gone.is_set():
+                self._transfer = None  # it may be asked for again
+        return Transferred()
+
+    def on_call_over(self) -> None:
+        """Let a transfer know that the caller is gone."""
+        if self._caller_gone:
+            self._caller_gone.set()
+
+
+async def _result(task: asyncio.Task[T | None] | None) -> T | None:
+    """Wait for a task's result; None when it has none, or did not start.
+
+    When whoever waits is cancelled, the task goes on.
+    """
+    if task is None:
+        return None
+    await asyncio.wait([task])
+    return None if task.cancelled() else task.result()

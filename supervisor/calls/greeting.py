@@ -1,4 +1,7 @@
-"""Greeting the caller: once in the call's life, whoever owns it, and where the agent wants that, uninterrupted."""
+"""Greet the caller, once in the call's life, whoever owns it.
+
+Where the agent wants that, nobody can interrupt it.
+"""
 
 from __future__ import annotations
 
@@ -10,63 +13,76 @@ from typing import Any
 
 import structlog
 
-from supervisor.agents.agent import Agent
-from supervisor.calls.call_control import SPEECH_SECONDS, CallControl
-from supervisor.claims import Claim
-from supervisor.records.handle import RecordHandle
+from supervisor.agents.session import update_body
+from supervisor.calls.call_control import SPEECH_SECONDS, AttachedCallControl
+from supervisor.calls.services import CallContext
 
 log = structlog.get_logger()
 
-FLUSH_SECONDS = 1.0
+FLUSH_SECONDS = 1.0  # how long the caller waits for the store before the greeting
 
 
 @dataclass(eq=False, slots=True, repr=False)
 class Greeting:
     """The greeting of one call, as its present owner sees it."""
 
-    agent: Agent
-    claim: Claim
-    handle: RecordHandle
-    line: CallControl
+    context: CallContext
+    control: AttachedCallControl
 
     @property
     def due(self) -> bool:
-        """Whether nobody has greeted yet, as far as the record or, while it is out of reach, Pub/Sub knows."""
-        nobody_knows = self.handle.provisional and self.claim.delivery_attempt > 1
-        return self.agent.greeting is not None and self.handle.record.greeted_at is None and not nobody_knows
+        """Whether nobody has greeted yet, as far as is known.
 
-    def session(self) -> dict[str, Any]:
-        """The session to attach with: the caller's voice is not listened to while nothing may interrupt."""
-        session = self.agent.update_body(self.handle.record.session)
-        if not (self.due and self.agent.greeting_uninterruptible):
+        While the record is out of reach, Pub/Sub's count of deliveries tells of earlier owners.
+        """
+        handle = self.context.handle
+        nobody_knows = handle.provisional and self.context.claim.delivery_attempt > 1
+        return self.context.agent.greeting is not None and handle.record.greeted_at is None and not nobody_knows
+
+    def first_session(self) -> dict[str, Any]:
+        """Make the session to attach with.
+
+        It is deaf to the caller's voice, if nothing may interrupt the greeting that follows.
+        """
+        session = self._session()
+        if not (self.due and self.context.agent.greeting_uninterruptible):
             return session
         audio = session.get("audio") or {}
-        silent_input = {**(audio.get("input") or {}), "turn_detection": None}
-        return {**session, "audio": {**audio, "input": silent_input}}
+        deaf_input = {**(audio.get("input") or {}), "turn_detection": None}
+        return {**session, "audio": {**audio, "input": deaf_input}}
+
+    def _session(self) -> dict[str, Any]:
+        """Make the session as it is once the caller may interrupt."""
+        agent, changes = self.context.agent, self.context.handle.record.session
+        names_turn_detection = agent.greeting_uninterruptible
+        return update_body(agent.session, agent.tools, changes, names_turn_detection=names_turn_detection)
 
     async def greet(self) -> None:
-        """Greet, if it is due: that it is done is written before, so that no later owner does it again."""
+        """Greet, if that is due.
+
+        That it is done is written before, so that no later owner does it again.
+        """
         if not self.due:
             return
-        record = self.handle.record
-        record.greeted_at = now = time.time()
-        self.handle.changed()
-        durable = await self.handle.flush(FLUSH_SECONDS)
-        greeted_by_us = record.greeted_at == now  # else the record was out of reach, and tells now who did
-        if greeted_by_us and (durable or self.claim.delivery_attempt <= 1):
-            await self.line.respond({"instructions": self.agent.greeting})
+        agent, handle = self.context.agent, self.context.handle
+        handle.record.greeted_at = now = time.time()
+        handle.changed()
+        durable = await handle.flush(FLUSH_SECONDS)
+        greeted_by_us = handle.record.greeted_at == now  # else the record was out of reach, and tells now who did
+        if greeted_by_us and (durable or self.context.claim.delivery_attempt <= 1):
+            await self.control.respond({"instructions": agent.greeting})
             log.info("greeted")
-            if self.agent.greeting_uninterruptible:
-                self.line.spawn(self._listen_again(), "listen again after the greeting")
-        elif self.agent.greeting_uninterruptible:
+            if agent.greeting_uninterruptible:
+                self.context.tasks.spawn(self._listen_after_greeting(), "listen again after the greeting")
+        elif agent.greeting_uninterruptible:
             await self._listen()
 
-    async def _listen_again(self) -> None:
+    async def _listen_after_greeting(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(SPEECH_SECONDS):
-                await self.line.silence()
+                await self.control.silence()
         await self._listen()
 
     async def _listen(self) -> None:
-        session = self.agent.update_body(self.handle.record.session)
-        await self.line.send({"type": "session.update", "session": session})
+        """Let the caller interrupt from now on."""
+        await self.control.send({"type": "session.update", "session": self._session()})

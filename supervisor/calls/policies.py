@@ -1,27 +1,29 @@
-"""The rules of one call while it runs: guards, limits, approvals, keys, failures, usage. They act through its line."""
+"""The policies of one attached call: guards, limits, approvals, keys, failures, cost."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
-from supervisor.agents import user_code
 from supervisor.agents.agent import Agent, Guard
-from supervisor.agents.call import Call, Line, TransferFailed
+from supervisor.agents.call import Call, TransferFailed
 from supervisor.agents.limits import Meter
+from supervisor.agents.user_code import Failure, contained, name_of
+from supervisor.calls.call_control import AttachedCallControl
+from supervisor.calls.services import CallContext
 from supervisor.conversation.actions import (
-    Action,
     DtmfReceived,
     Idle,
     McpApprovalRequest,
     NotTranscribed,
     PlaybackEnded,
+    Report,
     ResponseBilled,
     ResponseFailed,
     Transcribed,
@@ -30,170 +32,179 @@ from supervisor.conversation.actions import (
 )
 from supervisor.openai import prices
 from supervisor.outcomes import EndReason
-from supervisor.records.handle import RecordHandle
 from supervisor.records.record import Segment
 
 log = structlog.get_logger()
 
-KEPT_SEGMENTS = 10  # of the transcript, for guards and tools; the store has all
+LAST_SEGMENTS = 10  # of the transcript, for guards and tools; the store has all
 GUARD_SECONDS = 5.0
 END_AGAIN_SECONDS = 15.0  # after a call should have ended, before its limits are looked at again
 RETRY_SECONDS = 0.5  # before a failed response is asked for again
 GUARD_EVERY_CHARACTERS = 40
 
 
-class CallControl(Line, Protocol):
-    """A line that rules can also end, and ask about approvals."""
-
-    async def end(self, reason: EndReason, *, goodbye: str | None) -> None:
-        """End the call for a reason, after a last response."""
-
-    async def approved(self, request_id: str, *, approve: bool) -> None:
-        """Answer an approval request."""
-
-
 @dataclass(eq=False, slots=True, repr=False)
 class CallPolicies:
-    """What is watched in one call. `take` gets what the conversation reports, `tick` the time."""
+    """Apply an agent's policies to one of its calls.
 
-    agent: Agent
+    They act on what the conversation reports, and by the clock.
+    """
+
+    context: CallContext
     call: Call
-    handle: RecordHandle
-    line: CallControl
-    spawn: Callable[[Coroutine[Any, Any, None], str], object]
-    """Runs something beside the reader, for as long as the call lives."""
-    meter: Meter = field(init=False)
-    _kept: list[Segment] = field(default_factory=list)
+    control: AttachedCallControl
+    _meter: Meter = field(init=False)
+    _last_segments: list[Segment] = field(default_factory=list)
     _tripped: set[str] = field(default_factory=set)
+    """Ids of the items that a guard has objected to."""
     _over_limit: bool = False
+    """Whether the call is to end, since it is over a limit or its model fails."""
 
     def __post_init__(self) -> None:
-        record, now = self.handle.record, time.time()
-        self.meter = Meter(record.accepted_at or now, now, cost_usd=record.cost_usd, tokens=record.tokens)
-        self.meter.caller_heard = record.epoch > 1
-        self.call.transcript, self.call.cost_usd = self._kept, record.cost_usd
+        record, now = self.context.handle.record, time.time()
+        self._meter = Meter(record.accepted_at or now, now, cost_usd=record.cost_usd, tokens=record.tokens)
+        self._meter.caller_heard = record.epoch > 1
+        self.call.transcript, self.call.cost_usd = self._last_segments, record.cost_usd
+        if self._agent.guard.outputs:
+            self.context.conversation.watch_every = GUARD_EVERY_CHARACTERS
 
     @property
-    def watch_every(self) -> int:
-        """How often the conversation shall report what the model is saying; 0 without guards on it."""
-        return GUARD_EVERY_CHARACTERS if self.agent.guard.outputs else 0
+    def _agent(self) -> Agent:
+        return self.context.agent
 
-    def take(self, action: Action) -> None:  # noqa: C901 - one case for each kind of report
-        """Take what the conversation reports."""
-        match action:
+    def on_report(self, report: Report) -> None:  # noqa: C901 - one case for each kind of report
+        """Act on what the conversation reports."""
+        spawn, meter = self.context.tasks.spawn, self._meter
+        match report:
             case Transcribed():
-                self._said(action)
+                self._keep(report)
             case TranscriptDelta(item_id, text) if item_id not in self._tripped:
-                self.spawn(self._guard(self.agent.guard.outputs, text, item_id), "guard")
+                spawn(self._guard(self._agent.guard.outputs, text, item_id), "guard")
             case DtmfReceived(key):
-                self.meter.word(time.time(), caller=True)
-                self.call.keys.press(key)
+                meter.word(time.time(), caller=True)
+                self.context.inputs.press(key)
             case Idle():
-                self.meter.idle_timeouts += 1
+                meter.idle_timeouts += 1
             case PlaybackEnded():
-                self.meter.word(time.time(), caller=False)
+                meter.word(time.time(), caller=False)
             case ResponseBilled(_, usage):
-                self._used(int(usage.get("total_tokens") or 0), prices.response_usd(usage, self._model()))
+                self._add_cost(int(usage.get("total_tokens") or 0), prices.response_usd(usage, self._model()))
             case TranscriptionBilled(usage):
-                self._used(0, prices.transcription_usd(usage, self._transcription_model()))
+                self._add_cost(0, prices.transcription_usd(usage, self._transcription_model()))
             case NotTranscribed(item_id, code):
                 log.warning("not_transcribed", item_id=item_id, code=code)
             case McpApprovalRequest():
-                self.spawn(self._approve(action), "approve")
+                spawn(self._approve(report), "approve")
             case ResponseFailed(code, again):
-                self.spawn(self._recover(code, again=again), "recover from a failed response")
+                spawn(self._recover(code, again=again), "recover from a failed response")
 
     def tick(self, now: float, *, busy: bool, caller_heard: bool) -> None:
-        """Hold the limits against the clock; called about once a second."""
-        self.meter.caller_heard = self.meter.caller_heard or caller_heard
+        """Apply the limits; called about once a second."""
+        spawn, meter, limits = self.context.tasks.spawn, self._meter, self._agent.limits
+        meter.caller_heard = meter.caller_heard or caller_heard
         if busy:
-            self.meter.last_word_at = now
+            meter.last_word_at = now
         if self._over_limit:
             return
-        if reason := self.meter.exceeded(self.agent.limits, now):
+        if reason := meter.exceeded(limits, now):
             self._over_limit = True
             log.info("limit_reached", reason=reason.value)
-            goodbye = None if reason is EndReason.NO_CALLER else self.agent.limits.goodbye
-            self.spawn(self._end(reason, goodbye), "end at a limit")
-        elif self.meter.should_ask(self.agent.limits, now):
-            self.spawn(self.line.respond({"instructions": self.agent.limits.silence_question}), "ask who is there")
+            goodbye = None if reason is EndReason.NO_CALLER else limits.goodbye
+            spawn(self._end(reason, goodbye), "end at a limit")
+        elif meter.should_ask(limits, now):
+            spawn(self.control.respond({"instructions": limits.silence_question}), "ask who is there")
 
     async def _end(self, reason: EndReason, goodbye: str | None = None) -> None:
-        """End the call; when it is still here after some time, since that did not work, limits hold again."""
-        await self.line.end(reason, goodbye=goodbye)
+        """End the call.
+
+        Should that not work, the limits apply again after some time.
+        """
+        await self.control.end(reason, goodbye=goodbye)
         await asyncio.sleep(END_AGAIN_SECONDS)
         self._over_limit = False
 
-    def _said(self, said: Transcribed) -> None:
+    def _keep(self, said: Transcribed) -> None:
+        """Add to the transcript, and have it checked."""
         segment = Segment(item_id=said.item_id, role=said.role, text=said.text, at=time.time(), order=said.order)
-        self._kept.append(segment)
-        del self._kept[:-KEPT_SEGMENTS]
-        self.handle.said(segment)
-        self.meter.word(segment.at, caller=said.role == "caller")
-        guards = self.agent.guard.inputs if said.role == "caller" else self.agent.guard.outputs
+        self._last_segments.append(segment)
+        del self._last_segments[:-LAST_SEGMENTS]
+        self.context.handle.said(segment)
+        self._meter.word(segment.at, caller=said.role == "caller")
+        guards = self._agent.guard.inputs if said.role == "caller" else self._agent.guard.outputs
         if guards and said.item_id not in self._tripped:
-            self.spawn(self._guard(guards, said.text, said.item_id), "guard")
+            self.context.tasks.spawn(self._guard(guards, said.text, said.item_id), "guard")
 
     async def _guard(self, guards: Sequence[Guard], text: str, item_id: str) -> None:
-        """Ask each guard; the first that objects stops what is being said, and says its own."""
+        """Ask each guard; the first that objects has the model say something else."""
         for guard in guards:
-            instead = await _outcome(guard, self.call, text)
+            instead = await self._call_rule(guard, text)
             if instead is not None and item_id not in self._tripped:
                 self._tripped.add(item_id)
-                log.warning("guard_tripped", guard=getattr(guard, "__name__", "guard"))
-                await self.line.interrupt()
+                log.warning("guard_tripped", guard=name_of(guard))
+                await self.control.interrupt()
                 if instead:
                     await self.call.say(instead)
                 return
 
-    def _used(self, tokens: int, usd: float) -> None:
-        record = self.handle.record
+    async def _approve(self, request: McpApprovalRequest) -> None:
+        """Have the agent approve a call to a hosted MCP tool.
+
+        Without its yes the call is denied.
+        """
+        approver = self._agent.handlers.approve
+        approve = approver is not None and await self._call_rule(approver, request) is True
+        log.info("mcp_approval", tool=request.name, approved=approve)
+        await self.control.approved(request.request_id, approve=approve)
+
+    async def _call_rule(self, rule: Callable[..., Any], subject: Any) -> Any:
+        """Call a function of the agent; None when it fails or takes too long."""
+        answer = await contained(
+            partial(rule, self.call, subject),
+            within_seconds=GUARD_SECONDS,
+            failed="rule_failed",
+            timed_out="rule_timed_out",
+            rule=name_of(rule),
+        )
+        return None if isinstance(answer, Failure) else answer
+
+    def _add_cost(self, tokens: int, usd: float) -> None:
+        record = self.context.handle.record
         record.tokens += tokens  # the record may have learned late of what an earlier owner used
         record.cost_usd += usd
-        self.meter.tokens, self.meter.cost_usd = record.tokens, record.cost_usd
+        self._meter.tokens, self._meter.cost_usd = record.tokens, record.cost_usd
         self.call.cost_usd = record.cost_usd
-        self.handle.changed()
-
-    async def _approve(self, request: McpApprovalRequest) -> None:
-        decision = await _outcome(self.agent.approver, self.call, request) if self.agent.approver else None
-        log.info("mcp_approval", tool=request.name, approved=decision is True)
-        await self.line.approved(request.request_id, approve=decision is True)
+        self.context.handle.changed()
 
     async def _recover(self, code: str, *, again: bool) -> None:
-        """Ask for a failed response again; when that does not help, apologise, and leave the caller in better hands."""
+        """Request a failed response again, or apologise and end the call.
+
+        Instead of its end, the call gets the agent's fallback if there is one.
+        """
         log.warning("response_failed", code=code, again=again)
         if again:
             await asyncio.sleep(RETRY_SECONDS)
-            await self.line.respond({})
-            return
-        if self._over_limit:
-            return
-        self._over_limit = True
-        await self.call.say(self.agent.apology)
-        if self.agent.fallback:
-            try:
-                await self.line.transfer(self.agent.fallback)
-            except TransferFailed as failed:
-                log.error("fallback_failed", error=str(failed))
-            else:
-                return
-        await self._end(EndReason.MODEL_FAILED)
+            await self.control.respond({})
+        elif not self._over_limit:
+            self._over_limit = True
+            await self.call.say(self._agent.apology)
+            if not await self._transferred_to_fallback():
+                await self._end(EndReason.MODEL_FAILED)
+
+    async def _transferred_to_fallback(self) -> bool:
+        """Transfer the caller to the agent's fallback; False when there is none, or it fails."""
+        target_uri = self._agent.fallback
+        if not target_uri:
+            return False
+        try:
+            await self.control.transfer(target_uri)
+        except TransferFailed as failed:
+            log.error("fallback_failed", error=str(failed))
+            return False
+        return True
 
     def _model(self) -> str:
-        return str(self.agent.session.get("model"))
+        return str(self._agent.session.get("model"))
 
     def _transcription_model(self) -> str:
-        transcription = ((self.agent.session.get("audio") or {}).get("input") or {}).get("transcription") or {}
+        transcription = ((self._agent.session.get("audio") or {}).get("input") or {}).get("transcription") or {}
         return str(transcription.get("model"))
-
-
-async def _outcome(rule: Callable[..., Any], *arguments: Any) -> Any:
-    """What a rule of the agent says, plain or async; None when it fails or takes too long, which is logged."""
-    name = getattr(rule, "__name__", "rule")
-    try:
-        return await user_code.run(partial(rule, *arguments), within_seconds=GUARD_SECONDS)
-    except user_code.TookTooLongError:
-        log.warning("rule_timed_out", rule=name, timeout_seconds=GUARD_SECONDS)
-    except user_code.UserCodeError as failed:
-        log.error("rule_failed", rule=name, error=str(failed), exc_info=failed.__cause__)
-    return None

@@ -1,7 +1,9 @@
-"""AttachedCall a call's tools, with the journal before and after, so that no crash makes a side effect happen twice.
+"""Run a call's tools, with the journal before and after.
 
-A tool starts when its journal entry is durable and the claim is still ours; its output is sent when its outcome is
-durable. Whoever owns the call next reads there what was started, what came of it, and what OpenAI has shown to have.
+So no crash makes a side effect happen twice.
+
+A tool starts when its journal entry is durable and the call is still ours; its output is sent when its outcome is
+durable. There the next owner reads what was started, what came of it, and which outputs OpenAI is known to have.
 """
 
 from __future__ import annotations
@@ -9,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 import structlog
 
 from supervisor.agents.call import Call, running_tool_call
 from supervisor.agents.tools import Tool, error_output
-from supervisor.claims import Claim
+from supervisor.calls.call_control import AttachedCallControl
+from supervisor.calls.services import CallContext
 from supervisor.conversation.actions import RunTool
 from supervisor.conversation.realtime.tool_calls import ToolCall
 from supervisor.records.handle import RecordHandle
@@ -34,63 +37,66 @@ UNKNOWN = error_output("The outcome is unknown: it may or may not have been done
 
 @dataclass(eq=False, slots=True, repr=False)
 class ToolRunner:
-    """Runs the tools of one call, beside the reader of its sideband."""
+    """Run the tools of one call, each in a task of its own."""
 
-    tools: Mapping[str, Tool]
+    context: CallContext
     call: Call
-    claim: Claim
-    handle: RecordHandle
-    answer: Callable[[str, str], Awaitable[None]]
-    """Takes a tool call's id and its output, for the model."""
-    fill: Callable[[str], Awaitable[None]]
-    """Says something while a tool takes its time."""
+    control: AttachedCallControl
     draining: bool = False
     """Whether new tool calls are only written down, for the next owner to run."""
-    _running: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _runs: Counter[str] = field(default_factory=Counter, init=False)
     """How often each tool was called, by this and by earlier owners."""
 
-    def left_behind(self, known: Container[str] = ()) -> dict[str, ToolCall]:
-        """What earlier owners left, without what is known of it already."""
-        journal = {id_: entry for id_, entry in self.handle.record.journal.items() if id_ not in known}
-        calls = left_behind(journal)
+    @property
+    def _handle(self) -> RecordHandle:
+        return self.context.handle
+
+    def inherit(self, known: Container[str] = ()) -> dict[str, ToolCall]:
+        """Take over the tool calls that earlier owners left, except `known` ones."""
+        journal = {id_: entry for id_, entry in self._handle.record.journal.items() if id_ not in known}
+        calls = inherited(journal)
         self._runs.update(entry.name for entry in journal.values() if entry.outcome is not None)
-        self.handle.kept(list(journal.values()))
+        self._handle.drop_confirmed(list(journal.values()))
         return calls
 
-    def start(self, action: RunTool) -> None:
+    def start(self, command: RunTool) -> None:
         """Run a tool; while draining, only write it down.
 
         Its task is in no group, since a group waits for a tool that does not heed its cancellation, and the call's end
         would never be written: see `finish` and `abandon`.
         """
-        entry = self.handle.record.journal.setdefault(
-            action.tool_call_id,
+        tool = self.context.agent.tools.get(command.name)
+        entry = self._handle.record.journal.setdefault(
+            command.tool_call_id,
             JournalEntry(
-                tool_call_id=action.tool_call_id,
-                name=action.name,
-                arguments=action.arguments,
-                idempotent=action.name in self.tools and self.tools[action.name].idempotent,
+                tool_call_id=command.tool_call_id,
+                name=command.name,
+                arguments=command.arguments,
+                idempotent=tool is not None and tool.options.idempotent,
             ),
         )
         if self.draining:
-            self.handle.journal(entry)
+            self._handle.journal(entry)
             return
-        task = asyncio.create_task(self._run(entry), name=f"tool call {action.tool_call_id}")
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task = asyncio.create_task(self._run(entry), name=f"tool call {command.tool_call_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def confirm(self, tool_call_id: str) -> None:
-        """OpenAI has shown that it has the output."""
-        if entry := self.handle.record.journal.get(tool_call_id):
+        """Note that OpenAI has shown a tool call's output."""
+        if entry := self._handle.record.journal.get(tool_call_id):
             entry.confirmed = True
-            self.handle.journal(entry)
+            self._handle.journal(entry)
 
     async def finish(self, within_seconds: float) -> None:
-        """Let running tools finish, and cancel those that take too long: their outcome stays unknown."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=within_seconds)
-        late = list(self._running)
+        """Let running tools finish; cancel those that take too long.
+
+        The outcome of these stays unknown.
+        """
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=within_seconds)
+        late = list(self._tasks)
         for task in late:
             log.warning("tool_cancelled", task=task.get_name(), after_seconds=within_seconds)
             task.cancel()
@@ -99,13 +105,13 @@ class ToolRunner:
 
     def abandon(self) -> None:
         """Cancel what still runs, and wait for nothing."""
-        for task in self._running:
+        for task in self._tasks:
             task.cancel()
 
     async def _run(self, entry: JournalEntry) -> None:
         running_tool_call.set(entry.tool_call_id)
         try:
-            output = await self._outcome(entry)
+            output = await self._output(entry)
         except Exception:  # whatever it is, the model must not wait for ever
             log.exception("tool_broke", tool=entry.name)
             output = error_output("The tool failed. Its outcome is unknown.")
@@ -114,28 +120,28 @@ class ToolRunner:
         ran = entry.finished_at is not None
         entry = self._recorded(entry)
         entry.outcome, entry.finished_at = output, entry.finished_at or time.time()
-        self.handle.journal(entry)
-        self.handle.changed()  # the agent's state may have changed
+        self._handle.journal(entry)
+        self._handle.changed()  # the agent's state may have changed
         # Should the store be down, the output goes all the same: a second one has the same id, and OpenAI refuses it.
-        await self.handle.flush(JOURNAL_SECONDS)
-        await self.answer(entry.tool_call_id, output)
+        await self._handle.flush(JOURNAL_SECONDS)
+        await self.context.writer.write(self.context.conversation.tool_calls.answer(entry.tool_call_id, output))
         if ran:
-            await asyncio.sleep(0)  # a line costs as much as an answer: of many that finish at once, all answer first
+            await asyncio.sleep(0)  # logging costs as much as an answer: of many that finish at once, all answer first
             log.info("tool_finished", tool=entry.name, ms=round((entry.finished_at - (entry.started_at or 0)) * 1000))
 
     @traced("tool")
-    async def _outcome(self, entry: JournalEntry) -> str | None:
-        """Run the tool; None when it must not run, since the call is no longer ours."""
-        tool = self.tools.get(entry.name)
+    async def _output(self, entry: JournalEntry) -> str | None:
+        """Run the tool; None when the call is no longer ours."""
+        tool = self.context.agent.tools.get(entry.name)
         if tool is None:
             return error_output(f"There is no tool named {entry.name}.")
         rename_span(f"tool {tool.name}")
         if self._recorded(entry) is entry:
             entry.started_at = time.time()
-            self.handle.journal(entry)
+            self._handle.journal(entry)
         # An idempotent tool need not wait, since it may run again; a quick one's start is written with its outcome.
-        durable = tool.idempotent or await self.handle.flush(JOURNAL_SECONDS)
-        if not self.claim.may_write():
+        durable = tool.options.idempotent or await self._handle.flush(JOURNAL_SECONDS)
+        if not self.context.claim.may_write():
             return None
         if (recorded := self._recorded(entry)) is not entry:
             return recorded.outcome or UNKNOWN
@@ -143,10 +149,11 @@ class ToolRunner:
             log.error("tool_not_run", tool=tool.name, reason="its journal entry could not be written")
             return UNAVAILABLE
         self._runs[tool.name] += 1
-        if tool.max_calls and self._runs[tool.name] > tool.max_calls:
-            log.warning("tool_overused", tool=tool.name, max_calls=tool.max_calls)
+        most = tool.options.max_calls
+        if most and self._runs[tool.name] > most:
+            log.warning("tool_overused", tool=tool.name, max_calls=most)
             return error_output("This tool may not be used again in this call.")
-        late = asyncio.get_running_loop().call_later(QUICK_SECONDS, self.handle.hurry)
+        late = asyncio.get_running_loop().call_later(QUICK_SECONDS, self._handle.hurry)
         try:
             output = await self._run_filled(tool, entry.arguments)
         finally:
@@ -155,25 +162,28 @@ class ToolRunner:
         return output
 
     def _recorded(self, entry: JournalEntry) -> JournalEntry:
-        """What the record has in its place: another's, where it was opened late and an earlier owner ran the tool."""
-        return self.handle.record.journal.get(entry.tool_call_id, entry)
+        """Look up what the record has in an entry's place.
+
+        It is another where the record was opened late, and an earlier owner ran the tool.
+        """
+        return self._handle.record.journal.get(entry.tool_call_id, entry)
 
     async def _run_filled(self, tool: Tool, arguments: str) -> str:
-        """Run a tool; when it takes longer than its filler allows, say the filler meanwhile."""
-        if tool.filler is None:
+        """Run a tool, and say its filler when it takes long."""
+        if tool.options.filler is None:
             return await tool.run(self.call, arguments)
-        running = asyncio.ensure_future(tool.run(self.call, arguments))
+        task = asyncio.create_task(tool.run(self.call, arguments), name=f"tool {tool.name}")
         try:
-            done, _ = await asyncio.wait([running], timeout=tool.filler_after_seconds)
+            done, _ = await asyncio.wait([task], timeout=tool.options.filler_after_seconds)
             if not done:
-                await self.fill(tool.filler)
-            return await running
+                await self.control.fill(tool.options.filler)
+            return await task
         finally:
-            running.cancel()
+            task.cancel()
 
 
-def left_behind(journal: Mapping[str, JournalEntry]) -> dict[str, ToolCall]:
-    """What an earlier owner left, as the conversation takes it over (design, I2 and I3).
+def inherited(journal: Mapping[str, JournalEntry]) -> dict[str, ToolCall]:
+    """Make tool calls of an earlier owner's journal (architecture.md#invariants).
 
     A tool that never started, or that is idempotent, is run again. Of any other the outcome is unknown, and the
     model is told so.

@@ -1,1 +1,1 @@
-"""What is said and done in a call, decided without I/O."""
+"""Decide what is said and done in a call, without I/O."""

@@ -1,4 +1,4 @@
-"""What the conversation core asks for: each action is one thing for its owner to do, or to know."""
+"""What the conversation asks of its owner: things to do, and things to know."""
 
 from __future__ import annotations
 
@@ -12,35 +12,38 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Write this client event to the sideband."""
+    """Write a client event to the sideband."""
 
     event: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class RunTool:
-    """Run a tool; its output comes back through `Conversation.tool_finished`."""
+    """Run a tool, and give its output to `ToolCalls.answer`."""
 
     tool_call_id: str
     name: str
     arguments: str
-    """JSON as the model wrote it; unchecked."""
+    """JSON as the model wrote it, unchecked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transcribed:
-    """A piece of the transcript is complete."""
+    """The caller or the model has said something."""
 
     item_id: str
     role: Literal["caller", "agent"]
     text: str
     order: int
-    """Its item's place in the conversation: transcriptions are late, and come in any order."""
+    """Its item's place in the conversation, since transcriptions come late, and in any order."""
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptDelta:
-    """What the model has said so far of an item; only while `Conversation.watch_every` is set."""
+    """What the model has said of an item so far.
+
+    Reported only while `Conversation.watch_every` is set.
+    """
 
     item_id: str
     text: str
@@ -48,7 +51,7 @@ class TranscriptDelta:
 
 @dataclass(frozen=True, slots=True)
 class DtmfReceived:
-    """The caller has pressed a key."""
+    """The caller has pressed a key of the telephone."""
 
     key: str
 
@@ -60,42 +63,52 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class McpApprovalRequest:
-    """A hosted MCP tool wants to be approved; the answer comes back through `Conversation.approved`."""
+    """The model wants to call a hosted MCP tool that needs approval.
+
+    `Agent.approve` decides, and `Conversation.approved` answers.
+    """
 
     request_id: str
     server_label: str
+    """The server's, as the session names it."""
     name: str
+    """The tool's."""
     arguments: str
+    """JSON as the model wrote it, unchecked."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfBandAnswer:
-    """The answer to `Conversation.ask`; None if there was none."""
+    """The answer to `Conversation.ask`."""
 
     key: str
     text: str | None
+    """None if OpenAI refused the question."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseFailed:
-    """A response failed; `again` says whether to ask for it again after a pause, `Conversation.respond(**)`."""
+    """A response has failed."""
 
     code: str
+    """OpenAI's error code."""
     again: bool
+    """Whether to request a response again after a pause, by `ResponseQueue.add`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlaybackEnded:
-    """The audio of a response has been played, or was thrown away."""
+    """The caller has heard a response, or the rest of it was thrown away."""
 
     response_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionBilled:
-    """A transcription was billed; `usage` is the API's own object."""
+    """OpenAI has billed a transcription."""
 
     usage: Mapping[str, Any]
+    """The API's own object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,28 +121,30 @@ class NotTranscribed:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """OpenAI has confirmed that a tool call's output is in the conversation."""
+    """OpenAI has shown a tool call's output in the conversation."""
 
     tool_call_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseBilled:
-    """A response was billed; `usage` is the API's own object."""
+    """OpenAI has billed a response."""
 
     response_id: str
     usage: Mapping[str, Any]
+    """The API's own object."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionExpired:
-    """The session hit OpenAI's limit of 60 minutes; the socket will close."""
+    """The session has reached OpenAI's limit of 60 minutes; the socket will close."""
 
 
-Action = (
-    Send
-    | RunTool
-    | Transcribed
+Command = Send | RunTool
+"""What the owner of the call is to do."""
+
+Report = (
+    Transcribed
     | TranscriptDelta
     | DtmfReceived
     | Idle
@@ -143,3 +158,6 @@ Action = (
     | NotTranscribed
     | SessionExpired
 )
+"""What the owner of the call is to know."""
+
+Action = Command | Report

@@ -1,1 +1,1 @@
-"""I/O to OpenAI: REST requests, the sideband socket, and what follows when they fail."""
+"""I/O to OpenAI: call signalling, the sideband, failures, and prices."""

@@ -1,4 +1,4 @@
-"""What follows from a failure at OpenAI: one pure function, `verdict`, over one table."""
+"""What follows from a failure at OpenAI: `verdict`, a pure function over one table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Verdict(Enum):
 
 
 # A status in `exact` wins over its class ("4xx", "5xx"); None stands for "no answer".
-# Sources: OpenAI reference 2.1 (404 means dead or unknown), 3.3 (404 on a first attach may mean "not yet").
+# What is known of a 404 stands in openai-realtime.md#unknown-calls and openai-realtime.md#when-attachable.
 _TABLE: dict[Where, dict[int | str | None, Verdict]] = {
     "accept": {404: Verdict.OVER, 400: Verdict.DECIDED, 409: Verdict.DECIDED, "4xx": Verdict.DECIDED},
     # That a call was decided before is a conflict; 400 and 422 more likely mean what was asked for.
@@ -32,7 +32,7 @@ _TABLE: dict[Where, dict[int | str | None, Verdict]] = {
     },
     "refer": {404: Verdict.OVER, "4xx": Verdict.GIVE_UP},
     "hangup": {404: Verdict.OVER, 410: Verdict.OVER, "4xx": Verdict.GIVE_UP},
-    # Whether a second socket may attach beside the last owner's is not established (3.6): a refusal may pass.
+    # A refusal may pass: that two sockets may attach at once is not known (openai-realtime.md#several-sidebands).
     "attach": {404: Verdict.RETRY, 410: Verdict.OVER, "4xx": Verdict.RETRY},
     "reattach": {404: Verdict.OVER, 410: Verdict.OVER, "4xx": Verdict.RETRY},
 }
@@ -47,7 +47,7 @@ _EVERYWHERE: dict[int | str | None, Verdict] = {
 
 
 def verdict(where: Where, status: int | None) -> Verdict:
-    """Say what follows from a failure: a pure function over one table.
+    """Look up what follows from a failure.
 
     Args:
         where: what was tried.

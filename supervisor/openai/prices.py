@@ -38,11 +38,11 @@ PRICES = {
 }
 TRANSCRIPTION_USD_PER_MINUTE = {"gpt-live-transcribe": 0.017, "gpt-4o-mini-transcribe": 0.003}
 DEAREST_TRANSCRIPTION_USD_PER_MINUTE = 0.017
-TOKENS_PER_AUDIO_MINUTE = 600  # one token for 100 ms of the caller's audio (OpenAI reference 7.1)
+TOKENS_PER_AUDIO_MINUTE = 600  # one token for 100 ms of the caller's audio (openai-realtime.md#usage-and-cost)
 
 
 def response_usd(usage: Mapping[str, Any], model: str) -> float:
-    """What a response cost, by its `usage` (OpenAI reference 7.1)."""
+    """Compute the cost of a response, in USD (openai-realtime.md#usage-and-cost)."""
     price = PRICES.get(model, _NEWEST)
     inputs, outputs = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
     cached = inputs.get("cached_tokens_details") or {}
@@ -59,7 +59,10 @@ def response_usd(usage: Mapping[str, Any], model: str) -> float:
 
 
 def transcription_usd(usage: Mapping[str, Any], model: str) -> float:
-    """What the transcription of the caller's words cost: by its duration, or by its audio tokens."""
+    """Compute the cost of a transcription, in USD.
+
+    It goes by the duration, or by the audio tokens.
+    """
     minutes = float(usage.get("seconds") or 0) / 60
     if usage.get("type") == "tokens":
         details = usage.get("input_token_details") or {}

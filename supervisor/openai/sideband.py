@@ -1,7 +1,7 @@
-"""The sideband: the control socket that is attached to a call (OpenAI reference 3).
+"""The sideband: the control socket that is attached to a call (openai-realtime.md#sideband).
 
-Most of what comes is read by nobody: two frames in three are single words of what the model is saying. Such a frame is
-dropped as soon as its bytes are there; it is not parsed, and wakes nobody.
+Nobody reads most of what comes: two frames in three are single words of what the model is saying. Such a frame is
+dropped as soon as its bytes are there, before it is parsed or wakes a task.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from supervisor.errors import AttachError, SidebandClosed
 
 OPEN_SECONDS = 5.0
 WRITE_SECONDS = 5.0
-CLOSE_SECONDS = 2.0  # OpenAI often drops the connection without a close frame (reference 3.6)
+CLOSE_SECONDS = 2.0  # OpenAI often drops the connection without a close frame (openai-realtime.md#close)
 LARGEST_FRAME_BYTES = 16 * 1024 * 1024  # conversation.item.retrieved holds audio
 
 _TYPE = re.compile(rb'\{(?:"event_id":"[^"\\]*",)?"type":"([a-z_.]+)"')
@@ -39,7 +39,7 @@ class _Skimming(ClientConnection):
     reads: Reads = staticmethod(lambda _type: True)
 
     def process_event(self, event: Event) -> None:
-        """Take a frame from the wire, unless nobody reads it."""
+        """Drop a frame that nobody reads; pass on any other."""
         if isinstance(event, Frame) and event.opcode is Opcode.TEXT and event.fin:
             named = _TYPE.match(event.data)
             if named and not self.reads(named[1].decode()):
@@ -55,11 +55,13 @@ class Sideband:
         self._pong: asyncio.Future[float] | None = None
 
     def skim(self, reads: Reads) -> None:
-        """From now on, leave out events of which `reads` says that nobody reads them."""
+        """Leave out events, from now on, that nobody `reads`."""
         self._socket.reads = reads
 
     async def receive(self) -> Mapping[str, Any]:
-        """Wait for the next server event; frames that are not JSON objects are left out.
+        """Wait for the next server event.
+
+        Frames that are not JSON objects are left out.
 
         Raises:
             SidebandClosed: the socket is closed, and everything before that was received.
@@ -92,7 +94,7 @@ class Sideband:
             raise SidebandClosed(1006, f"a frame could not be written in {WRITE_SECONDS:.0f} s") from error
 
     async def ping(self) -> None:
-        """Ask for a sign of life; when the last such question is still open, the connection is dropped as dead."""
+        """Send a ping, or drop the connection if the last is unanswered."""
         if self._pong and not self._pong.done():
             self.abort()
             return
@@ -101,7 +103,7 @@ class Sideband:
                 self._pong = asyncio.ensure_future(await self._socket.ping())
 
     async def close(self) -> None:
-        """Detach. This does not hang up."""
+        """Close the socket. This does not hang up."""
         await self._socket.close()
 
     def abort(self) -> None:
@@ -110,7 +112,9 @@ class Sideband:
 
 
 async def attach(websocket_base_url: str, call_id: str, *, bearer: str, user_agent: str) -> Sideband:
-    """Attach to a call. The socket is silent until we write: no `session.created` comes (reference 3.4).
+    """Attach to a call.
+
+    The socket is silent until we write: no `session.created` comes (openai-realtime.md#first-events).
 
     Raises:
         AttachError: OpenAI refused (with the HTTP status), or could not be reached in time.
@@ -122,7 +126,7 @@ async def attach(websocket_base_url: str, call_id: str, *, bearer: str, user_age
             additional_headers={"Authorization": f"Bearer {bearer}"},
             user_agent_header=user_agent,
             create_connection=_Skimming,
-            ping_interval=None,  # one wheel pings for all calls: see `ping`
+            ping_interval=None,  # the supervisor's tick pings for all calls: see `ping`
             compression=None,  # deflate costs 45 kB a call
             max_size=LARGEST_FRAME_BYTES,
             open_timeout=OPEN_SECONDS,

@@ -1,133 +1,162 @@
-"""Taking a call at OpenAI, and letting go of it: accept, attach, refuse, hang up."""
+"""Call signalling at OpenAI: accept, attach, refuse, refer, hang up.
+
+Each request is made again for as long as its failure may pass. What comes of it is returned, as an `Outcome` where that
+decides about the call.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import structlog
 
 from function.notice import CallNotice
-from supervisor.calls.services import Services
 from supervisor.errors import AttachError, ControlError, Operation
-from supervisor.openai.failures import Verdict, Where, verdict
+from supervisor.openai.failures import Verdict, verdict
+from supervisor.openai.rest import RestClient
 from supervisor.openai.retry import with_retry
 from supervisor.openai.sideband import Sideband, attach
-from supervisor.outcomes import CallOver, EndReason, HandOver
-from supervisor.records.record import CallRecord
+from supervisor.outcomes import CallEnded, EndReason, Outcome, PassOn
 from supervisor.telemetry.tracing import traced
 
 log = structlog.get_logger()
 
 ACCEPT_SECONDS = 20.0  # a caller rarely lets it ring longer
-FIRST_ATTACH_SECONDS = {"sip": 10.0, "webrtc": 30.0}  # a 404 may mean "not yet" for this long (reference 3.3)
+# For this long a 404 may mean "not yet" (openai-realtime.md#when-attachable).
+FIRST_ATTACH_SECONDS = {"sip": 10.0, "webrtc": 30.0}
 ATTACH_AFTER_REFUSAL_SECONDS = 2.0
 REATTACH_SECONDS = 30.0  # after that another supervisor may have more luck
-DECLINE = 603  # what OpenAI refuses with when it is told no code
+REFER_SECONDS = 5.0
+DECLINE = 603  # what OpenAI refuses with when it is given no code
 CONTROL_SECONDS = 15.0  # for hanging up and refusing: worth many tries, since an orphaned call is billed
 
 
-@traced("accept")
-async def accept(services: Services, record: CallRecord, session: Mapping[str, Any], *, first_owner: bool) -> bool:
-    """Take a SIP call, unless the record says that an earlier owner did. False when OpenAI refused.
+@dataclass(frozen=True, slots=True, repr=False)
+class Signalling:
+    """Take, refuse, transfer and end calls at OpenAI, with one project's key."""
 
-    A refusal may mean that it was accepted before, so the attach that follows shows whether the call lives.
+    rest: RestClient
+    websocket_base_url: str
+    api_key: str
+    user_agent: str
 
-    Raises:
-        CallOver: the caller was gone before.
-        HandOver: this process may not, or can't, accept calls.
-    """
-    if record.accepted_at is not None:
+    @traced("accept")
+    async def accept(self, call_id: str, session: Mapping[str, Any], *, first_owner: bool) -> bool | Outcome:
+        """Accept a SIP call; False when OpenAI refused.
+
+        A refusal may mean that the call was accepted before: the attach that follows shows whether it lives. Where
+        nobody owned the call before, OpenAI's 404 means that the caller is gone (`MISSED`).
+        """
+        try:
+            await with_retry("accept", ACCEPT_SECONDS, lambda: self.rest.accept(call_id, session))
+        except ControlError as error:
+            match verdict("accept", error.status):
+                case Verdict.OVER if first_owner:
+                    return CallEnded(EndReason.MISSED)
+                case Verdict.HAND_OVER | Verdict.RETRY:
+                    return PassOn(str(error))
+            log.warning("accept_refused", error=str(error))
+            return False
+        log.info("accepted")
         return True
-    try:
-        await with_retry("accept", ACCEPT_SECONDS, lambda: services.rest.accept(record.call_id, session))
-    except ControlError as error:
-        match verdict("accept", error.status):
-            case Verdict.OVER if first_owner:
-                raise CallOver(EndReason.MISSED) from error
-            case Verdict.HAND_OVER | Verdict.RETRY:
-                raise HandOver(str(error)) from error
-        log.warning("accept_refused", error=str(error))
-        return False
-    log.info("accepted")
-    record.accepted_at = time.time()
-    return True
 
+    async def attach(self, notice: CallNotice, *, accepted: bool) -> Sideband | Outcome:
+        """Attach to a call for the first time.
 
-async def open_sideband(services: Services, notice: CallNotice, where: Where, *, accepted: bool) -> Sideband | None:
-    """Attach to a call; None when there is nothing to attach to, and never was.
+        `NEVER_ATTACHED` means that OpenAI knew of no such call for as long as was worth waiting: not long, unless the
+        call was accepted.
+        """
+        within_seconds = FIRST_ATTACH_SECONDS[notice.transport] if accepted else ATTACH_AFTER_REFUSAL_SECONDS
+        try:
+            return await with_retry("attach", within_seconds, lambda: self._attach(notice))
+        except AttachError as error:
+            if verdict("attach", error.status) is Verdict.OVER:
+                return CallEnded(EndReason.CALLER_HUNG_UP)
+            if error.status == HTTPStatus.NOT_FOUND:
+                return CallEnded(EndReason.NEVER_ATTACHED)
+            return PassOn(str(error))
 
-    Raises:
-        CallOver: the call has ended.
-        HandOver: this process can't attach.
-    """
-    within_seconds = REATTACH_SECONDS if where == "reattach" else FIRST_ATTACH_SECONDS[notice.transport]
-    if not accepted:
-        within_seconds = ATTACH_AFTER_REFUSAL_SECONDS
-    try:
-        return await with_retry(where, within_seconds, lambda: _attach(services, notice))
-    except AttachError as error:
-        if verdict(where, error.status) is Verdict.OVER:
-            raise CallOver(EndReason.CALLER_HUNG_UP) from error
-        if error.status == HTTPStatus.NOT_FOUND:
+    async def reattach(self, notice: CallNotice) -> Sideband | Outcome:
+        """Attach to a call that was attached before.
+
+        One that OpenAI no longer knows is over.
+        """
+        try:
+            return await with_retry("reattach", REATTACH_SECONDS, lambda: self._attach(notice))
+        except AttachError as error:
+            if verdict("reattach", error.status) is Verdict.OVER:
+                return CallEnded(EndReason.CALLER_HUNG_UP)
+            return PassOn(str(error))
+
+    @traced("attach")
+    async def _attach(self, notice: CallNotice) -> Sideband:
+        """Attach with the project's key, or else with the one that made the call.
+
+        OpenAI may know a browser's own call under that key alone.
+        """
+        try:
+            return await self._attach_with(self.api_key, notice.call_id)
+        except AttachError as error:  # which key may attach is not known (openai-realtime.md#which-key)
+            if error.status != HTTPStatus.NOT_FOUND or notice.client_secret is None:
+                raise
+            return await self._attach_with(notice.client_secret, notice.call_id)
+
+    async def _attach_with(self, key: str, call_id: str) -> Sideband:
+        return await attach(self.websocket_base_url, call_id, bearer=key, user_agent=self.user_agent)
+
+    async def reject(self, call_id: str, status_code: int, *, maybe_accepted: bool) -> Outcome | None:
+        """Refuse a ringing call with a SIP status code.
+
+        That the call is gone already is success.
+
+        Args:
+            call_id: which call.
+            status_code: for the caller; should OpenAI not take it, the call is declined.
+            maybe_accepted: whether an earlier owner may have accepted the call.
+
+        Returns `REJECTED`, `PassOn` when OpenAI did not do it and the call may still ring, or None when the call was
+        decided before, so that somebody may be talking.
+        """
+        failure = await self._end("reject", call_id, lambda: self.rest.reject(call_id, status_code))
+        if failure is Verdict.GIVE_UP:
+            failure = await self._end("reject", call_id, lambda: self.rest.reject(call_id, DECLINE))
+        if failure is Verdict.DECIDED or (failure is Verdict.GIVE_UP and maybe_accepted):
             return None
-        raise HandOver(str(error)) from error
+        if failure in {None, Verdict.OVER}:
+            return CallEnded(EndReason.REJECTED)
+        return PassOn("the call could not be refused")
 
+    async def refer(self, call_id: str, target_uri: str) -> None:
+        """Ask OpenAI to transfer a SIP call.
 
-@traced("attach")
-async def _attach(services: Services, notice: CallNotice) -> Sideband:
-    """Attach with the project's key, and where that is not known the call, with the ephemeral key that made it."""
-    url, call_id, agent = services.websocket_base_url, notice.call_id, services.user_agent
-    try:
-        return await attach(url, call_id, bearer=services.bearer, user_agent=agent)
-    except AttachError as error:  # whose key may attach to such a call is not established (reference 3.2)
-        if error.status != HTTPStatus.NOT_FOUND or notice.client_secret is None:
-            raise
-        return await attach(url, call_id, bearer=notice.client_secret, user_agent=agent)
+        That it agrees says nothing about whether the caller goes.
 
+        Raises:
+            ControlError: OpenAI refused, or did not answer.
+        """
+        await with_retry("refer", REFER_SECONDS, lambda: self.rest.refer(call_id, target_uri))
 
-async def reject(services: Services, call_id: str, status_code: int, *, maybe_accepted: bool) -> bool:
-    """Refuse a ringing call with a SIP status code; that it is gone already is success.
+    async def hang_up(self, notice: CallNotice) -> bool:
+        """End a call; return whether it is over, as far as OpenAI says.
 
-    Args:
-        services: what calls share.
-        call_id: which call.
-        status_code: for the caller; should OpenAI not take it, the call is declined.
-        maybe_accepted: whether an earlier owner may have accepted it, and died before it could say so.
+        That the call is gone already is success.
+        """
+        failure = await self._end("hangup", notice.call_id, lambda: self.rest.hangup(notice.call_id))
+        if failure is not None and (key := notice.client_secret):
+            # A browser's own call may be unknown to the project's key, and go on (openai-realtime.md#which-key).
+            failure = await self._end("hangup", notice.call_id, lambda: self.rest.hangup(notice.call_id, bearer=key))
+        return failure in {None, Verdict.OVER}
 
-    Returns whether it is over. False means that it was decided before, so that somebody may be talking.
-
-    Raises:
-        HandOver: OpenAI did not do it, and the call may still ring.
-    """
-    said = await _tell("reject", call_id, lambda: services.rest.reject(call_id, status_code))
-    if said is Verdict.GIVE_UP:
-        said = await _tell("reject", call_id, lambda: services.rest.reject(call_id, DECLINE))
-    if said is Verdict.DECIDED or (said is Verdict.GIVE_UP and maybe_accepted):
-        return False
-    if said not in {None, Verdict.OVER}:
-        raise HandOver("the call could not be refused")
-    return True
-
-
-async def hang_up(services: Services, notice: CallNotice) -> bool:
-    """End a call; that it is gone already is success. Returns whether it is over, as far as OpenAI says."""
-    ended = await _tell("hangup", notice.call_id, lambda: services.rest.hangup(notice.call_id))
-    if ended is not None and (key := notice.client_secret):
-        # A browser's own call may be unknown to the project's key, and go on all the same (reference 3.2).
-        ended = await _tell("hangup", notice.call_id, lambda: services.rest.hangup(notice.call_id, bearer=key))
-    return ended in {None, Verdict.OVER}
-
-
-async def _tell(operation: Operation, call_id: str, request: Callable[[], Awaitable[None]]) -> Verdict | None:
-    """Ask OpenAI to end a call, again if need be; what follows from its refusal, or None when it did so."""
-    try:
-        await with_retry(operation, CONTROL_SECONDS, request)
-    except ControlError as error:
-        said = verdict(operation, error.status)
-        if said not in {Verdict.OVER, Verdict.DECIDED}:
-            log.error("control_failed", operation=operation, call_id=call_id, error=str(error))
-        return said
-    return None
+    async def _end(self, operation: Operation, call_id: str, request: Callable[[], Awaitable[None]]) -> Verdict | None:
+        """Have OpenAI end a call; return what follows from a failure."""
+        try:
+            await with_retry(operation, CONTROL_SECONDS, request)
+        except ControlError as error:
+            failure = verdict(operation, error.status)
+            if failure not in {Verdict.OVER, Verdict.DECIDED}:
+                log.error("control_failed", operation=operation, call_id=call_id, error=str(error))
+            return failure
+        return None

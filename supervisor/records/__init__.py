@@ -1,1 +1,1 @@
-"""The record of each call, the stores that keep it, and the writer that writes it behind."""
+"""The record of each call, the stores of records, and the writer between them."""

@@ -5,8 +5,8 @@
     calls/{call id}/transcript/{item id}      position  segment  expires_at
 
 `head`, `entry` and `segment` are JSON. Each change is one commit, with the head's last update time as its precondition:
-a claim shuts out the owner before it, and a commit that was given up and arrives late does nothing. Transactions would
-do the same with locks, and a process killed in one would leave the record locked, just when its next owner claims it.
+opening a record shuts out the owner before, and a commit that was given up and arrives late does nothing. Transactions
+would do the same with locks, and a process killed in one would leave the record locked for its next owner.
 """
 
 from __future__ import annotations
@@ -25,31 +25,36 @@ from google.cloud.firestore import AsyncClient, AsyncDocumentReference, Minimum
 
 from supervisor.errors import StartupError
 from supervisor.records.record import CallRecord
-from supervisor.records.store import KEPT_DAYS, Change, Fate, StoreError, together
+from supervisor.records.store import RETENTION_DAYS, Change, StoreError, WriteResult, gather_all
 
 log = structlog.get_logger()
 
 JSON_FIELDS = {"calls": "head", "journal": "entry", "transcript": "segment"}
 OPERATION_SECONDS = 3.0
-AT_ONCE = 64  # operations under way
-MOST_BYTES = 9 * 1024 * 1024  # in a change; Firestore's limit for a request is 10 MiB, and 1 MiB for a document
-MOST_KNOWN = 10_000  # update times, each of which saves a read
-_EPOCH = 2**32  # positions in each
+MAX_OPERATIONS = 64  # under way at once
+MAX_CHANGE_BYTES = 9 * 1024 * 1024  # Firestore's limit for a request is 10 MiB, and 1 MiB for a document
+MAX_UPDATE_TIMES = 10_000  # remembered, each of which saves a read
+_EPOCH_POSITIONS = 2**32  # for journal entries and segments that one owner writes
 
 
 class FirestoreStore:
-    """Records in one database. TTL policies on `expires_at` in the three collections make Firestore delete them."""
+    """Keep records in one Firestore database.
+
+    Its TTL policies on `expires_at` delete them.
+    """
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(MAX_OPERATIONS)
         self._count = itertools.count()
         self._updated: dict[tuple[str, int], datetime] = {}
-        """When the heads that we wrote were updated, by call id and epoch."""
+        """When Firestore last updated the heads that we wrote, by call id and epoch."""
 
     @classmethod
-    def open(cls, *, project: str, database: str) -> FirestoreStore:
-        """Open a database with the credentials of the machine; nothing is asked of it yet.
+    def connect(cls, *, project: str, database: str) -> FirestoreStore:
+        """Make a client with the machine's credentials.
+
+        It asks the database nothing yet.
 
         Raises:
             StartupError: there are no credentials.
@@ -59,8 +64,8 @@ class FirestoreStore:
         except GoogleAuthError as error:
             raise StartupError(f"RECORDS=firestore:{database}: {error}") from error
 
-    async def claim(self, call_id: str, message_id: str) -> CallRecord:
-        """See `Store.claim`."""
+    async def open(self, call_id: str, message_id: str) -> CallRecord:
+        """Open a record for a new owner; see `Store.open`."""
         async with self._operation():
             while True:
                 head = await self._head(call_id).get(timeout=OPERATION_SECONDS)
@@ -70,19 +75,19 @@ class FirestoreStore:
                         return record
                     continue
                 record = CallRecord.of_head(head.get("head"))
-                ours = record.message_id == message_id and not record.end_reason
+                ours = record.may_be_opened_by(message_id)
                 if ours:
                     record.epoch += 1
                 if not ours or await self._commit(Change.of(record), head.update_time):
                     # The last owner is shut out by now, so this is all of its journal.
                     return record.with_parts(await self._parts(call_id, "journal"))
 
-    async def write(self, changes: Sequence[Change]) -> list[Fate]:
-        """See `Store.write`."""
-        return await together(self._write(change) for change in changes)
+    async def write(self, changes: Sequence[Change]) -> list[WriteResult]:
+        """Write changes, each in a commit of its own; see `Store.write`."""
+        return await gather_all(self._write(change) for change in changes)
 
     async def read(self, call_id: str) -> CallRecord | None:
-        """See `Store.read`."""
+        """Read a whole record; see `Store.read`."""
         async with self._operation():
             head = await self._head(call_id).get(timeout=OPERATION_SECONDS)
             if not head.exists:
@@ -92,33 +97,38 @@ class FirestoreStore:
             return CallRecord.of_head(head.get("head")).with_parts(journal, transcript)
 
     async def close(self) -> None:
-        """See `Store.close`."""
+        """Close the client's channel."""
         await self._client._firestore_api.transport.close()  # noqa: SLF001 - the client has no close of its own
 
-    async def _write(self, change: Change) -> Fate:
-        if change.bytes > MOST_BYTES:
-            return _refuse(change, f"it is larger than {MOST_BYTES} bytes")
+    async def _write(self, change: Change) -> WriteResult:
+        if change.bytes > MAX_CHANGE_BYTES:
+            return _refuse(change, f"it is larger than {MAX_CHANGE_BYTES} bytes")
         async with self._operation():
             updated = self._updated.get((change.call_id, change.epoch))
             try:
                 while updated is None or not await self._commit(change, updated):
-                    # Not known, or no longer: another has claimed, or a commit of ours that was in doubt came through.
+                    # Not known, or no longer: another opened it, or a commit of ours in doubt came through.
                     head = await self._head(change.call_id).get(["epoch"], timeout=OPERATION_SECONDS)
                     if not head.exists or head.get("epoch") != change.epoch:
-                        return Fate.STALE
+                        return WriteResult.STALE
                     updated = head.update_time
             except InvalidArgument as error:
                 return _refuse(change, error.message)
-            return Fate.KEPT
+            return WriteResult.WRITTEN
 
     async def _parts(self, call_id: str, collection: str) -> list[str]:
         query = self._head(call_id).collection(collection).order_by("position")
         return [part.get(JSON_FIELDS[collection]) for part in await query.get(timeout=OPERATION_SECONDS)]
 
     async def _commit(self, change: Change, updated: datetime | None) -> bool:
-        """Write a change, if the head was last updated then (None: if there is no record yet); whether it was."""
+        """Write a change, provided that the head is unchanged.
+
+        Returns False when the head was not last updated at the time `updated`.
+
+        None instead of a time stands for a record that does not exist yet.
+        """
         head, batch = self._head(change.call_id), self._client.batch()
-        expires_at = datetime.now(UTC) + timedelta(days=KEPT_DAYS)
+        expires_at = datetime.now(UTC) + timedelta(days=RETENTION_DAYS)
         whole = {"epoch": change.epoch, "head": change.head, "expires_at": expires_at}
         if updated is None:
             batch.create(head, whole)
@@ -126,9 +136,10 @@ class FirestoreStore:
             batch.update(head, whole, option=self._client.write_option(last_update_time=updated))
         for collection, parts in (("journal", change.journal), ("transcript", change.segments)):
             for key, part in parts.items():
-                position = Minimum(change.epoch * _EPOCH + next(self._count))  # what is replaced keeps its place
+                position = change.epoch * _EPOCH_POSITIONS + next(self._count)
                 document = head.collection(collection).document(_key(key))
-                fields = {JSON_FIELDS[collection]: part, "position": position, "expires_at": expires_at}
+                fields = {JSON_FIELDS[collection]: part, "expires_at": expires_at}
+                fields["position"] = Minimum(position)  # what is replaced keeps its place
                 batch.set(document, fields, merge=True)
         try:
             written, *_ = await batch.commit(timeout=OPERATION_SECONDS)
@@ -141,15 +152,19 @@ class FirestoreStore:
     def _remember(self, change: Change, updated: datetime) -> None:
         self._updated.pop((change.call_id, change.epoch), None)
         self._updated[change.call_id, change.epoch] = updated
-        if len(self._updated) > MOST_KNOWN:
-            del self._updated[next(iter(self._updated))]  # the one that was longest not used
+        if len(self._updated) > MAX_UPDATE_TIMES:
+            del self._updated[next(iter(self._updated))]  # the one that was not used for longest
 
     def _head(self, call_id: str) -> AsyncDocumentReference:
         return self._client.collection("calls").document(_key(call_id))
 
     @asynccontextmanager
     async def _operation(self) -> AsyncIterator[None]:
-        """Bound what is under way and how long it takes, and turn Google's errors into `StoreError`."""
+        """Limit operations in number and time.
+
+        Raises:
+            StoreError: Firestore failed, or did not answer in time.
+        """
         try:
             async with self._slots, asyncio.timeout(OPERATION_SECONDS):
                 yield
@@ -159,11 +174,14 @@ class FirestoreStore:
             raise StoreError(f"Firestore: {error}") from error
 
 
-def _refuse(change: Change, reason: str) -> Fate:
+def _refuse(change: Change, reason: str) -> WriteResult:
     log.error("record_refused", call_id=change.call_id, reason=reason, bytes=change.bytes)
-    return Fate.REFUSED
+    return WriteResult.REFUSED
 
 
 def _key(key: str) -> str:
-    """An id as the name of a document, which may hold no slash, and be neither `.` nor `..` nor `__...__`."""
+    """Turn an id into a valid name of a document.
+
+    Such a name has no slash, and is neither `.` nor `..` nor `__...__`.
+    """
     return quote(key, safe="").replace(".", "%2E").replace("__", "%5F%5F")

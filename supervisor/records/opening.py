@@ -7,7 +7,7 @@ from supervisor.records.store import Store
 
 
 def open_store(url: str, *, project: str) -> Store:
-    """Open the store that `RECORDS` names: `sqlite:PATH`, `firestore:` or `firestore:DATABASE`.
+    """Open a store: `sqlite:PATH`, `firestore:` or `firestore:DATABASE`.
 
     Raises:
         StartupError: the URL is none of these, or the store can't be opened.
@@ -16,9 +16,9 @@ def open_store(url: str, *, project: str) -> Store:
     if scheme == "sqlite" and rest:
         from supervisor.records.sqlite import SqliteStore  # noqa: PLC0415 - only what is used is loaded
 
-        return SqliteStore.open(rest)
+        return SqliteStore.connect(rest)
     if scheme == "firestore":
         from supervisor.records.firestore import FirestoreStore  # noqa: PLC0415 - its import takes half a second
 
-        return FirestoreStore.open(project=project, database=rest or "(default)")
+        return FirestoreStore.connect(project=project, database=rest or "(default)")
     raise StartupError(f"RECORDS={url}: write it as sqlite:PATH, firestore: or firestore:DATABASE")

@@ -1,4 +1,4 @@
-"""What is kept of a call, so that another process can go on with it, and people can read it afterwards."""
+"""What is kept of a call, for its next owner and for people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from supervisor.outcomes import EndReason
 
 @dataclass(slots=True)
 class JournalEntry:
-    """One tool call: what was asked, whether it started, what came of it, and whether OpenAI has the output."""
+    """Hold one tool call, from request to confirmed output."""
 
     tool_call_id: str
     name: str
@@ -27,70 +27,73 @@ class JournalEntry:
     outcome: str | None = None
     """The output for the model."""
     confirmed: bool = False
-    """Whether OpenAI has shown the output in the conversation."""
+    """Whether OpenAI has shown that the output is in the conversation."""
 
 
 @dataclass(slots=True)
 class Segment:
-    """One thing that was said."""
+    """Hold one thing that was said: an item of the transcript."""
 
     item_id: str
     role: Literal["caller", "agent"]
     text: str
     at: float
     order: int = 0
-    """Its item's place in the conversation: transcriptions come late, and in any order."""
+    """The place of its item in the conversation: transcriptions come late, and in any order."""
 
 
 ENTRY = TypeAdapter(JournalEntry)
-"""A journal entry's way into JSON and back."""
+"""Turns a journal entry into JSON and back."""
 SEGMENT = TypeAdapter(Segment)
+"""The same for a segment of the transcript."""
 
 
 @dataclass(slots=True, repr=False)
 class CallRecord:
-    """One call. Times are Unix seconds.
+    """Hold what is known of one call. Times are Unix seconds.
 
-    A store keeps the journal and the transcript apart from the rest, the head, so that a change costs what it changes.
+    A store keeps the journal and the transcript apart from the rest, the head, so that a write costs what it changes.
     """
 
     call_id: str
     message_id: str
     """The Pub/Sub message that owns the call; a notice under another id is a duplicate."""
     epoch: int = 1
-    """Raised by each claim; a write with an older epoch is refused."""
+    """How often the record was opened by an owner; a write with an older epoch is refused."""
     transport: Literal["sip", "webrtc"] = "sip"
     delivery_attempt: int = 1
     heard_at: float | None = None
+    """When the function received the webhook or the request of a browser."""
     claimed_at: float | None = None
-    """When the present owner claimed it."""
+    """When the present owner claimed the call."""
     accepted_at: float | None = None
     attached_at: float | None = None
     greeted_at: float | None = None
     handed_over_at: float | None = None
-    """When the last owner gave it to the next; None while it is held, and after a crash."""
+    """When the last owner handed the call over; None while it is held, and after a crash."""
     ended_at: float | None = None
     end_reason: EndReason | None = None
     busy: bool = False
-    """Whether a word or an answer was on its way when it was handed over."""
+    """Whether somebody was speaking, or a response was due, when the call was handed over."""
     failures: int = 0
-    """Holds that failed, one after the other."""
+    """How many owners in a row failed within a minute."""
     last_error: str | None = None
     expires_at: float | None = None
     """When OpenAI ends the session."""
     expiring_told: bool = False
+    """Whether the agent's `on_expiring` handlers were called."""
     end_told: bool = False
-    """Whether the agent's `on_end` handlers are called: written before, so that it happens once at most."""
+    """Whether the agent's `on_end` handlers were called: written first, so that they are called once at most."""
     transcript_cut: bool = False
-    """Whether the call ended in the middle of a word or an answer."""
+    """Whether the call ended while somebody spoke, or a response was due."""
     transcript_lost: int = 0
-    """Pieces of the transcript that could not be kept, since the store was down for too long."""
+    """How many segments were dropped, since the store was down for too long."""
     agent: str | None = None
     """The name of the agent that answers, in its router."""
     caller: str | None = None
     dialled: str | None = None
     session: dict[str, Any] = field(default_factory=dict)
-    """What differs from the agent's session in this call."""
+    """What this call changed of the agent's session."""
     items: int = 0
     """How many items the conversation has had."""
     tokens: int = 0
@@ -100,31 +103,45 @@ class CallRecord:
     journal: dict[str, JournalEntry] = field(default_factory=dict)
     """By tool call id, in the order in which they were asked."""
     transcript: list[Segment] = field(default_factory=list)
-    """While a call is held, only what is new; a store reads it whole."""
+    """Whole where a store read it; empty at a call's owner, which hands segments to the store and keeps none."""
 
     def head(self) -> str:
-        """All but the journal and the transcript, as JSON.
+        """Return all but the journal and the transcript, as JSON.
 
         Raises:
-            ValueError: the agent has put something into its state that JSON does not know; see `not_json`.
+            ValueError: the agent has put something into its state that is not JSON; see `not_json`.
         """
         return _RECORD.dump_json(self, exclude={"journal", "transcript"}, warnings=False).decode()
 
+    def may_be_opened_by(self, message_id: str) -> bool:
+        """Tell whether an owner with this message may open the record.
+
+        The message owns the call then, and the call has not ended.
+        """
+        return self.message_id == message_id and self.end_reason is None
+
     def not_json(self) -> frozenset[str]:
-        """The keys of what in the agent's state is not JSON."""
+        """Name the keys of the agent's state that JSON can't hold."""
         return frozenset(key for key, value in self.state.items() if not _is_json({key: value}))
 
     def changed_by_json(self) -> frozenset[str]:
-        """The keys of what in the agent's state is JSON of a kind, and comes back from it as something else."""
+        """Name the keys of the agent's state that JSON changes."""
         return frozenset(key for key, value in self.state.copy().items() if _is_changed_by_json({key: value}))
 
     @classmethod
     def of_head(cls, head: str) -> CallRecord:
-        """A record without its journal and its transcript, from JSON."""
-        return _RECORD.validate_python(json.loads(head))  # faster parsers have limits for depth, and for large numbers
+        """Make a record from its head, without journal and transcript.
+
+        Raises:
+            ValueError: it is not the head of a record, or one that a later version wrote.
+        """
+        return _RECORD.validate_python(json.loads(head))  # faster parsers limit depth, and the size of numbers
 
     def with_parts(self, journal: Iterable[str], transcript: Iterable[str] = ()) -> CallRecord:
-        """Fill in the journal and the transcript, from the JSON of their parts in order; gives the record itself."""
+        """Fill in the journal and the transcript from JSON.
+
+        Returns the record itself.
+        """
         entries = map(ENTRY.validate_json, journal)
         self.journal = {entry.tool_call_id: entry for entry in entries}
         self.transcript = [SEGMENT.validate_json(segment) for segment in transcript]

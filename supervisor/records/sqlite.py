@@ -19,14 +19,14 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from supervisor.errors import StartupError
 from supervisor.records.record import CallRecord
-from supervisor.records.store import KEPT_DAYS, Change, Fate, StoreError
+from supervisor.records.store import RETENTION_DAYS, Change, StoreError, WriteResult
 
 T = TypeVar("T")
 
 SCHEMA_VERSION = 1
 OPEN_SECONDS = 10.0
 BUSY_SECONDS = 2.0  # how long a transaction waits for those of other processes
-_OF_ONE_CHANGE = (sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)  # it is wrong; the file is well
+_ERRORS_OF_A_CHANGE = (sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)  # the file is well
 _SCHEMA = """
 create table if not exists calls (call_id text primary key, epoch integer not null, head text, expires_at real);
 create table if not exists journal (
@@ -46,18 +46,20 @@ delete from transcript where call_id not in (select call_id from calls);
 
 
 class SqliteStore:
-    """Records in one file."""
+    """Keep records in one file."""
 
     def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
         self._db = connection
         self._thread = thread
 
     @classmethod
-    def open(cls, path: str) -> SqliteStore:
-        """Open or make the file, readable by its owner alone, since it holds what people said.
+    def connect(cls, path: str) -> SqliteStore:
+        """Open the file, or make it, readable by its owner alone.
+
+        It holds what people said. Records that were kept for long enough are deleted.
 
         Raises:
-            StartupError: it can't be opened, or is of a later version.
+            StartupError: the file can't be opened, or is of a later version.
         """
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -66,27 +68,27 @@ class SqliteStore:
             raise StartupError(f"RECORDS=sqlite:{path}: {error}") from error
         return cls(db, ThreadPoolExecutor(1, thread_name_prefix="records"))
 
-    async def claim(self, call_id: str, message_id: str) -> CallRecord:
-        """See `Store.claim`."""
-        return await self._run(lambda: self._claim(call_id, message_id))
+    async def open(self, call_id: str, message_id: str) -> CallRecord:
+        """Open a record for a new owner; see `Store.open`."""
+        return await self._run(lambda: self._open(call_id, message_id))
 
-    async def write(self, changes: Sequence[Change]) -> list[Fate]:
-        """See `Store.write`."""
+    async def write(self, changes: Sequence[Change]) -> list[WriteResult]:
+        """Write changes, all in one transaction; see `Store.write`."""
         return await self._run(lambda: self._write(changes))
 
     async def read(self, call_id: str) -> CallRecord | None:
-        """See `Store.read`."""
+        """Read a whole record; see `Store.read`."""
         return await self._run(lambda: self._read(call_id))
 
     async def close(self) -> None:
-        """See `Store.close`."""
+        """Close the file, and end the thread."""
         await self._run(self._db.close)
         self._thread.shutdown()
 
     async def _run(self, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except _OF_ONE_CHANGE:
+        except _ERRORS_OF_A_CHANGE:
             raise
         except sqlite3.Error as error:
             raise StoreError(f"SQLite: {error}") from error
@@ -101,15 +103,15 @@ class SqliteStore:
             if self._db.in_transaction:  # a full disk ends it by itself, a failed commit may not
                 self._db.execute("rollback")
 
-    def _claim(self, call_id: str, message_id: str) -> CallRecord:
+    def _open(self, call_id: str, message_id: str) -> CallRecord:
         with self._transaction():
-            record = self._parts(call_id, whole=False)
+            record = self._select(call_id, with_transcript=False)
             if record is None:
                 record = CallRecord(call_id=call_id, message_id=message_id)
-            elif record.message_id != message_id or record.end_reason:
-                return record
-            else:
+            elif record.may_be_opened_by(message_id):
                 record.epoch += 1
+            else:
+                return record
             self._db.execute(
                 "insert into calls values (?, ?, ?, ?) "
                 "on conflict do update set epoch=excluded.epoch, head=excluded.head, expires_at=excluded.expires_at",
@@ -117,18 +119,18 @@ class SqliteStore:
             )
         return record
 
-    def _write(self, changes: Sequence[Change]) -> list[Fate]:
+    def _write(self, changes: Sequence[Change]) -> list[WriteResult]:
         with self._transaction():
             return [self._write_one(change) for change in changes]
 
-    def _write_one(self, change: Change) -> Fate:
+    def _write_one(self, change: Change) -> WriteResult:
         call_id = change.call_id
         updated = self._db.execute(
             "update calls set head=?, expires_at=? where call_id=? and epoch=?",
             (change.head, _expires_at(), call_id, change.epoch),
         )
         if not updated.rowcount:
-            return Fate.STALE
+            return WriteResult.STALE
         self._db.executemany(
             "insert into journal (call_id, tool_call_id, entry) values (?, ?, ?) "
             "on conflict do update set entry=excluded.entry",
@@ -139,20 +141,20 @@ class SqliteStore:
             "on conflict do update set segment=excluded.segment",
             [(call_id, key, segment) for key, segment in change.segments.items()],
         )
-        return Fate.KEPT
+        return WriteResult.WRITTEN
 
     def _read(self, call_id: str) -> CallRecord | None:
         with self._transaction("deferred"):
-            return self._parts(call_id, whole=True)
+            return self._select(call_id, with_transcript=True)
 
-    def _parts(self, call_id: str, *, whole: bool) -> CallRecord | None:
+    def _select(self, call_id: str, *, with_transcript: bool) -> CallRecord | None:
         head = self._db.execute("select head from calls where call_id=?", (call_id,)).fetchone()
         if head is None:
             return None
         journal = self._db.execute("select entry from journal where call_id=? order by position", (call_id,))
         transcript = self._db.execute("select segment from transcript where call_id=? order by position", (call_id,))
         return CallRecord.of_head(head[0]).with_parts(
-            [entry for (entry,) in journal], [segment for (segment,) in transcript] if whole else []
+            [entry for (entry,) in journal], [segment for (segment,) in transcript] if with_transcript else []
         )
 
 
@@ -160,7 +162,7 @@ def _is_busy(error: BaseException) -> bool:
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
 
 
-# Who finds another process in the middle of making the file is told so at once, whatever the time-out.
+# While another process makes the file, SQLite says so at once, whatever the time-out.
 @retry(retry=retry_if_exception(_is_busy), wait=wait_random(0, 0.1), stop=stop_after_delay(OPEN_SECONDS), reraise=True)
 def _connect(path: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -182,4 +184,4 @@ def _prepare(db: sqlite3.Connection, path: str) -> None:
 
 
 def _expires_at() -> float:
-    return time.time() + KEPT_DAYS * 24 * 60 * 60
+    return time.time() + RETENTION_DAYS * 24 * 60 * 60

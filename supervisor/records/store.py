@@ -1,4 +1,4 @@
-"""What a store of records can do."""
+"""The interface of a store of records, and what is written to one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from supervisor.records.record import ENTRY, SEGMENT, CallRecord, JournalEntry, 
 
 T = TypeVar("T")
 
-KEPT_DAYS = 30  # how long a record is kept after its last change
+RETENTION_DAYS = 30  # after a record's last change
 
 
 class StoreError(SidebandError):
@@ -22,23 +22,26 @@ class StoreError(SidebandError):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is new in one call's record, as JSON, so that nobody changes it while it is being written."""
+    """Hold what is new in one record, as JSON.
+
+    Nobody can change it while it is written.
+    """
 
     call_id: str
     epoch: int
     head: str
-    """Written whole."""
+    """The record without its parts; it replaces the one before."""
     journal: Mapping[str, str]
-    """By tool call id; replaces what was there, which keeps its place."""
+    """New and changed entries, by tool call id; one that is replaced keeps its place."""
     segments: Mapping[str, str]
-    """By item id; the same."""
+    """New and changed segments, by item id; the same holds for them."""
 
     @classmethod
     def of(cls, record: CallRecord, journal: Iterable[JournalEntry] = (), segments: Iterable[Segment] = ()) -> Change:
-        """A change of a record's head, and of these parts.
+        """Make the change that writes a record's head and these parts.
 
         Raises:
-            ValueError: a part is not JSON.
+            ValueError: something in it is not JSON.
         """
         return cls(
             call_id=record.call_id,
@@ -50,47 +53,61 @@ class Change:
 
     @property
     def bytes(self) -> int:
-        """Its size."""
+        """Count its bytes as UTF-8."""
         parts = (self.head, *self.journal.values(), *self.segments.values())
         return sum(len(part.encode()) for part in parts)
 
 
-class Fate(Enum):
-    """What became of a change."""
+class WriteResult(Enum):
+    """Say what a store did with a change."""
 
-    KEPT = "it is written, durably"
-    STALE = "another owner has raised the epoch; nothing of it is kept"
-    REFUSED = "the store will never take it, most likely because it is too large; nothing of it is kept"
+    WRITTEN = "it is written, durably"
+    STALE = "another owner has opened the record since; nothing of the change is written"
+    REFUSED = "the store will never take it, most likely because it is too large; nothing of it is written"
 
 
 class Store(Protocol):
-    """Keeps records. Every method raises `StoreError` when the store is down or too slow.
+    """Keep records.
 
-    Anything else that it raises is about what it was given, and costs that record alone.
+    Every method raises `StoreError` when the store is down or too slow.
+
+    Anything else that a method raises is about what it was given, and costs that record alone.
     """
 
-    async def claim(self, call_id: str, message_id: str) -> CallRecord:
-        """Open a record for a new owner, atomically; gives it without its transcript.
+    async def open(self, call_id: str, message_id: str) -> CallRecord:
+        """Open a record for a new owner, atomically.
 
-        It is created with epoch 1, or its epoch is raised. A record that another message owns, or that has ended, is
-        returned as it is.
+        It comes without its transcript.
+
+        A new record has epoch 1; the epoch of one that exists is raised, which shuts out the last owner. A record that
+        another message owns, or that has ended, is returned as it is.
 
         Raises:
-            ValueError: there is something else in its place, such as a record of a later version.
+            ValueError: something else is in its place, such as a record of a later version.
         """
 
-    async def write(self, changes: Sequence[Change]) -> list[Fate]:
-        """Write changes, each wholly or not at all; gives the fate of each. When it raises, any may be written."""
+    async def write(self, changes: Sequence[Change]) -> list[WriteResult]:
+        """Write each change wholly or not at all.
+
+        Returns the result of each.
+
+        When it raises, any of them may be written.
+        """
 
     async def read(self, call_id: str) -> CallRecord | None:
-        """The whole record, with its transcript; None where there is none."""
+        """Read a whole record; None where there is none."""
 
     async def close(self) -> None:
-        """Let go of the store."""
+        """Close the store, and what it has open."""
 
 
-async def together(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Do all of this at once. When one fails the others still come to their end; then the first failure is raised."""
+async def gather_all(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run all jobs at once, to the end of each.
+
+    Then the first failure is raised.
+
+    `asyncio.gather` raises at once, and leaves the others running with nobody waiting for them.
+    """
     results = await asyncio.gather(*jobs, return_exceptions=True)
     return [_unless_raised(result) for result in results]
 

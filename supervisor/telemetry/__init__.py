@@ -1,1 +1,1 @@
-"""What a process tells of itself: logs, metrics, traces and health."""
+"""What a process shows of itself: logs, metrics, traces and health."""

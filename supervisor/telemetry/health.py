@@ -1,4 +1,4 @@
-"""The health port: how Cloud Run and Prometheus ask a supervisor how it is.
+"""The health port, where Cloud Run and Prometheus ask how a supervisor is.
 
     GET /livez     200 as long as the event loop turns, without which no lease is renewed either
     GET /readyz    200 while calls are claimed; 503 before Pub/Sub has answered, and while stopping
@@ -26,12 +26,14 @@ from supervisor.telemetry.metrics import State
 
 log = structlog.get_logger()
 
-REQUEST_SECONDS = 2.0  # for a request to come, once somebody has connected
+REQUEST_SECONDS = 2.0  # from a connection to its request
 
 
 @asynccontextmanager
 async def serving(address: str, state: Callable[[], State]) -> AsyncIterator[None]:
-    """Answer at HOST:PORT until the block is left; nowhere if the address is empty.
+    """Serve health at HOST:PORT until the block is left.
+
+    An empty address means nowhere.
 
     Raises:
         StartupError: the address can't be listened on.
@@ -72,4 +74,4 @@ def _response(status: HTTPStatus, content_type: str, body: bytes) -> Response:
 
 
 async def _never(_connection: ServerConnection) -> None:
-    """No connection becomes a WebSocket."""
+    """Do nothing: no connection becomes a WebSocket."""

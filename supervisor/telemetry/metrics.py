@@ -1,7 +1,7 @@
-"""Metrics, made from the log: what is counted is what is logged, and nothing is said twice.
+"""Metrics, counted from the log, so that logs and metrics can't differ.
 
-`Metrics.count` sees every line before it is written. A line that is renamed in the code but not here is found by the
-tests, as is an alert or a chart on a metric that is not made here. All names begin with `sideband_`.
+`Metrics.count` sees every line before it is written. Which event a metric counts is declared in `events`; tests compare
+the two, and the metrics with those in alerts and charts. All names begin with `sideband_`.
 """
 
 from __future__ import annotations
@@ -15,36 +15,39 @@ from dataclasses import dataclass
 from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
 from structlog.typing import EventDict, WrappedLogger
 
-heard_at: ContextVar[float | None] = ContextVar("heard_at", default=None)
-"""When the call of this task rang, in Unix seconds: its webhook's `created_at`."""
+from supervisor.telemetry import events
+
+rang_at: ContextVar[float | None] = ContextVar("rang_at", default=None)
+"""When the call of this task began to ring, in Unix seconds: its webhook's `created_at`."""
 
 _SECONDS = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0]
 _CALL_SECONDS = [5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0]
 
-STAGES = ("claimed", "accepted", "attached", "greeted")
-TOOL_ERRORS = (
-    *("tool_failed", "tool_broke", "tool_timed_out", "tool_not_run", "tool_overused"),
-    *("tool_output_not_json", "tool_cancelled"),
-)
+_TOOL_ERRORS = events.names_counted_by("sideband_tool_errors_total")
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How a supervisor stands."""
+    """Describe a supervisor's load, and whether it claims calls."""
 
     calls: int
+    """Calls in hand."""
     max_calls: int
     leases: int
-    """Claims held: one for each call, and those whose call is about to begin."""
+    """Pub/Sub leases held: one for each call, and those of calls that are about to begin."""
     ready: bool
     """Whether it claims calls: Pub/Sub has answered, and it is not stopping."""
 
 
 @dataclass(slots=True)
 class _Orphan:
-    """A call that was taken over, until it is attached to again."""
+    """Remember how a call lost its owner.
+
+    It has one again when its sideband is attached.
+    """
 
     since: float
+    """Unix seconds; after a crash, the earliest time that is possible."""
     cause: str
 
 
@@ -52,11 +55,11 @@ _orphan: ContextVar[_Orphan | None] = ContextVar("orphan", default=None)
 
 
 class Metrics:
-    """The instruments of one process.
+    """Count log lines in the instruments of one process.
 
     Args:
         meter: OpenTelemetry's.
-        lease_seconds: how long a crash leaves a call alone, at most, before it is claimed again.
+        lease_seconds: how long a crash leaves a call without an owner, at most.
     """
 
     def __init__(self, meter: Meter, *, lease_seconds: float) -> None:
@@ -89,7 +92,10 @@ class Metrics:
         )
 
     def count(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        """Count what a log line says happened; returns the line, with the age of the call where that is measured."""
+        """Count what a log line says; return the line.
+
+        Lines about a stage of a call get its age, as `age_seconds`.
+        """
         name, now = event["event"], time.time()
         match name:
             case "claimed":
@@ -101,7 +107,7 @@ class Metrics:
             case "ended":
                 self._ended.add(1, {"reason": event["reason"]})
                 self._cost.add(event.get("cost_usd") or 0.0)
-                if (rang := heard_at.get()) is not None:
+                if (rang := rang_at.get()) is not None:
                     self._calls.record(max(0.0, now - rang))
             case "tool_finished":
                 self._tools.record(event["ms"] / 1000, {"tool": event["tool"]})
@@ -109,7 +115,7 @@ class Metrics:
                 self._handovers.add(1, {"cause": "stop" if name == "handed_over" else "failure"})
             case "claim_lost":
                 self._lost.add(1)
-            case _ if name in TOOL_ERRORS:
+            case _ if name in _TOOL_ERRORS:
                 self._tool_errors.add(1, {"tool": event.get("tool", ""), "error": name.removeprefix("tool_")})
         return event
 
@@ -117,9 +123,9 @@ class Metrics:
         taken_over = event["epoch"] > 1
         self._claims.add(1, {"taken_over": str(taken_over).lower()})
         if taken_over:
-            left_at = event.get("handed_over_at")
-            since = now - self._lease_seconds if left_at is None else left_at
-            _orphan.set(_Orphan(since, "crash" if left_at is None else "handover"))
+            handed_over_at = event.get("handed_over_at")
+            since = now - self._lease_seconds if handed_over_at is None else handed_over_at
+            _orphan.set(_Orphan(since, "crash" if handed_over_at is None else "handover"))
         else:
             self._stage(event, now)
 
@@ -133,14 +139,17 @@ class Metrics:
             self._stage(event, now)
 
     def _stage(self, event: EventDict, now: float) -> None:
-        if (rang := heard_at.get()) is not None:
+        if (rang := rang_at.get()) is not None:
             age_seconds = max(0.0, now - rang)
             event["age_seconds"] = round(age_seconds, 3)
             self._stages.record(age_seconds, {"stage": event["event"]})
 
 
 def observe(state: Callable[[], State]) -> None:
-    """Have what this process holds read whenever its metrics are, also by the thread that exports them."""
+    """Make gauges of what a supervisor holds.
+
+    The thread that exports metrics reads the state, too.
+    """
     meter, loop = get_meter("sideband"), asyncio.get_running_loop()
 
     def gauge(name: str, description: str, read: Callable[[State], int]) -> None:

@@ -1,16 +1,10 @@
-"""Telemetry of one process: logs, metrics and traces, set up together; and what a call's code says of itself.
-
-A call's trace begins with the webhook, whose `traceparent` comes with the notice, and goes on with whoever owns the
-call: where no trace was begun, its id is made from the call's id, so that all owners tell one story. Spans name what
-was done and never what was said.
-"""
+"""Set up the logs, metrics and traces of one process."""
 
 from __future__ import annotations
 
 import os
 import socket
 import threading
-from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import google.auth
@@ -24,7 +18,6 @@ from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetr
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from requests import Session
 
 from supervisor.errors import StartupError
@@ -35,46 +28,25 @@ from supervisor.telemetry.metrics import Metrics
 EXPORT_SECONDS = 5.0  # for one export; the next may have more luck
 FLUSH_SECONDS = 1.0  # at the end, between the hand-over and being killed
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-_tracer = trace.get_tracer("sideband")
-_propagator = TraceContextTextMapPropagator()
-
 
 class Telemetry:
-    """What was set up, until `shut_down`."""
+    """Log, count and trace what this process does, until `shut_down`."""
 
     def __init__(self, settings: Settings) -> None:
-        """Set up logs and metrics, and traces where there is an endpoint for them.
+        """Set up logs, metrics and traces.
+
+        Traces are made only where there is an endpoint to send them to.
 
         Raises:
             StartupError: the endpoint is Google's, and there are no credentials for it.
         """
-        endpoint = settings.otel_exporter_otlp_endpoint
-        resource = Resource.create(
-            {
-                "service.name": "sideband-supervisor",
-                "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
-                "gcp.project_id": settings.google_cloud_project,
-            }
-        )
-        readers: list[MetricReader] = [PrometheusMetricReader(scope_info_enabled=False)]
-        self._traces: TracerProvider | None = None
-        if endpoint:
-            session = _session(endpoint)
-            readers.append(
-                PeriodicExportingMetricReader(
-                    OTLPMetricExporter(f"{endpoint}/v1/metrics", timeout=EXPORT_SECONDS, session=session)
-                )
-            )
-            self._traces = TracerProvider(resource=resource, shutdown_on_exit=False)
-            self._traces.add_span_processor(
-                BatchSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=EXPORT_SECONDS, session=session))
-            )
-            trace.set_tracer_provider(self._traces)
-        self._meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
+        endpoint, resource = settings.otel_exporter_otlp_endpoint, _resource(settings)
+        session = _session(endpoint) if endpoint else None
+        self._meters = MeterProvider(_readers(endpoint, session), resource=resource, shutdown_on_exit=False)
+        self._tracers = _tracers(endpoint, session, resource) if endpoint else None
         metrics.set_meter_provider(self._meters)  # tools may have metrics of their own
+        if self._tracers is not None:
+            trace.set_tracer_provider(self._tracers)
         counted = Metrics(self._meters.get_meter("sideband"), lease_seconds=settings.lease_seconds)
         logs.set_up(
             settings.log_level,
@@ -84,20 +56,54 @@ class Telemetry:
         )
 
     def shut_down(self) -> None:
-        """Send what is left, for a second at most: the process is about to be killed, and its calls are with others."""
+        """Send what is left, for a second at most.
+
+        The process is about to be killed, and its calls are with others.
+        """
 
         def send() -> None:
             self._meters.shutdown()
-            if self._traces is not None:
-                self._traces.shutdown()
+            if self._tracers is not None:
+                self._tracers.shutdown()
 
         sending = threading.Thread(target=send, name="flush telemetry", daemon=True)
         sending.start()
         sending.join(FLUSH_SECONDS)
 
 
+def _resource(settings: Settings) -> Resource:
+    """Name this process in what it exports."""
+    return Resource.create(
+        {
+            "service.name": "sideband-supervisor",
+            "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
+            "gcp.project_id": settings.google_cloud_project,
+        }
+    )
+
+
+def _readers(endpoint: str, session: Session | None) -> list[MetricReader]:
+    """Let Prometheus read metrics, and send them to the endpoint."""
+    readers: list[MetricReader] = [PrometheusMetricReader(scope_info_enabled=False)]
+    if endpoint:
+        exporter = OTLPMetricExporter(f"{endpoint}/v1/metrics", timeout=EXPORT_SECONDS, session=session)
+        readers.append(PeriodicExportingMetricReader(exporter))
+    return readers
+
+
+def _tracers(endpoint: str, session: Session | None, resource: Resource) -> TracerProvider:
+    """Send traces to an endpoint."""
+    exporter = OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=EXPORT_SECONDS, session=session)
+    tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+    tracers.add_span_processor(BatchSpanProcessor(exporter))
+    return tracers
+
+
 def _session(endpoint: str) -> Session:
-    """Google's endpoint wants Google's credentials; a collector of one's own wants none."""
+    """Make an HTTP session, with credentials for Google's endpoint.
+
+    A collector of one's own wants none.
+    """
     if not (urlsplit(endpoint).hostname or "").endswith(".googleapis.com"):
         return Session()
     try:

@@ -1,7 +1,7 @@
-"""A call's trace, one across all its owners.
+"""Trace a call: one trace across all its owners.
 
-It begins with the webhook, whose `traceparent` comes with the notice; where no trace was begun, its id is made from the
-call's id, so that all owners tell one story. Spans name what was done and never what was said.
+It begins at the webhook, whose `traceparent` comes with the notice. Where that has none, the trace's id is made from
+the call's id, so that all owners have the same. Spans name what was done, and never what was said.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from structlog.contextvars import bind_contextvars
 
 from function.notice import CallNotice
-from supervisor.telemetry.metrics import heard_at
+from supervisor.telemetry.metrics import rang_at
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,34 +27,41 @@ _propagator = TraceContextTextMapPropagator()
 
 
 def begin_call(notice: CallNotice) -> None:
-    """Have all that this task logs, counts and traces from here on belong to this call."""
-    traceparent = notice.traceparent or _made_traceparent(notice.call_id)
+    """Name the call in what this task logs, counts and traces."""
+    traceparent = notice.traceparent or _traceparent_of(notice.call_id)
     bind_contextvars(call_id=notice.call_id, trace_id=traceparent.split("-")[1])
     rang = notice.created_at or notice.received_at
-    heard_at.set(rang)
-    if not _somebody_traces():
-        return
-    context.attach(_propagator.extract({"traceparent": traceparent}))  # the task ends with the call: nothing to detach
-    if rang is not None:
-        _tracer.start_span("wait for a supervisor", start_time=int(rang * 1e9)).end()
+    rang_at.set(rang)
+    if _tracing_is_on():
+        context.attach(_propagator.extract({"traceparent": traceparent}))  # never detached: the task ends with the call
+        if rang is not None:
+            _tracer.start_span("wait for a supervisor", start_time=int(rang * 1e9)).end()
 
 
-def _somebody_traces() -> bool:
+def _tracing_is_on() -> bool:
+    """Tell whether a tracer provider was set.
+
+    A span that nobody reads would still take time.
+    """
     return not isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
 
 
-def _made_traceparent(call_id: str) -> str:
+def _traceparent_of(call_id: str) -> str:
+    """Make the same traceparent for every owner of a call."""
     digest = hashlib.sha256(call_id.encode()).hexdigest()
     return f"00-{digest[:32]}-{digest[32:48]}-01"
 
 
 def traced(name: str) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
-    """Make a span of an async function; an exception is told by its type alone, since its message may be personal."""
+    """Make a span of each run of an async function.
+
+    Of an exception the span has the type, and not the message, which may be personal.
+    """
 
     def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         @wraps(function)
         async def run(*args: P.args, **kwargs: P.kwargs) -> T:
-            if not _somebody_traces():
+            if not _tracing_is_on():
                 return await function(*args, **kwargs)
             with _tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
                 try:
@@ -69,5 +76,5 @@ def traced(name: str) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Await
 
 
 def rename_span(name: str) -> None:
-    """Name the span that is open after what it turned out to be."""
+    """Rename the span that is open, now that more is known of it."""
     trace.get_current_span().update_name(name)

@@ -1,4 +1,4 @@
-"""The agent that is measured: a tool that does nothing, and a clock that tells how old events are on arrival.
+"""The agent that is measured: a tool that does nothing, and a handler that notes how old events are on arrival.
 
 BENCH_AGES=PATH     where the ages are written, in milliseconds, one a line
 """
@@ -17,6 +17,7 @@ _AT_ONCE = 100
 
 agent = Agent(session={"model": "gpt-realtime-2.1", "instructions": "You answer the phone."})
 _ages_ms: list[float] = []
+_stamped: set[str] = set()
 
 
 @agent.tool(idempotent=True)
@@ -26,7 +27,8 @@ async def order_status(call: Call, order_id: str) -> dict[str, str]:  # noqa: AR
     Args:
         order_id: The number on the receipt.
     """
-    if STAMP not in call.handlers:
+    if call.call_id not in _stamped:
+        _stamped.add(call.call_id)
         call.on(STAMP, _age)
     return {"status": "ready"}
 

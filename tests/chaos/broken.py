@@ -6,20 +6,30 @@ import sys
 from typing import Any
 
 from supervisor import claims, process
-from supervisor.calls import owner
+from supervisor.calls.fence import Fence, Why
 from supervisor.records.handle import RecordHandle
 from supervisor.records.record import JournalEntry
 
 
 def without_fencing() -> None:
-    """Claims that may always write, and that are never lost, not even to an owner with a later epoch."""
+    """Write always, and lose no claim, not even to a later owner."""
     claims.Claim.may_write = lambda _self: True  # type: ignore[assignment,method-assign]
     claims.Claims._fence = lambda *_args: None  # type: ignore[method-assign]
-    owner.CallOwner._dispute = lambda _self: None  # type: ignore[method-assign,assignment]
+    close = Fence.close
+    Fence.close = lambda fence, why: close(fence, why) if why is Why.HANDED_OVER else None  # type: ignore[assignment,method-assign]
+
+
+def without_handover() -> None:
+    """Stop without giving claims back: the next owner waits for the lease."""
+
+    async def release(*_args: Any, **_options: Any) -> None:
+        pass
+
+    claims.Claims.release = release  # type: ignore[method-assign]
 
 
 def without_journal() -> None:
-    """A journal that keeps nothing, and says that it did."""
+    """Keep nothing in the journal, and say that it was kept."""
 
     async def flush(*_args: Any) -> bool:
         return True
@@ -32,5 +42,5 @@ def without_journal() -> None:
 
 
 if __name__ == "__main__":
-    {"fencing": without_fencing, "journal": without_journal}[sys.argv[1]]()
+    {"fencing": without_fencing, "handover": without_handover, "journal": without_journal}[sys.argv[1]]()
     sys.exit(process.main())

@@ -1,7 +1,8 @@
-"""Terraform for tests: what its files say, and a copy of the repository's infrastructure to break."""
+"""Terraform for tests: what the module's files say, and a copy of the repository's infrastructure to break."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,13 +15,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
+MODULE = INFRA / "modules/sideband"
 _READ_BY_TERRAFORM = ("infra", "function", "docs/runbook.md")
 
 
-def read(infra: Path = INFRA) -> dict[str, dict[str, Any]]:
-    """All resources of the root module: type.name -> arguments, and `locals`, as the files have them."""
+def read(module: Path = MODULE) -> dict[str, dict[str, Any]]:
+    """Return a module's resources, type.name -> arguments, and its `locals`."""
     found: dict[str, dict[str, Any]] = {"locals": {}}
-    for path in sorted(infra.glob("*.tf")):
+    for path in sorted(module.glob("*.tf")):
         document = hcl2.loads(path.read_text())
         for block in document.get("resource", []):
             for type_, named in block.items():
@@ -35,13 +37,13 @@ def _bare(text: str) -> str:
     return text.strip('"')
 
 
-def environment(name: str, infra: Path = INFRA) -> set[str]:
-    """The names in a local that maps environment variables."""
-    return {_bare(key) for key in read(infra)["locals"][name] if not key.startswith("__")}
+def environment(name: str, module: Path = MODULE) -> set[str]:
+    """Return the names in a local that maps environment variables."""
+    return {_bare(key) for key in read(module)["locals"][name] if not key.startswith("__")}
 
 
 def copy(folder: Path) -> Path:
-    """Copy all that Terraform reads, with its providers if they are installed; returns the copy's `infra`."""
+    """Copy all that Terraform reads, also installed providers; returns the copy's module."""
     for name in _READ_BY_TERRAFORM:
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,40 +51,61 @@ def copy(folder: Path) -> Path:
             shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(source, target)
-    return folder / "infra"
+    return folder / MODULE.relative_to(ROOT)
 
 
-def change(infra: Path, file: str, before: str, after: str) -> None:
+def change(module: Path, file: str, before: str, after: str) -> None:
     """Change one place in a copy."""
-    path = infra / file
+    path = module / file
     text = path.read_text()
     assert text.count(before) == 1, f"{before!r} is {text.count(before)} times in {file}"
     path.write_text(text.replace(before, after))
 
 
-def run_tests(infra: Path, file: str) -> subprocess.CompletedProcess[str]:
+def run_tests(module: Path, file: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run one of Terraform's own test files."""
+    init(module)
+    return run(module, "test", "-no-color", f"-filter=tests/{file}.tftest.hcl", *options, **environment)
+
+
+def init(module: Path) -> None:
+    """Install a module's providers and modules; skip the test where they can't be had."""
     if not shutil.which("terraform"):
         pytest.skip("Terraform is not installed")
-    environ = {**os.environ, "TF_IN_AUTOMATION": "1"}
-    if not (infra / ".terraform").exists():
-        made = _run(infra, environ, "init", "-backend=false", "-input=false")
-        if made.returncode:
+    if not (module / ".terraform").exists():
+        made = run(module, "init", "-backend=false", "-input=false", "-no-color")
+        if "Failed to query available provider packages" in made.stderr:
             pytest.skip(f"Terraform can't get its providers: {made.stderr[-300:]}")
-    return _run(infra, environ, "test", "-no-color", f"-filter=tests/{file}.tftest.hcl")
+        assert made.returncode == 0, made.stderr
 
 
-def _run(infra: Path, environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["terraform", f"-chdir={infra}", *arguments]
+def run(module: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Terraform in a folder."""
+    command = ["terraform", f"-chdir={module}", *arguments]
+    environ = {**os.environ, "TF_IN_AUTOMATION": "1", **environment}
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environ)
 
 
+def path_with_gcloud(folder: Path) -> str:
+    """Return a PATH with a gcloud that writes its folder and arguments to `gcloud.log`."""
+    gcloud = folder / "bin/gcloud"
+    gcloud.parent.mkdir()
+    gcloud.write_text(f'#!/bin/sh\nprintf "%s\\n" "$PWD" "$@" > "{folder}/gcloud.log"\n')
+    gcloud.chmod(0o755)
+    return f"{gcloud.parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def schemas(module: Path) -> dict[str, set[str]]:
+    """Return what resources take, by the providers' schemas: type -> names of arguments."""
+    init(module)
+    shown = json.loads(run(module, "providers", "schema", "-json").stdout)
+    return {
+        type_: {name for name, attribute in schema["block"]["attributes"].items() if attribute.get("optional")}
+        for provider in shown["provider_schemas"].values()
+        for type_, schema in provider.get("resource_schemas", {}).items()
+    }
+
+
 def references(value: Any) -> str:
-    """An expression as it is written, without its quotes and `${}`."""
+    """Return an expression as it is written, without its quotes and `${}`."""
     return re.sub(r"^\$\{(.*)\}$", r"\1", str(value).strip('"'))
-
-
-def blocks(file: str, kind: str) -> dict[str, Any]:
-    """The blocks of a kind in a file, by name, in their order."""
-    document = hcl2.loads((INFRA / file).read_text())
-    return {_bare(name): body for block in document[kind] for name, body in block.items()}

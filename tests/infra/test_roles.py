@@ -42,10 +42,10 @@ AUTOSCALER: set[Grant] = {
 }
 
 
-def grants(infra: Path = terraform.INFRA) -> dict[str, set[Grant]]:
-    """Every grant that Terraform makes: account -> (kind of resource, which, role)."""
+def grants(module: Path = terraform.MODULE) -> dict[str, set[Grant]]:
+    """Return every grant: account -> (kind of resource, which, role)."""
     found: dict[str, set[Grant]] = {}
-    for address, resource in terraform.read(infra).items():
+    for address, resource in terraform.read(module).items():
         type_, _, _ = address.partition(".")
         if match := re.fullmatch(r"(\w+)_iam_(member|binding|policy)", type_):
             member = _account(terraform.references(resource["member"]))
@@ -62,7 +62,7 @@ def _account(member: str) -> str:
 
 
 def _what(resource: dict[str, Any]) -> str:
-    """The resource that a grant is on, by its name in Terraform."""
+    """Return the resource that a grant is on, by its name in Terraform."""
     if "condition" in resource:
         (condition,) = resource["condition"]
         (path,) = re.findall(r'resource\.name == \\"\$\{([\w.]+)\}\\"', condition["expression"])
@@ -78,7 +78,8 @@ def _what(resource: dict[str, Any]) -> str:
     return ""
 
 
-def test_each_account_has_exactly_the_roles_that_it_needs() -> None:
+def test_each_account_has_its_roles() -> None:
+    """Each account has exactly the roles that it needs."""
     assert grants() == {
         "function": FUNCTION,
         "supervisor": SUPERVISOR,
@@ -87,7 +88,8 @@ def test_each_account_has_exactly_the_roles_that_it_needs() -> None:
     }
 
 
-def test_the_autoscaler_may_scale_this_pool_and_nothing_else() -> None:
+def test_roles_of_the_autoscaler() -> None:
+    """The autoscaler may scale this pool, and nothing else."""
     assert grants(terraform.INFRA / "modules/crema") == {"this": AUTOSCALER}
 
 
@@ -99,25 +101,28 @@ def test_nobody_else_is_let_in() -> None:
         assert "google_service_account_key" not in text, path
 
 
-def test_a_role_that_is_widened_is_seen(tmp_path: Path) -> None:
-    infra = terraform.copy(tmp_path)
-    terraform.change(infra, "iam.tf", '"roles/pubsub.publisher"', '"roles/pubsub.editor"')
-    assert grants(infra)["function"] != FUNCTION
+def test_a_wider_role_is_seen(tmp_path: Path) -> None:
+    """A role that is widened is found."""
+    module = terraform.copy(tmp_path)
+    terraform.change(module, "iam.tf", '"roles/pubsub.publisher"', '"roles/pubsub.editor"')
+    assert grants(module)["function"] != FUNCTION
 
 
-def test_a_grant_that_is_moved_from_a_resource_to_the_project_is_seen(tmp_path: Path) -> None:
-    infra = terraform.copy(tmp_path)
-    (infra / "more.tf").write_text(
+def test_a_grant_on_the_project_is_seen(tmp_path: Path) -> None:
+    """A grant that is moved from a resource to the project is found."""
+    module = terraform.copy(tmp_path)
+    (module / "more.tf").write_text(
         'resource "google_project_iam_member" "more" {\n'
         "  project = var.project_id\n"
         '  role    = "roles/pubsub.subscriber"\n'
         "  member  = google_service_account.supervisor.member\n"
         "}\n"
     )
-    assert grants(infra)["supervisor"] - SUPERVISOR == {("google_project", "", "roles/pubsub.subscriber")}
+    assert grants(module)["supervisor"] - SUPERVISOR == {("google_project", "", "roles/pubsub.subscriber")}
 
 
-def test_the_function_reads_openais_key_only_if_browsers_may_call() -> None:
+def test_secrets_for_browsers_alone() -> None:
+    """The function may read OpenAI's key, and the tokens' secret, only if browsers may call."""
     resources = terraform.read()
     for name, condition in (
         ("function_makes_calls", "local.browsers ? 1 : 0"),

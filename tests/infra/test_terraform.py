@@ -23,15 +23,17 @@ from tests.infra import terraform
     ],
     ids=["exactly-once turned off", "a retry policy"],
 )
-def test_a_claim_that_is_no_ownership_is_seen(tmp_path: Path, before: str, after: str, complaint: str) -> None:
-    infra = terraform.copy(tmp_path)
-    terraform.change(infra, "pubsub.tf", before, after)
-    done = terraform.run_tests(infra, "claims")
+def test_a_broken_claim_is_seen(tmp_path: Path, before: str, after: str, complaint: str) -> None:
+    """A subscription whose lease would not be the ownership of a call is found."""
+    module = terraform.copy(tmp_path)
+    terraform.change(module, "pubsub.tf", before, after)
+    done = terraform.run_tests(module, "claims")
     assert done.returncode == 1, done.stdout
     assert complaint in " ".join(done.stderr.split())
 
 
 def test_unbroken_it_passes(tmp_path: Path) -> None:
+    """The module as it is passes the same test."""
     done = terraform.run_tests(terraform.copy(tmp_path), "claims")
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -48,6 +50,7 @@ variables {
   region                = "europe-west4"
   openai_api_key        = "sk-never-in-a-state"
   openai_webhook_secret = "whsec_bmV2ZXIgaW4gYSBzdGF0ZQ=="
+  source_code           = { folder = "../../.." }
   supervisor_image      = "supervisor"
   browsers              = { allowed_origins = ["https://shop.example"], token_jwks_url = "https://shop.example/keys" }
 }
@@ -65,23 +68,28 @@ run "browsers" {
 
 
 @pytest.mark.parametrize("made", [False, True], ids=["without sessions.json", "with it"])
-def test_calls_from_browsers_need_the_agents_sessions(tmp_path: Path, *, made: bool) -> None:
-    infra = terraform.copy(tmp_path)
-    (infra / "tests/browsers.tftest.hcl").write_text(BROWSERS)
+def test_browsers_need_sessions(tmp_path: Path, *, made: bool) -> None:
+    """Calls from browsers need the agent's sessions, and the error says how to write them."""
+    module = terraform.copy(tmp_path)
+    (module / "tests/browsers.tftest.hcl").write_text(BROWSERS)
     if made:
         (tmp_path / "sessions.json").write_text("{}")
-    done = terraform.run_tests(infra, "browsers")
+    done = terraform.run_tests(module, "browsers")
     assert (done.returncode == 0) == made, done.stderr
-    assert ("python -m sideband.sessions examples.bikes:agent > sessions.json" in " ".join(done.stderr.split())) != made
+    assert ("sideband sessions examples.bikes:agent > sessions.json" in " ".join(done.stderr.split())) != made
 
 
-def test_everything_that_takes_labels_gets_them() -> None:
-    assert "default_labels = local.labels" in (terraform.INFRA / "versions.tf").read_text()
-
-
-def test_variables_and_outputs_are_described_and_in_order() -> None:
-    """Each has a sentence, so that a reader of a plan knows what it asks for."""
-    for file, kind in (("variables.tf", "variable"), ("outputs.tf", "output")):
-        blocks = terraform.blocks(file, kind)
-        assert list(blocks) == sorted(blocks)
-        assert all(block["description"].strip('"').endswith(".") for block in blocks.values())
+def test_project_and_labels_are_set(tmp_path: Path) -> None:
+    """Whatever the caller's provider is set to; where a parent is named in full, the project is in its name."""
+    schemas = terraform.schemas(terraform.copy(tmp_path))
+    labelled = 0
+    for module in (terraform.MODULE, terraform.MODULE / "../crema"):
+        for address, resource in terraform.read(module).items():
+            type_, _, _ = address.partition(".")
+            takes = schemas.get(type_, set())
+            of_parent = type_.endswith(("_iam_member", "_secret_version"))
+            in_full = of_parent and any(terraform.references(value).endswith(".id") for value in resource.values())
+            assert "project" not in takes or "project" in resource or in_full, address
+            assert "labels" not in takes or "labels" in resource, address
+            labelled += "labels" in takes
+    assert labelled > 8

@@ -9,7 +9,7 @@ from dataclasses import replace
 from enum import Enum
 
 from supervisor.records.record import ENTRY, SEGMENT, CallRecord
-from supervisor.records.store import Change, Fate, StoreError
+from supervisor.records.store import Change, StoreError, WriteResult
 
 
 class Mode(Enum):
@@ -31,7 +31,8 @@ class FaultyStore:
         self.written = asyncio.Event()
         self.batches: list[list[str]] = []
         """The ids of the calls in each."""
-        self.claims: list[str] = []
+        self.opened: list[str] = []
+        """The calls whose records were to be opened, whatever came of it."""
         self.under_way = self.most_under_way = 0
         self.refused: set[str] = set()
         """Calls whose changes it refuses."""
@@ -45,8 +46,9 @@ class FaultyStore:
         self.closed = False
         self._records: dict[str, CallRecord] = {}
 
-    async def claim(self, call_id: str, message_id: str) -> CallRecord:
-        self.claims.append(call_id)
+    async def open(self, call_id: str, message_id: str) -> CallRecord:
+        """Open a record, as `Store.open` does."""
+        self.opened.append(call_id)
         await self._answer()
         if call_id in self.hanging:
             await asyncio.Event().wait()
@@ -57,12 +59,13 @@ class FaultyStore:
         if call_id in self.unreadable:
             raise ValueError("not a record")
         record = self._records.setdefault(call_id, CallRecord(call_id=call_id, message_id=message_id, epoch=0))
-        if record.message_id == message_id and not record.end_reason:
+        if record.may_be_opened_by(message_id):
             record.epoch += 1
         self._end()
         return replace(deepcopy(record), transcript=[])
 
-    async def write(self, changes: Sequence[Change]) -> list[Fate]:
+    async def write(self, changes: Sequence[Change]) -> list[WriteResult]:
+        """Write changes, as `Store.write` does."""
         self.batches.append([change.call_id for change in changes])
         await self._answer()
         if any(change.call_id in self.odd for change in changes):
@@ -73,14 +76,16 @@ class FaultyStore:
         return fates
 
     async def read(self, call_id: str) -> CallRecord | None:
+        """Read a record, as `Store.read` does."""
         await self._answer()
         return self.look(call_id) if call_id in self._records else None
 
     async def close(self) -> None:
+        """Note that it was closed."""
         self.closed = True
 
     def look(self, call_id: str) -> CallRecord:
-        """What it has, whether it answers or not."""
+        """Return what it has, whether it answers or not."""
         return deepcopy(self._records[call_id])
 
     async def _answer(self) -> None:
@@ -99,12 +104,12 @@ class FaultyStore:
         if self.mode is Mode.IN_DOUBT:
             raise StoreError("in doubt")
 
-    def _write(self, change: Change) -> Fate:
+    def _write(self, change: Change) -> WriteResult:
         record = self._records.get(change.call_id)
         if record is None or record.epoch != change.epoch:
-            return Fate.STALE
+            return WriteResult.STALE
         if change.call_id in self.refused:
-            return Fate.REFUSED
+            return WriteResult.REFUSED
         journal, transcript = record.journal, record.transcript
         journal |= {key: ENTRY.validate_json(entry) for key, entry in change.journal.items()}
         places = {segment.item_id: place for place, segment in enumerate(transcript)}
@@ -116,4 +121,4 @@ class FaultyStore:
                 transcript.append(segment)
         self._records[change.call_id] = CallRecord.of_head(change.head)
         self._records[change.call_id].journal, self._records[change.call_id].transcript = journal, transcript
-        return Fate.KEPT
+        return WriteResult.WRITTEN

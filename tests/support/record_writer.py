@@ -1,4 +1,4 @@
-"""A process that writes a call's record and says of each tool call when it is durable: `record_writer URL CALL_ID`."""
+"""A process that writes a call's record, and prints which tool calls are durable: `record_writer URL CALL_ID`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from supervisor.records.writer import RecordWriter
 
 
 async def write_forever(url: str, call_id: str) -> None:
+    """Write to a call's record without end, and print the id of each tool call that is durable."""
     record_writer = RecordWriter(open_store(url, project="unused"))
     async with asyncio.TaskGroup() as group:
         group.create_task(record_writer.run(), name="write records")
-        handle = await record_writer.claim(call_id, "message", within_seconds=5)
+        handle = await record_writer.open(call_id, "message", within_seconds=5)
         for number in itertools.count(1):
             name = f"{call_id}-{number}"
             handle.record.state["kept"] = number

@@ -48,7 +48,7 @@ ARROWS: dict[str, set[str]] = {
     "supervisor.admission": {"supervisor.agents"},
     "supervisor.agents": {"supervisor.conversation", "supervisor.records", NOTICE},
     "supervisor.conversation": set(),
-    "supervisor.openai": {"supervisor.records", "supervisor.telemetry", NOTICE},
+    "supervisor.openai": {"supervisor.telemetry", NOTICE},
     "supervisor.records": set(),
     "supervisor.claims": set(),
     "supervisor.telemetry": {"supervisor.settings", NOTICE},

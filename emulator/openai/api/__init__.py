@@ -1,1 +1,1 @@
-"""The doors of the stand-in: REST, sidebands, webhooks, and its own control."""
+"""The stand-in's HTTP: OpenAI's API, and its own interface."""

@@ -1,4 +1,4 @@
-"""The sideband WebSocket: `GET /v1/realtime?call_id=...` (reference 3)."""
+"""The sideband WebSocket: `GET /v1/realtime?call_id=...` (openai-realtime.md#sideband)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from aiohttp import WSMsgType, web
 
-from emulator.openai.api.rest import authorise, error_response, port_of, stand_in_key, who_of
-from emulator.openai.api.sideband_socket import Socket
+from emulator.openai.api.requests import authorise, error_response, port_of, stand_in_of, who_of
+from emulator.openai.calls.sideband_socket import SidebandSocket
 from emulator.openai.errors import ApiError, not_found
-from emulator.openai.options import UpgradeFault
+from emulator.openai.faults import UpgradeFault
 
 if TYPE_CHECKING:
     from emulator.openai.calls.call import Call
@@ -19,16 +19,16 @@ _MAX_FRAME_BYTES = 20 * 1024 * 1024
 
 
 async def _attach(request: web.Request) -> web.StreamResponse:
-    """Attach a socket to a call, and carry its frames until it is gone."""
-    stand_in = request.app[stand_in_key]
+    """Attach a socket to a call until it is closed."""
+    stand_in = stand_in_of(request)
     call_id = request.query.get("call_id")
     call = stand_in.calls.get(call_id or "")
     who = who_of(request)
     try:
-        await _suffer(stand_in.strike(UpgradeFault, call_id))
+        await _refuse_if(stand_in.faults.strike(UpgradeFault, call_id))
         call = _attachable_call(request, call)
     except ApiError as error:
-        payload = error.fields()
+        payload = error.as_dict()
         stand_in.note_request("refused", str(error.status), payload, call_id=call_id, who=who, port=port_of(request))
         return error_response(error)
     connection = web.WebSocketResponse(compress=False, max_msg_size=_MAX_FRAME_BYTES)
@@ -36,19 +36,19 @@ async def _attach(request: web.Request) -> web.StreamResponse:
     transport = request.transport
     if transport is None:
         return connection
-    socket = Socket(
+    socket = SidebandSocket(
         connection,
         transport,
         number=call.next_attach(),
         who=who,
         port=port_of(request),
-        delay_seconds=call.held_back_seconds,
+        delay_seconds=call.frame_delay_seconds,
     )
-    await _carry(call, socket, connection)
+    await _pass_frames(call, socket, connection)
     return connection
 
 
-async def _suffer(fault: UpgradeFault | None) -> None:
+async def _refuse_if(fault: UpgradeFault | None) -> None:
     if fault:
         await asyncio.sleep(fault.hang_seconds)
         raise ApiError("The server is overloaded or not ready yet.", code=None, status=fault.status)
@@ -56,13 +56,13 @@ async def _suffer(fault: UpgradeFault | None) -> None:
 
 def _attachable_call(request: web.Request, call: Call | None) -> Call:
     key = authorise(request, ephemeral=True)
-    options = request.app[stand_in_key].options
+    options = stand_in_of(request).options
     if "call_id" not in request.query:
         raise ApiError(
             "This stand-in serves sidebands only: give a call_id.", code="missing_required_parameter", param="call_id"
         )
     if call is None or request.headers.get("openai-beta"):
-        raise not_found()  # the removed beta answers in the same way
+        raise not_found()  # the beta, which is no more, is answered in the same way
     if call.state == "ended":
         error = not_found()
         error.status = options.ended_attach_status
@@ -82,7 +82,7 @@ def _key_fits(maker: str, key: str, wanted: str) -> bool:
     return wanted == "either" or (key == maker) == (wanted == "ephemeral")
 
 
-async def _carry(call: Call, socket: Socket, connection: web.WebSocketResponse) -> None:
+async def _pass_frames(call: Call, socket: SidebandSocket, connection: web.WebSocketResponse) -> None:
     call.attach(socket)
     writer = asyncio.create_task(socket.write(), name=f"write {call.call_id} {socket.number}")
     try:
@@ -96,5 +96,5 @@ async def _carry(call: Call, socket: Socket, connection: web.WebSocketResponse) 
 
 
 def sideband_routes() -> list[web.RouteDef]:
-    """The route of the sideband."""
+    """Return the route of the sideband."""
     return [web.get("/v1/realtime", _attach)]

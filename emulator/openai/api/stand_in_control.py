@@ -8,9 +8,9 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from emulator.openai.api.rest import stand_in_key
+from emulator.openai.api.requests import stand_in_of
 from emulator.openai.calls.caller import press, say
-from emulator.openai.calls.script import Caller, Dtmf, ScriptError
+from emulator.openai.script import Caller, Dtmf, ScriptError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,10 +33,10 @@ class _PlaceCall(BaseModel):
 
 
 @web.middleware
-async def control_manners(
+async def control_middleware(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Bad input to the stand-in's own interface is a 400 that says what is wrong."""
+    """Answer bad input with a 400 that says what is wrong."""
     if not request.path.startswith(_PREFIX):
         return await handler(request)
     try:
@@ -50,28 +50,28 @@ def _answer(value: object, status: int = 200) -> web.Response:
 
 
 async def _place(request: web.Request) -> web.Response:
-    wish = _PlaceCall.model_validate_json(await request.read() or b"{}")
-    call = await request.app[stand_in_key].place_call(**dict(wish))
+    wanted = _PlaceCall.model_validate_json(await request.read() or b"{}")
+    call = await stand_in_of(request).place_call(**dict(wanted))
     return _answer(call.as_dict(), status=201)
 
 
 async def _calls(request: web.Request) -> web.Response:
-    return _answer([call.as_dict() for call in request.app[stand_in_key].calls.values()])
+    return _answer([call.as_dict() for call in stand_in_of(request).calls.values()])
 
 
-def _known(request: web.Request) -> Call:
-    call = request.app[stand_in_key].calls.get(request.match_info["call_id"])
+def _known_call(request: web.Request) -> Call:
+    call = stand_in_of(request).calls.get(request.match_info["call_id"])
     if call is None:
         raise web.HTTPNotFound(text=f"There is no call {request.match_info['call_id']}.\n")
     return call
 
 
 async def _call(request: web.Request) -> web.Response:
-    return _answer(_known(request).as_dict())
+    return _answer(_known_call(request).as_dict())
 
 
 async def _log(request: web.Request) -> web.Response:
-    log = request.app[stand_in_key].log
+    log = stand_in_of(request).log
     after = int(request.query.get("after", "0"))
     wait_seconds = min(float(request.query.get("wait_seconds", "0")), _LONGEST_POLL_SECONDS)
     call_id = request.query.get("call_id")
@@ -80,54 +80,54 @@ async def _log(request: web.Request) -> web.Response:
 
 
 async def _inject(request: web.Request) -> web.Response:
-    fault = request.app[stand_in_key].inject(orjson.loads(await request.read()))
+    fault = stand_in_of(request).inject(orjson.loads(await request.read()))
     return _answer(fault.model_dump(), status=201)
 
 
 async def _faults(request: web.Request) -> web.Response:
-    return _answer([fault.model_dump() for fault in request.app[stand_in_key].faults])
+    return _answer([fault.model_dump() for fault in stand_in_of(request).faults])
 
 
 async def _clear_faults(request: web.Request) -> web.Response:
-    request.app[stand_in_key].forget_faults()
+    stand_in_of(request).forget_faults()
     return _answer([])
 
 
 async def _options(request: web.Request) -> web.Response:
-    options = request.app[stand_in_key].options
+    options = stand_in_of(request).options
     if request.method == "PATCH":
         options.change(orjson.loads(await request.read()))
     return _answer(options.model_dump())
 
 
 async def _hang_up(request: web.Request) -> web.Response:
-    call = _known(request)
+    call = _known_call(request)
     call.hang_up()
     return _answer(call.as_dict())
 
 
 async def _say(request: web.Request) -> web.Response:
-    call = _known(request)
-    words = Caller(caller=orjson.loads(await request.read())["text"])
-    call.start(say(call, _talking(call), words.caller), "say")
+    call = _known_call(request)
+    step = Caller(caller=orjson.loads(await request.read())["text"])
+    call.start(say(call, _conversation(call), step.caller), "say")
     return _answer(call.as_dict())
 
 
 async def _dtmf(request: web.Request) -> web.Response:
-    call = _known(request)
-    keys = Dtmf(dtmf=orjson.loads(await request.read())["keys"])
-    call.start(press(call, _talking(call), keys.dtmf), "dtmf")
+    call = _known_call(request)
+    step = Dtmf(dtmf=orjson.loads(await request.read())["keys"])
+    call.start(press(call, _conversation(call), step.dtmf), "dtmf")
     return _answer(call.as_dict())
 
 
-def _talking(call: Call) -> Conversation:
+def _conversation(call: Call) -> Conversation:
     if call.state != "accepted" or call.conversation is None:
         raise ValueError(f"Call {call.call_id} is {call.state}; only in an accepted call can anything be said.")
     return call.conversation
 
 
 def control_routes() -> list[web.RouteDef]:
-    """The routes of the stand-in's own interface."""
+    """Return the routes of the stand-in's own interface."""
     return [
         web.post("/stand-in/calls", _place),
         web.get("/stand-in/calls", _calls),

@@ -1,22 +1,19 @@
-"""The REST routes of webhook endpoints, `/v1/webhook_endpoints` (reference 1.6)."""
+"""The REST routes of webhook endpoints, `/v1/webhook_endpoints` (openai-realtime.md#webhook-endpoints)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from aiohttp import web
 
-from emulator.openai.api.endpoints import EVENT_TYPES
-from emulator.openai.api.rest import authorise, error_response, stand_in_key
-from emulator.openai.api.webhooks import deliver_test
+from emulator.openai.api.requests import authorise, error_response, read_object, stand_in_of
+from emulator.openai.endpoints import EVENT_TYPES
 from emulator.openai.errors import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from emulator.openai.api.endpoints import Endpoint, Endpoints
-
+    from emulator.openai.endpoints import Endpoint, Endpoints
 
 _PAGE = 20
 
@@ -24,7 +21,7 @@ _PAGE = 20
 def _served(
     handler: Callable[[web.Request], Awaitable[dict[str, Any]]],
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """What all of them share: the key, errors, and answers in JSON."""
+    """Check the key, and answer in JSON, errors included."""
 
     async def serve(request: web.Request) -> web.Response:
         try:
@@ -37,26 +34,15 @@ def _served(
 
 
 def _endpoints(request: web.Request) -> Endpoints:
-    return request.app[stand_in_key].endpoints
+    return stand_in_of(request).endpoints
 
 
 def _named(request: web.Request) -> Endpoint:
     return _endpoints(request).find(request.match_info["id"])
 
 
-async def _json(request: web.Request) -> dict[str, Any]:
-    body = await request.read()
-    try:
-        value = orjson.loads(body or b"{}")
-    except orjson.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise ApiError("We could not parse the JSON body of your request.", code=None)
-    return value
-
-
 async def _create(request: web.Request) -> dict[str, Any]:
-    return _endpoints(request).create(await _json(request)).as_dict(with_secret=True)
+    return _endpoints(request).create(await read_object(request)).as_dict(with_secret=True)
 
 
 async def _list(request: web.Request) -> dict[str, Any]:
@@ -80,7 +66,7 @@ async def _retrieve(request: web.Request) -> dict[str, Any]:
 
 
 async def _update(request: web.Request) -> dict[str, Any]:
-    return _endpoints(request).update(request.match_info["id"], await _json(request)).as_dict()
+    return _endpoints(request).update(request.match_info["id"], await read_object(request)).as_dict()
 
 
 async def _delete(request: web.Request) -> dict[str, Any]:
@@ -90,16 +76,16 @@ async def _delete(request: web.Request) -> dict[str, Any]:
 
 async def _rotate(request: web.Request) -> dict[str, Any]:
     endpoint = _named(request)
-    endpoint.rotate(keep_old=(await _json(request)).get("keep_old_secret_active_for_24_hours") is True)
+    endpoint.rotate(keep_old=(await read_object(request)).get("keep_old_secret_active_for_24_hours") is True)
     return endpoint.as_dict(with_secret=True)
 
 
 async def _test(request: web.Request) -> dict[str, Any]:
     endpoint = _named(request)
-    event_type = (await _json(request)).get("event_type")
+    event_type = (await read_object(request)).get("event_type")
     if event_type not in EVENT_TYPES:
         raise ApiError(f"Unknown event type: {event_type}", code="invalid_value", param="event_type")
-    outcome = await deliver_test(endpoint, event_type, request.app[stand_in_key])
+    outcome = await stand_in_of(request).webhooks.deliver_test(endpoint, event_type)
     if "status" not in outcome:
         raise ApiError(f"The endpoint could not be reached: {outcome['error']}", code="webhook_test_failed")
     return {
@@ -116,7 +102,7 @@ async def _event_types(_request: web.Request) -> dict[str, Any]:
 
 
 def endpoint_routes() -> list[web.RouteDef]:
-    """The routes of webhook endpoints."""
+    """Return the routes of webhook endpoints."""
     one = "/v1/webhook_endpoints/{id}"
     return [
         web.post("/v1/webhook_endpoints", _served(_create)),

@@ -1,1 +1,1 @@
-"""The calls of the stand-in: callers, their scripts, and the audio peers of browsers."""
+"""The stand-in's calls, and who takes part in them: callers, browsers, sidebands."""

@@ -1,7 +1,11 @@
-"""The other end of a browser's peer connection: real ICE, DTLS and SCTP, silence for audio, and `oai-events`.
+"""The other end of a browser's peer connection.
 
-peer = await answered(offer)      # peer.localDescription.sdp answers the browser
-join(peer, call)                  # from now on, when one ends, so does the other
+ICE, DTLS and SCTP are real; its audio is silence, and events go through the data channel `oai-events`.
+
+    peer = await answer(offer)        # peer.localDescription.sdp answers the browser
+    connect(peer, call)               # from now on, when one ends, so does the other
+
+Importing this takes half a second.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ EVENTS_CHANNEL = "oai-events"
 aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"] if use_ipv4 or use_ipv6 else []
 
 
-async def answered(offer: str) -> RTCPeerConnection:
+async def answer(offer: str) -> RTCPeerConnection:
     """Answer a browser's offer.
 
     Raises:
@@ -39,9 +43,9 @@ async def answered(offer: str) -> RTCPeerConnection:
 
     @peer.on("track")
     async def _listen(track: MediaStreamTrack) -> None:
-        ears = MediaBlackhole()
-        ears.addTrack(track)
-        await ears.start()
+        sink = MediaBlackhole()
+        sink.addTrack(track)
+        await sink.start()
 
     try:
         await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
@@ -52,27 +56,27 @@ async def answered(offer: str) -> RTCPeerConnection:
     return peer
 
 
-def join(peer: RTCPeerConnection, call: Call) -> None:
-    """Carry the call's events to the browser and the browser's to the call, until either ends."""
+def connect(peer: RTCPeerConnection, call: Call) -> None:
+    """Connect a browser and a call: when one ends, so does the other."""
     call.reachable = False
 
     @peer.on("datachannel")
-    def _talk(channel: RTCDataChannel) -> None:
+    def _attach(channel: RTCDataChannel) -> None:
         if channel.label == EVENTS_CHANNEL:
             call.note("note", "browser attached", {})
             channel.on("message", call.receive_from_browser)
-            call.tell_browser(lambda event: _send(channel, event))
+            call.attach_browser(lambda event: _send(channel, event))
 
     @peer.on("connectionstatechange")
-    def _notice() -> None:
+    def _hang_up_if_closed() -> None:
         if peer.connectionState in {"failed", "closed"}:
             call.hang_up()
 
-    call.start(_keep(peer), "peer connection")
+    call.start(_close_at_end(peer), "peer connection")
 
 
-async def _keep(peer: RTCPeerConnection) -> None:
-    """Live as long as the call, whose end cancels this."""
+async def _close_at_end(peer: RTCPeerConnection) -> None:
+    """Close the connection at the call's end, which cancels this task."""
     try:
         await asyncio.Event().wait()
     finally:

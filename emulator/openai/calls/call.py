@@ -1,4 +1,4 @@
-"""One call: its state, its conversation, the sockets attached to it, and the tasks that give it time."""
+"""One call: its state, conversation, attached sockets and tasks."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from emulator.openai.calls.caller import run_script
-from emulator.openai.calls.script import Script
 from emulator.openai.errors import ApiError, already_decided, not_found
+from emulator.openai.faults import CutFault, DelayFault
 from emulator.openai.ids import new_id
-from emulator.openai.options import CutFault
 from emulator.openai.realtime.conversation import Conversation
 from emulator.openai.realtime.session import check_session, start_session
+from emulator.openai.script import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 
-    from emulator.openai.api.sideband_socket import Socket
-    from emulator.openai.calls.script import Step
+    from emulator.openai.calls.sideband_socket import SidebandSocket
+    from emulator.openai.faults import Faults
     from emulator.openai.log import Entry, Kind, Log
     from emulator.openai.options import Options
     from emulator.openai.realtime.session import Session
+    from emulator.openai.script import Step
 
 State = Literal["ringing", "accepted", "ended"]
 EndReason = Literal[
@@ -41,10 +41,9 @@ class Call:
         steps: What caller and model say.
         sip_headers: The INVITE's headers, in order.
         options: How this OpenAI behaves.
+        faults: What goes wrong in it.
         log: Where everything that happens to the call is written.
         spawn: Starts a named task that the stand-in owns.
-        struck_by_cut: Asked, for each event, for a fault that cuts the sockets on it.
-        held_back_seconds: Asked, for each frame out, how long to hold it back.
         ephemeral_key: The `ek_` key that made the call, if one did.
     """
 
@@ -55,10 +54,9 @@ class Call:
         *,
         sip_headers: Sequence[tuple[str, str]] = (),
         options: Options,
+        faults: Faults,
         log: Log,
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
-        struck_by_cut: Callable[[str, Literal["on_server_event", "on_client_event"], str], CutFault | None],
-        held_back_seconds: Callable[[str], float],
         ephemeral_key: str | None = None,
     ) -> None:
         self.call_id = new_id("rtc_u0")
@@ -69,18 +67,17 @@ class Call:
         self.end_reason: EndReason | None = None
         self.ended_by: str | None = None
         self.caller_gone = False
-        """The caller hung up while it rang, and OpenAI has not noticed (2.1)."""
+        """The caller hung up while it rang, and OpenAI has not noticed (openai-realtime.md#accept)."""
         self.log: list[Entry] = []
         """What happened to this call, oldest first."""
         self.script = Script(steps)
         self.conversation: Conversation | None = None
         self.ephemeral_key = ephemeral_key
         self.options = options
+        self._faults = faults
         self._log = log
         self._spawn = spawn
-        self._struck_by_cut = struck_by_cut
-        self._held_back_seconds = held_back_seconds
-        self._sockets: list[Socket] = []
+        self._sockets: list[SidebandSocket] = []
         self._browsers: list[Callable[[dict[str, Any]], None]] = []
         self.reachable = True
         """Whether the caller can hear and be heard; a browser's real peer connection takes its time."""
@@ -88,18 +85,14 @@ class Call:
         self._attachable_at = math.inf
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
-        self._voice = asyncio.Lock()
+        self.voice = asyncio.Lock()
+        """Held while the caller speaks: a person says one thing at a time."""
         self.note("placed", transport, {"sip_headers": self.sip_headers, "script_steps": len(self.script)})
 
     # Life
 
-    async def ring(self) -> None:
-        """Wait for a decision as long as the caller does."""
-        if not await self.until(lambda: self.state != "ringing" or self.caller_gone, self.options.ring_seconds):
-            self._leave("gave_up")
-
     def accept(self, config: object, *, who: str = "stand-in") -> None:
-        """Take the call with a session.
+        """Accept the call with a session.
 
         Raises:
             ApiError: the call is over or decided, or the session is not valid.
@@ -135,8 +128,6 @@ class Call:
         )
         self.conversation.list_mcp_tools()
         self.start(self._expire(), "expiry")
-        if not self.caller_gone:
-            self.start(run_script(self, self.conversation), "caller")
         self._changed()
 
     async def _expire(self) -> None:
@@ -157,28 +148,21 @@ class Call:
             raise already_decided(self.options.second_decision_status)
         self.end("rejected", who=who, detail={"status_code": status_code})
 
-    def hang_up(self) -> None:
-        """The caller hangs up."""
-        if self.state == "ringing":
-            self._leave("caller_hung_up")
-        else:
-            self.end("caller_hung_up")
-
-    def _leave(self, reason: EndReason) -> None:
-        """The caller of a ringing call is gone, whether or not OpenAI notices."""
-        if self.options.accept_after_caller_gone == "allow":
+    def hang_up(self, reason: Literal["caller_hung_up", "gave_up"] = "caller_hung_up") -> None:
+        """Let the caller hang up, unnoticed perhaps while the call rings."""
+        if self.state == "ringing" and self.options.accept_after_caller_gone == "allow":
             self.caller_gone = True
             self.note("note", "caller_gone", {"reason": reason})
         else:
             self.end(reason)
 
     def hang_up_by_api(self, *, who: str) -> None:
-        """The project hangs up: the teardown starts now."""
+        """Hang up for the project: the call ends a little later."""
         self.note("note", "hangup", {}, who=who)
         self.end_in(self.options.close_after_hangup_ms, "hangup", who=who)
 
     def end_in(self, milliseconds: float, reason: EndReason, *, who: str) -> None:
-        """End the call a little later."""
+        """End the call after so many real milliseconds."""
         self.start(self._end_in(milliseconds, reason, who), "end")
 
     async def _end_in(self, milliseconds: float, reason: EndReason, who: str) -> None:
@@ -186,7 +170,7 @@ class Call:
         self.end(reason, who=who)
 
     def end(self, reason: EndReason, *, who: str = "stand-in", detail: dict[str, Any] | None = None) -> None:
-        """The call is over. Only the first end counts."""
+        """End the call; only the first end counts."""
         if self.state == "ended":
             return
         self.state = "ended"
@@ -199,7 +183,7 @@ class Call:
         self._changed()
 
     async def ended(self, timeout_seconds: float = 10) -> EndReason:
-        """Wait for the call's end; the answer is why.
+        """Wait for the call's end; returns why it ended.
 
         Raises:
             TimeoutError: it has not ended in time.
@@ -227,12 +211,12 @@ class Call:
         return self._attaches
 
     def next_attach(self) -> int:
-        """Count an attach; the answer is its number, from 1."""
+        """Count an attach; returns its number, from 1."""
         self._attaches += 1
         return self._attaches
 
-    def attach(self, socket: Socket) -> None:
-        """A socket is there; from now on it gets all events of the call, and nothing of what was before."""
+    def attach(self, socket: SidebandSocket) -> None:
+        """Send the call's events to a socket from now on."""
         self._sockets.append(socket)
         self.note("attach", "attach", {}, socket=socket)
         if self.options.session_created_on_attach and self.conversation:
@@ -240,14 +224,14 @@ class Call:
             self._send_to(socket, event, orjson.dumps(event))
         self._changed()
 
-    def detach(self, socket: Socket, code: int | None) -> None:
-        """A socket is gone."""
+    def detach(self, socket: SidebandSocket, code: int | None) -> None:
+        """Forget a socket that was closed."""
         self._sockets.remove(socket)
         self.note("detach", "detach", {"close_code": code}, socket=socket)
         self._changed()
 
-    def receive(self, socket: Socket, frame: str | bytes) -> None:
-        """A frame has come from a client. What comes through a socket that was cut is lost."""
+    def receive(self, socket: SidebandSocket, frame: str | bytes) -> None:
+        """Act on a client's frame, unless its socket was cut."""
         if not socket.open:
             return
         try:
@@ -258,63 +242,66 @@ class Call:
         self.note("frame_in", kind, event if isinstance(event, dict) else {"frame": str(frame)}, socket=socket)
         if self.state == "ended" or self.conversation is None:
             return
-        fault = self._struck_by_cut(self.call_id, "on_client_event", kind)
-        if fault:
-            self.cut(fault.close_code, what_is_under_way="arrives")
+        if fault := self._faults.strike(CutFault, self.call_id, lambda fault: fault.on_client_event == kind):
+            self.cut(fault.close_code, lose_frames=False)
         self.conversation.receive(event)
         self._changed()
 
-    def tell_browser(self, tell: Callable[[dict[str, Any]], None]) -> None:
-        """The browser's data channel is open: from now on it gets all events, too."""
-        self._browsers.append(tell)
+    def attach_browser(self, send: Callable[[dict[str, Any]], None]) -> None:
+        """Send the call's events to a browser, too."""
+        self._browsers.append(send)
         self.reachable = True
         self._changed()
 
     def receive_from_browser(self, frame: str | bytes) -> None:
-        """An event has come through the browser's data channel."""
+        """Act on an event from the browser's data channel."""
         self.note("frame_in", "from browser", {"frame": str(frame)}, who="browser")
         if self.state != "ended" and self.conversation:
             self.conversation.receive(orjson.loads(frame))
             self._changed()
 
-    def cut(self, close_code: int | None, *, what_is_under_way: Literal["arrives", "is lost"]) -> None:
-        """Cut every socket, with a close frame or (None) without; the call goes on."""
+    def cut(self, close_code: int | None, *, lose_frames: bool) -> None:
+        """Cut every socket; the call goes on.
+
+        Args:
+            close_code: The close frame's; None: there is none.
+            lose_frames: Whether frames that were sent and have not arrived are lost, where there is no close frame.
+        """
         self.note("fault", "cut", {"close_code": close_code, "sockets": [socket.number for socket in self._sockets]})
         for socket in self._sockets:
-            socket.abort() if close_code is None and what_is_under_way == "is lost" else socket.close(close_code)
+            socket.abort() if close_code is None and lose_frames else socket.close(close_code)
 
     def _send(self, event: dict[str, Any]) -> None:
         if self.state == "ended":
             return
-        if self._sockets and (fault := self._struck_by_cut(self.call_id, "on_server_event", event["type"])):
-            self.cut(fault.close_code, what_is_under_way="arrives")
+        if self._sockets and (fault := self._cut_on(event["type"])):
+            self.cut(fault.close_code, lose_frames=False)
         if sockets := [socket for socket in self._sockets if socket.open]:
             frame = orjson.dumps(event)
             for socket in sockets:
                 self._send_to(socket, event, frame)
         else:
             self.note("frame_lost", event["type"], event)
-        for tell in self._browsers:
-            tell(event)
+        for send in self._browsers:
+            send(event)
         self._changed()
 
-    def _send_to(self, socket: Socket, event: dict[str, Any], frame: bytes) -> None:
+    def _cut_on(self, event_type: str) -> CutFault | None:
+        return self._faults.strike(CutFault, self.call_id, lambda fault: fault.on_server_event == event_type)
+
+    def _send_to(self, socket: SidebandSocket, event: dict[str, Any], frame: bytes) -> None:
         self.note("frame_out", event["type"], event, socket=socket)
         socket.send(frame)
 
-    def held_back_seconds(self) -> float:
-        """How long the next frame out is to be held back."""
-        return self._held_back_seconds(self.call_id)
+    def frame_delay_seconds(self) -> float:
+        """Say how long a fault holds back the next frame out."""
+        fault = self._faults.strike(DelayFault, self.call_id)
+        return fault.delay_ms / 1000 if fault else 0
 
     # Time
 
-    @property
-    def voice(self) -> asyncio.Lock:
-        """Held while the caller speaks: a person says one thing at a time."""
-        return self._voice
-
     async def until(self, holds: Callable[[], bool], timeout_seconds: float) -> bool:
-        """Wait until something holds of the call; false, if it does not in time."""
+        """Wait until something is true of the call; False if time runs out."""
         if holds():
             return True
         change = asyncio.get_running_loop().create_future()
@@ -346,12 +333,12 @@ class Call:
         await self.play(play)
 
     async def play(self, play: Generator[float, None, None]) -> None:
-        """See a play through."""
+        """Run a play to its end."""
         for delay_ms in play:
             await self.live(delay_ms)
 
     async def live(self, milliseconds: float) -> None:
-        """Let milliseconds of life pass, as fast as `Options.speed` has it."""
+        """Wait for milliseconds of life, shortened by `Options.speed`."""
         await asyncio.sleep(milliseconds / 1000 / self.options.speed)
 
     # The log
@@ -363,9 +350,9 @@ class Call:
         payload: Any,
         *,
         who: str = "stand-in",
-        socket: Socket | None = None,
+        socket: SidebandSocket | None = None,
     ) -> None:
-        """Write down something that happened to this call."""
+        """Log something that happened to this call."""
         entry = self._log.add(
             kind,
             type,
@@ -378,7 +365,7 @@ class Call:
         self.log.append(entry)
 
     def as_dict(self) -> dict[str, Any]:
-        """The call as `GET /stand-in/calls/{id}` shows it."""
+        """Return the call as `GET /stand-in/calls/{id}` shows it."""
         return {
             "call_id": self.call_id,
             "transport": self.transport,

@@ -1,4 +1,4 @@
-"""A plausible SDP answer. No media ever flows: the stand-in's callers speak by script."""
+"""A plausible SDP answer, for calls without media."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import secrets
 
 
 def sdp_answer(offer: str) -> str:
-    """Answer an SDP offer: each of its media sections is taken, with ICE and DTLS parameters of our own."""
+    """Answer an SDP offer; all its media sections are accepted."""
     sections = [line.removeprefix("m=") for line in offer.splitlines() if line.startswith("m=")]
     mids = [line.removeprefix("a=mid:") for line in offer.splitlines() if line.startswith("a=mid:")]
     lines = [

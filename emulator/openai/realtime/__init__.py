@@ -1,1 +1,1 @@
-"""The Realtime session, without I/O: items, responses, input audio, usage."""
+"""A Realtime session without I/O: conversation, responses, input audio, usage."""

@@ -1,42 +1,49 @@
-"""The conversation of one call as OpenAI keeps it: session, items, the one active response, and the rules between them.
+"""One call's conversation as OpenAI keeps it: the rules between its parts.
 
-Sans-I/O. Client events go in by `receive`; server events come out through `send`; what takes time is a generator that
-is handed to `perform`, which runs it to its first yield at once, and then waits as many milliseconds of life as each
-yield says.
+Sans-I/O. Client events go in by `receive`; server events come out through `send`; what takes time is a *play*, a
+generator that is handed to `perform`, which runs it to its first yield at once, and then waits as many milliseconds of
+life as each yield says.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from emulator.openai.calls.script import Mcp, McpCall, Model, Part, Script
 from emulator.openai.errors import ApiError
 from emulator.openai.ids import new_id
-from emulator.openai.realtime.history import History, Item, with_audio, without_transcript
+from emulator.openai.realtime.context import Context
+from emulator.openai.realtime.events import emitter
 from emulator.openai.realtime.input_audio import InputAudio
-from emulator.openai.realtime.items import check_item, text_of
+from emulator.openai.realtime.items import History, check_item, text_of, with_audio
 from emulator.openai.realtime.response import Response
 from emulator.openai.realtime.session import ResponseRequest, Session, check_response, update_session
-from emulator.openai.realtime.usage import Meter
+from emulator.openai.realtime.tool_calls import ToolCalls
+from emulator.openai.realtime.usage import Meter, spoken_ms
+from emulator.openai.script import Model, Part, Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from emulator.openai.options import Options
+    from emulator.openai.realtime.context import Perform
+    from emulator.openai.realtime.items import Item
 
 _LISTING_MS = 300
 _MAX_EVENT_ID = 512
-
-
-class Perform(Protocol):
-    """Gives time to what takes time."""
-
-    def __call__(self, play: Generator[float, None, None], /) -> None:
-        """Run a play to its first yield at once, then on as its time passes."""
+_SEMANTIC_VAD_MS = 200  # how long the caller is silent before semantic VAD ends a turn
 
 
 class Conversation:
-    """One call's session and conversation."""
+    """One call's session and conversation.
+
+    Args:
+        session: The session at the start.
+        script: What the model says.
+        options: How this OpenAI behaves.
+        send: Sends a server event.
+        perform: Gives time to a play.
+        note: Called with what is odd and OpenAI lets pass, for the log.
+    """
 
     def __init__(
         self,
@@ -48,30 +55,23 @@ class Conversation:
         perform: Perform,
         note: Callable[[str, dict[str, Any]], None],
     ) -> None:
-        self.id = new_id("conv")
-        self.session = session
-        self.options = options
-        self.perform = perform
-        self.active: Response | None = None
-        """The one response that writes to this conversation now."""
-        self.playing: list[Response] = []
-        """Responses whose audio is being heard."""
-        self.pending_outputs: set[str] = set()
-        """Tool call ids without an output."""
-        self.approvals: dict[str, McpCall] = {}
+        self._emit = emitter(send, options)
+        self.history = History(self._emit)
         self.responses_started = 0
         self.responses_ended = 0
-        self.history = History()
-        self.meter = Meter()
-        self.input_audio = InputAudio(self)
+        self._tool_calls = ToolCalls(note)
+        self._context = Context(
+            new_id("conv"), session, options, self._emit, perform, self.history, self._tool_calls, Meter()
+        )
+        self._input_audio = InputAudio(self._context)
+        self._responses: list[Response] = []
+        """Those that write or are heard; the others are forgotten when a new one begins."""
         self._script = script
         self._send = send
         self._note = note
-        self._asides: dict[str, Response] = {}
-        self._answered: set[str] = set()
-        self._fresh_outputs: list[str] = []
-        self._approved: list[Part] = []
         self._has_spoken = False
+        self._silences = 0
+        """How often somebody began to speak, to know whether a silence has lasted."""
         self._listed_servers: set[str] = set()
         self._on: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "session.update": self._session_update,
@@ -82,25 +82,45 @@ class Conversation:
             "response.create": self._response_create,
             "response.cancel": self._response_cancel,
             "input_audio_buffer.append": self._audio_append,
-            "input_audio_buffer.commit": self._audio_commit,
-            "input_audio_buffer.clear": self._audio_clear,
-            "output_audio_buffer.clear": self._output_clear,
+            "input_audio_buffer.commit": lambda _: self._input_audio.commit(),
+            "input_audio_buffer.clear": lambda _: self._input_audio.clear(),
+            "output_audio_buffer.clear": lambda _: self._clear_audio(),
         }
 
     @property
+    def session(self) -> Session:
+        """The session as it is now."""
+        return self._context.session
+
+    @property
+    def active(self) -> Response | None:
+        """The one response that writes to this conversation now."""
+        return next((it for it in self._responses if it.writing and not it.out_of_band), None)
+
+    @property
+    def playing(self) -> list[Response]:
+        """Responses whose audio is being heard."""
+        return [response for response in self._responses if response.playing]
+
+    @property
+    def pending_outputs(self) -> set[str]:
+        """The ids of tool calls without an output."""
+        return self._tool_calls.pending
+
+    @property
     def owes_answer(self) -> bool:
-        """Whether the caller, or a tool, has said something to which no response has come yet."""
-        return self.input_audio.unanswered or bool(self._fresh_outputs)
+        """Whether a turn of the caller, or an output, has had no response yet."""
+        return self._input_audio.unanswered or bool(self._tool_calls.fresh_outputs)
 
     # What comes from a client
 
     def receive(self, event: object) -> None:
-        """Act on a client event. What is wrong with it is answered by an `error` event; the session goes on."""
+        """Act on a client event; a wrong one gets an `error` event."""
         event_id = event.get("event_id") if isinstance(event, dict) else None
         try:
             self._handler(event)(event if isinstance(event, dict) else {})
         except ApiError as error:
-            self.emit("error", error={**error.fields(), "event_id": event_id if isinstance(event_id, str) else None})
+            self._emit("error", error={**error.as_dict(), "event_id": event_id if isinstance(event_id, str) else None})
 
     def _handler(self, event: object) -> Callable[[Mapping[str, Any]], None]:
         if not isinstance(event, dict):
@@ -125,8 +145,8 @@ class Conversation:
     def _session_update(self, event: Mapping[str, Any]) -> None:
         if "session" not in event:
             raise ApiError("Missing required parameter: 'session'.", code="missing_required_parameter", param="session")
-        self.session = update_session(self.session, event["session"], has_spoken=self._has_spoken)
-        self.emit("session.updated", session=self.session)
+        self._context.session = update_session(self.session, event["session"], has_spoken=self._has_spoken)
+        self._emit("session.updated", session=self.session)
         self.list_mcp_tools()
 
     def _item_create(self, event: Mapping[str, Any]) -> None:
@@ -145,36 +165,18 @@ class Conversation:
                 code="item_create_invalid_previous_item_id",
                 param="previous_item_id",
             )
-        self.keep(item, after=after)
-        self.finish(item)
-        self.meter.read(text_of(item))
+        self.history.add(item, after=after)
+        self.history.finish(item)
+        self._context.meter.read(text_of(item))
         if item["type"] == "function_call_output":
-            self._output_arrives(item)
+            self._tool_calls.add_output(item)
         elif item["type"] == "mcp_approval_response":
-            self._approval_arrives(item)
-
-    def _output_arrives(self, item: Item) -> None:
-        call_id = item["call_id"]
-        if call_id in self._answered:
-            self._note("duplicate_tool_output", item)
-        elif call_id not in self.pending_outputs:
-            self._note("unknown_tool_call", item)
-        self.pending_outputs.discard(call_id)
-        self._answered.add(call_id)
-        self._fresh_outputs.append(item["output"])
-
-    def _approval_arrives(self, item: Item) -> None:
-        call = self.approvals.pop(item["approval_request_id"], None)
-        if call is None:
-            self._note("unknown_approval_request", item)
-        elif item["approve"]:
-            approved = call.model_copy(update={"approval": False, "approved": item["approval_request_id"]})
-            self._approved.append(Mcp(mcp=approved))
+            self._tool_calls.add_approval(item)
             self._go_on_after_approval()
 
     def _item_retrieve(self, event: Mapping[str, Any]) -> None:
         item = self._known_item(event, "retrieve")
-        self.emit("conversation.item.retrieved", item=with_audio(item))
+        self._emit("conversation.item.retrieved", item=with_audio(item))
 
     def _item_truncate(self, event: Mapping[str, Any]) -> None:
         item = self._known_item(event, "truncate")
@@ -183,12 +185,10 @@ class Conversation:
         end, index = event.get("audio_end_ms"), event.get("content_index", 0)
         if not isinstance(end, int) or end < 0:
             raise ApiError("Missing or invalid 'audio_end_ms'.", code="invalid_value", param="audio_end_ms")
-        self.truncate(item["id"], index if isinstance(index, int) else 0, end)
+        self.history.truncate(item["id"], index if isinstance(index, int) else 0, end)
 
     def _item_delete(self, event: Mapping[str, Any]) -> None:
-        item_id = self._known_item(event, "delete")["id"]
-        self.history.delete(item_id)
-        self.emit("conversation.item.deleted", item_id=item_id)
+        self.history.delete(self._known_item(event, "delete")["id"])
 
     def _known_item(self, event: Mapping[str, Any], verb: str) -> Item:
         item_id = event.get("item_id")
@@ -205,188 +205,166 @@ class Conversation:
 
     def _response_cancel(self, event: Mapping[str, Any]) -> None:
         wanted = event.get("response_id")
-        response = self.active if wanted is None else self._asides.get(str(wanted))
-        if response is None and self.active and self.active.id == wanted:
-            response = self.active
+        response = self.active
+        if wanted is not None:
+            response = next((it for it in self._responses if it.writing and it.id == wanted), None)
         if response is None:
             raise ApiError("Cancellation failed: no active response found", code="response_cancel_not_active")
-        response.cut("client_cancelled")
+        response.cancel("client_cancelled")
 
     def _audio_append(self, event: Mapping[str, Any]) -> None:
         if not isinstance(event.get("audio"), str):
             raise ApiError("Missing required parameter: 'audio'.", code="missing_required_parameter", param="audio")
         self._note("audio_append", {})
 
-    def _audio_commit(self, _: Mapping[str, Any]) -> None:
-        self.input_audio.commit()
+    # What the caller does
 
-    def _audio_clear(self, _: Mapping[str, Any]) -> None:
-        self.input_audio.clear()
+    def hear(self, text: str, transcription: str = "completed") -> Generator[float, None, None]:
+        """Play the caller's speech, and what turn detection makes of it."""
+        self._silences += 1
+        length_ms = spoken_ms(text)
+        if not self._turn_detection:
+            yield length_ms
+            self._input_audio.append(text)
+            return
+        item_id = self._input_audio.start_speech()
+        if self._turn_detection["interrupt_response"]:
+            self._interrupt()
+        yield length_ms + self._turn_detection.get("silence_duration_ms", _SEMANTIC_VAD_MS)
+        self._input_audio.stop_speech(item_id, length_ms)
+        self._input_audio.add_turn(text, transcription, item_id)
+        if self._turn_detection.get("create_response") and not self.active:
+            self.respond()
 
-    def _output_clear(self, _: Mapping[str, Any]) -> None:
-        self._silence()
+    @property
+    def _turn_detection(self) -> dict[str, Any]:
+        """The session's turn detection; empty, if there is none."""
+        detection: dict[str, Any] | None = self.session["audio"]["input"]["turn_detection"]
+        return detection or {}
+
+    def _interrupt(self) -> None:
+        """Cancel what the model writes, and clear what is heard."""
+        if self.active:
+            self.active.cancel("turn_detected")
+        self._clear_audio()
+
+    def _clear_audio(self) -> None:
+        for response in self.playing:
+            response.clear_audio()
+
+    def _await_caller(self) -> None:
+        """Speak to a caller who stays silent, if the session says so."""
+        if idle_ms := self._turn_detection.get("idle_timeout_ms"):
+            self._context.perform(self._time_out(idle_ms, self._silences))
+
+    def _time_out(self, idle_ms: int, silences: int) -> Generator[float, None, None]:
+        yield idle_ms
+        if silences == self._silences and not self.active:
+            self._input_audio.time_out(idle_ms)
+            self.respond()
+
+    def press(self, key: str, now_unix_seconds: int) -> None:
+        """Send the caller's key. The event has no `event_id` (openai-realtime.md#key-presses)."""
+        self._send({"type": "input_audio_buffer.dtmf_event_received", "event": key, "received_at": now_unix_seconds})
 
     # What the model does
 
     def respond(self, request: ResponseRequest | None = None) -> None:
-        """Start a response: asked for by a client, or by turn detection.
+        """Start a response.
 
         Raises:
-            ApiError: one is active already, and this one would write to the same conversation (6.4).
+            ApiError: one is active already, and this one would write to the same conversation
+                (openai-realtime.md#one-active-response).
         """
-        wish = request or ResponseRequest()
-        aside = wish.conversation == "none"
-        if self.active and not aside:
+        request = request or ResponseRequest()
+        out_of_band = request.conversation == "none"
+        if self.active and not out_of_band:
             raise ApiError(
                 f"Conversation already has an active response in progress: {self.active.id}. "
                 "Wait until the response is finished before creating a new one.",
                 code="conversation_already_has_active_response",
             )
-        tool_choice = wish.tool_choice or self.session["tool_choice"]
-        self._start(
-            [Model(model=self.options.out_of_band_text)] if aside else self._turn(tools_allowed=tool_choice != "none"),
-            wish,
-        )
+        tool_choice = request.tool_choice or self.session["tool_choice"]
+        if out_of_band:
+            self._start([Model(model=self._context.options.out_of_band_text)], request)
+        else:
+            self._start(self._next_parts(tools_allowed=tool_choice != "none"), request)
 
-    def _turn(self, *, tools_allowed: bool) -> list[Part]:
-        taken = self._script.take_turn(tools_allowed=tools_allowed, speaks_after_mcp=self.options.speaks_after_mcp)
-        return taken or [Model(model=self._improvised())]
+    def _next_parts(self, *, tools_allowed: bool) -> list[Part]:
+        """Take the script's next parts for the model, or improvise."""
+        speaks_after_mcp = self._context.options.speaks_after_mcp
+        parts = self._script.take_turn(tools_allowed=tools_allowed, speaks_after_mcp=speaks_after_mcp)
+        return parts or [Model(model=self._improvised())]
 
     def _improvised(self) -> str:
-        """What the model says where the script has nothing for it."""
-        if self._fresh_outputs:
-            return f"Here is what I found: {' '.join(self._fresh_outputs)}"
+        if self._tool_calls.fresh_outputs:
+            return f"Here is what I found: {' '.join(self._tool_calls.fresh_outputs)}"
         if self.responses_started == 0:
             return "Hello, how can I help you?"
-        last_words = self.input_audio.last_words
+        last_words = self._input_audio.last_words
         return f"You said: {last_words}" if last_words else "Are you still there?"
 
-    def _start(self, parts: list[Part], wish: ResponseRequest) -> None:
-        aside = wish.conversation == "none"
+    def _start(self, parts: list[Part], request: ResponseRequest) -> None:
         response = Response(
-            self,
-            parts,
-            modality=(wish.output_modalities or self.session["output_modalities"])[0],
-            aside=aside,
-            metadata=wish.metadata,
-            max_output_tokens=wish.max_output_tokens or self.session["max_output_tokens"],
+            self._context, parts, request, on_written=self._response_written, on_heard=self._await_caller
         )
-        if aside:
-            self._asides[response.id] = response
-        else:
-            self.active = response
+        self._responses = [it for it in self._responses if it.writing or it.playing]
+        self._responses.append(response)
+        if not response.out_of_band:
             self.responses_started += 1
-            self._fresh_outputs.clear()
-            self.input_audio.break_silence()
+            self._tool_calls.fresh_outputs.clear()
+            self._silences += 1
         response.start()
 
-    def _go_on_after_approval(self) -> None:
-        if self._approved and not self.active:
-            parts, self._approved = self._approved, []
-            if self.options.speaks_after_mcp:
-                parts += self._turn(tools_allowed=False)
-            self._start(parts, ResponseRequest())
-
-    def response_ends(self, response: Response) -> None:
-        """A response stops writing; its `response.done` is next."""
-        if response.aside:
-            del self._asides[response.id]
-        else:
-            self.active = None
-            self.input_audio.unanswered = False
-            self.responses_ended += 1
-
-    def response_ended(self, response: Response) -> None:
-        """A response has said all that it has to say."""
-        if not response.aside:
+    def _response_written(self, response: Response) -> None:
+        """Send `response.done`, and go on with what waited for it."""
+        if not response.out_of_band:
+            self._input_audio.unanswered = False
             self._has_spoken = True
+            self.responses_ended += 1
+        self._emit("response.done", response=response.as_dict())
+        if self._context.options.rate_limits == "after_done":
+            self._emit("rate_limits.updated", rate_limits=self._context.meter.rate_limits())
+        response.play_out()
+        if not response.out_of_band:
             self._go_on_after_approval()
 
-    def interrupt(self) -> None:
-        """The caller speaks over the model: what is being written is cancelled, what is being heard is cleared."""
+    def _go_on_after_approval(self) -> None:
+        """Make the approved calls of hosted tools, unless a response is active."""
         if self.active:
-            self.active.cut("turn_detected")
-        self._silence()
+            return
+        parts: list[Part] = [*self._tool_calls.take_approved()]
+        if parts and self._context.options.speaks_after_mcp:
+            parts += self._next_parts(tools_allowed=False)
+        if parts:
+            self._start(parts, ResponseRequest())
 
-    def _silence(self) -> None:
-        for response in tuple(self.playing):
-            response.silence()
-
-    def expect_output(self, call_id: str) -> None:
-        """The model has called a function and waits for its output."""
-        self.pending_outputs.add(call_id)
-
-    def bill(self, written: str, spoken_ms: float) -> dict[str, Any]:
-        """The usage of a response that wrote and spoke so much."""
-        return self.meter.bill(f"{self.session['instructions']}{self.session['tools']}", written, spoken_ms)
-
-    # What both write to
-
-    def keep(self, item: Item, after: str | None = None) -> None:
-        """Add an item to the conversation: at its end, after another, or first (`root`)."""
-        self.history.insert(item, after)
-        previous = self.history.previous_id(item["id"])
-        self.emit("conversation.item.added", previous_item_id=previous, item=item)
-
-    def finish(self, item: Item) -> None:
-        """An item of the conversation has its final content (unless a client has deleted it meanwhile)."""
-        if item["id"] in self.history:
-            self.history.replace(item)
-            previous = self.history.previous_id(item["id"])
-            self.emit("conversation.item.done", previous_item_id=previous, item=item)
-
-    def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
-        """Forget what of an item was not heard."""
-        if item_id in self.history:
-            self.history.replace(without_transcript(self.history[item_id]))
-            place = {"item_id": item_id, "content_index": content_index}
-            self.emit("conversation.item.truncated", **place, audio_end_ms=audio_end_ms)
-
-    def press(self, key: str, now_unix_seconds: int) -> None:
-        """The caller presses a key. The event has no `event_id` (reference 4.2)."""
-        self._send({"type": "input_audio_buffer.dtmf_event_received", "event": key, "received_at": now_unix_seconds})
+    # What happens by itself
 
     def list_mcp_tools(self) -> None:
         """Ask the session's hosted MCP servers for their tools, each once."""
         for tool in self.session["tools"]:
             if tool["type"] == "mcp" and tool["server_label"] not in self._listed_servers:
                 self._listed_servers.add(tool["server_label"])
-                self.perform(self._list_tools(tool["server_label"]))
+                self._context.perform(self._list_tools(tool["server_label"]))
 
     def _list_tools(self, label: str) -> Generator[float, None, None]:
-        tools = self.options.mcp_servers.get(label, [])
+        tools = self._context.options.mcp_servers.get(label, [])
         item: Item = {"id": new_id("mcpl"), "type": "mcp_list_tools", "server_label": label, "tools": tools or []}
-        self.emit("mcp_list_tools.in_progress", item_id=item["id"])
+        self._emit("mcp_list_tools.in_progress", item_id=item["id"])
         yield _LISTING_MS
         if tools is None:
-            self.emit("mcp_list_tools.failed", item_id=item["id"])
+            self._emit("mcp_list_tools.failed", item_id=item["id"])
             return
-        self.keep(item)
-        self.emit("mcp_list_tools.completed", item_id=item["id"])
-        self.finish(item)
+        self.history.add(item)
+        self._emit("mcp_list_tools.completed", item_id=item["id"])
+        self.history.finish(item)
 
     def expire(self) -> None:
-        """The session has reached its limit (reference 3.6)."""
+        """Send the error that comes at a session's limit (openai-realtime.md#session-limit)."""
         error = ApiError("Your session hit the maximum duration of 60 minutes.", code="session_expired")
-        self.emit("error", error={**error.fields(), "event_id": None})
-
-    def emit_rate_limits(self) -> None:
-        """Say how much of the rate limit is left."""
-        limit = {
-            "name": "tokens",
-            "limit": 15_000_000,
-            "remaining": 15_000_000 - self.meter.billed_tokens,
-            "reset_seconds": 0.0,
-        }
-        self.emit("rate_limits.updated", rate_limits=[limit])
+        self._emit("error", error={**error.as_dict(), "event_id": None})
 
     def send_raw(self, event: dict[str, Any]) -> None:
         """Send an event just as it is."""
-        self._send(event)
-
-    def emit(self, type: str, /, **fields: Any) -> None:  # noqa: A002 - the event's own word
-        """Send a server event."""
-        event = {"type": type, "event_id": new_id("event"), **fields}
-        if self.options.novelties:
-            event["x_novelty"] = {"since": "tomorrow"}
         self._send(event)

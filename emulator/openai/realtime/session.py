@@ -1,6 +1,6 @@
-"""A session's configuration: what may be in it, what it is at the start, and how an update changes it.
+"""A session's configuration: checked, at its start, and updated.
 
-Field names and defaults are those of reference section 5. An update is merged whole or refused whole.
+Field names and defaults are those of openai-realtime.md#session. An update is merged whole or refused whole.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class _ResponseAudio(_Strict):
 
 
 class ResponseRequest(_Strict):
-    """What `response.create` may carry under `response` (reference 4.4)."""
+    """What `response.create` may carry under `response` (openai-realtime.md#response-options)."""
 
     conversation: Literal["auto", "none"] = "auto"
     input: list[dict[str, Any]] | None = None
@@ -169,11 +169,12 @@ _START: Session = {
 
 
 def check_session(config: object, *, sip_accept: bool = False) -> Session:
-    """Check what a client says a session should be, and hand back just that, with turn detection filled in.
+    """Check a client's session; returns it with turn detection filled in.
 
     Args:
         config: What stands under `session`, or an accept's body.
-        sip_accept: Refuse the turn detection numbers that OpenAI refuses in an SIP accept (2.1).
+        sip_accept: Refuse the numbers of turn detection that a SIP accept must not have
+            (openai-realtime.md#sip-accept).
 
     Raises:
         ApiError: something is missing, unknown or of a wrong type; nothing of it counts.
@@ -202,13 +203,13 @@ def check_response(request: object) -> ResponseRequest:
 
 
 def start_session(session_id: str, expires_at: int, config: Session) -> Session:
-    """The session as it is at the start of a call: OpenAI's defaults, under what accept or creation asked for."""
+    """Make a call's first session: OpenAI's defaults, and what was asked for."""
     session = merged(_START, config)
     return {**session, "id": session_id, "expires_at": expires_at}
 
 
 def update_session(session: Session, config: object, *, has_spoken: bool) -> Session:
-    """The session after a `session.update`.
+    """Apply a `session.update`; returns the new session.
 
     Raises:
         ApiError: the update is refused, whole.
@@ -229,7 +230,7 @@ def update_session(session: Session, config: object, *, has_spoken: bool) -> Ses
 
 
 def merged(session: Session, change: Session) -> Session:
-    """The session with only the fields present in the change replaced; inside `audio`, field by field too."""
+    """Replace the fields that a change names; inside `audio`, field by field."""
     result = {**session, **change}
     if "audio" in change:
         result["audio"] = {
@@ -259,7 +260,10 @@ def _refusal(error: ValidationError, value: object, name: str) -> ApiError:
 
 
 def _param(loc: tuple[int | str, ...], value: object, name: str) -> str:
-    """Where in the client's own JSON an error lies; pydantic's names of union members are left out."""
+    """Name the place of an error in the client's JSON.
+
+    Pydantic's names of union members are left out.
+    """
     path = name
     for position, part in enumerate(loc):
         if isinstance(value, list) and isinstance(part, int):

@@ -1,24 +1,30 @@
-"""What speech takes: time, and tokens as OpenAI bills them (reference 7.1)."""
+"""What speech costs: time, and tokens (openai-realtime.md#usage-and-cost)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-SPOKEN_MS_PER_CHARACTER = 60
+_SPOKEN_MS_PER_CHARACTER = 60
 _CALLER_MS_PER_TOKEN = 100
 _MODEL_MS_PER_TOKEN = 50
 _CHARACTERS_PER_TOKEN = 4
 _CACHE_STEP_TOKENS = 64
+_TOKEN_LIMIT = 15_000_000
+
+
+def spoken_ms(text: str) -> int:
+    """Say how long a text takes to speak."""
+    return len(text) * _SPOKEN_MS_PER_CHARACTER
 
 
 def tokens(text: str) -> int:
-    """About how many tokens a text has."""
+    """Estimate how many tokens a text has."""
     return -(-len(text) // _CHARACTERS_PER_TOKEN)
 
 
 def transcription_usage(text: str) -> dict[str, Any]:
-    """The usage of transcribing what a caller said; it is billed apart from responses."""
-    audio, written = len(text) * SPOKEN_MS_PER_CHARACTER // _CALLER_MS_PER_TOKEN, tokens(text)
+    """Bill the transcription of what a caller said."""
+    audio, written = spoken_ms(text) // _CALLER_MS_PER_TOKEN, tokens(text)
     return {
         "type": "tokens",
         "input_tokens": audio,
@@ -29,7 +35,7 @@ def transcription_usage(text: str) -> dict[str, Any]:
 
 
 class Meter:
-    """Counts what a conversation holds: all of it is input again for every response."""
+    """Counts a conversation's tokens: all are input again for every response."""
 
     def __init__(self) -> None:
         self.billed_tokens = 0
@@ -39,17 +45,17 @@ class Meter:
         self._cacheable = 0
 
     def read(self, text: str) -> None:
-        """Text was added to the conversation."""
+        """Count text that was added to the conversation."""
         self._text += tokens(text)
 
     def hear(self, text: str) -> None:
-        """The caller said something."""
-        self._audio += len(text) * SPOKEN_MS_PER_CHARACTER // _CALLER_MS_PER_TOKEN
+        """Count what the caller said."""
+        self._audio += spoken_ms(text) // _CALLER_MS_PER_TOKEN
 
-    def bill(self, instructions: str, written: str, spoken_ms: float) -> dict[str, Any]:
-        """The usage of one response, which is then part of the conversation."""
+    def bill(self, instructions: str, written: str, audio_ms: float) -> dict[str, Any]:
+        """Bill one response, which is then part of the conversation."""
         text, audio = tokens(instructions) + self._text, self._audio
-        text_out, audio_out = tokens(written), round(spoken_ms / _MODEL_MS_PER_TOKEN)
+        text_out, audio_out = tokens(written), round(audio_ms / _MODEL_MS_PER_TOKEN)
         cached = min(self._cacheable, text) // _CACHE_STEP_TOKENS * _CACHE_STEP_TOKENS
         total = text + audio + text_out + audio_out
         self._cacheable = text
@@ -69,3 +75,8 @@ class Meter:
             },
             "output_token_details": {"text_tokens": text_out, "audio_tokens": audio_out},
         }
+
+    def rate_limits(self) -> list[dict[str, Any]]:
+        """Say how much of the rate limit is left."""
+        remaining = _TOKEN_LIMIT - self.billed_tokens
+        return [{"name": "tokens", "limit": _TOKEN_LIMIT, "remaining": remaining, "reset_seconds": 0.0}]

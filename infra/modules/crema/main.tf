@@ -52,13 +52,16 @@ locals {
 }
 
 resource "google_service_account" "this" {
+  project      = var.project_id
   account_id   = "${var.name}-autoscaler"
   display_name = "Sideband: the autoscaler"
 }
 
 resource "google_parameter_manager_parameter" "config" {
+  project      = var.project_id
   parameter_id = "${var.name}-autoscaler"
   format       = "YAML"
+  labels       = var.labels
 }
 
 resource "google_parameter_manager_parameter_version" "config" {
@@ -68,10 +71,12 @@ resource "google_parameter_manager_parameter_version" "config" {
 }
 
 resource "google_cloud_run_v2_service" "this" {
+  project             = var.project_id
   name                = "${var.name}-autoscaler"
   location            = var.region
   ingress             = "INGRESS_TRAFFIC_INTERNAL_ONLY" # nobody calls it: it polls
   deletion_protection = false                           # it keeps nothing
+  labels              = var.labels
   scaling {
     manual_instance_count = 1
     scaling_mode          = "MANUAL"
@@ -108,6 +113,7 @@ resource "google_project_iam_member" "reads" {
 }
 
 resource "google_cloud_run_v2_worker_pool_iam_member" "scales" {
+  project  = var.project_id
   name     = var.worker_pool
   location = var.region
   role     = "roles/run.developer" # to set the instance count

@@ -13,6 +13,11 @@ variable "image" {
   type        = string
 }
 
+variable "labels" {
+  description = "Labels for everything that takes labels."
+  type        = map(string)
+}
+
 variable "name" {
   description = "What every resource's name begins with."
   type        = string

@@ -1,1 +1,1 @@
-"""The conversation as the Realtime API tells it: responses, tool calls, what the caller hears."""
+"""The conversation in events of OpenAI's Realtime API."""

@@ -1,18 +1,20 @@
-"""Who has the floor: of one conversation's responses, the one that is active, asked for, or wanted next.
+"""The queue of one conversation's responses.
 
-One response at a time writes to the conversation, and voice activity detection begins responses too. So what is wanted
-waits for `response.done`, and what was asked for may come back: where voice activity detection was faster, the error
-`conversation_already_has_active_response` means "wait and ask again".
+One response at a time may write to the conversation, and voice activity detection (VAD) begins responses too. So a
+queued response waits for `response.done`. Where VAD was faster than our request, OpenAI refuses the request with
+`conversation_already_has_active_response`, and the response goes back to the front of the queue.
 
-    wanted ──ask──► in flight ──response.created──► active ──response.done──► free
-       ▲                │
-       └────────────────┘ another was active, the sideband was lost, or nothing came of it
+    queued ──response.create──► requested ──response.created──► active ──response.done──► (idle)
+       ▲                            │
+       └────────────────────────────┘ another was active, the sideband was lost, or nothing came of it
 
-Two kinds are wanted, and none of the one stands in for the other. Instructed responses, such as words to be said, are
-each asked for, in their order. That the model shall go on, since it has not spoken of a tool's output yet, is asked for
-once, however often it is wanted; a response of voice detection that has seen the output will do as well.
+Two kinds are queued, and neither stands in for the other:
 
-It does no I/O, as `conversation`, which feeds it. Our client events are numbered here, so that errors can name them.
+- An *instructed* response says something of its own, such as `Call.say`. Each is requested, in order.
+- The *continuation* has the model go on after a tool's output. At most one is queued, however often it is added; a
+  response that VAD began after OpenAI had the output does as well.
+
+It does no I/O; `conversation` feeds it. It also numbers our client events, so that errors can name them.
 """
 
 from __future__ import annotations
@@ -21,164 +23,192 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from supervisor.conversation.actions import Action, Send
+from supervisor.conversation.actions import Send
 
 UNKNOWN_RESPONSE = "unknown"
-"""Stands for a response that is active but that we never saw begin."""
+"""Stands for an active response whose beginning we never saw."""
 
-MOST_UNANSWERED = 3
-"""How often in a row a response is asked for of which nothing is heard."""
-MOST_WANTED = 32
-"""How many responses may wait; further words to be said are left out."""
+MOST_REQUESTS = 3
+"""How often in a row a response is requested of which nothing is heard."""
+MOST_QUEUED = 32
+"""How many responses may wait; further instructed ones are left out."""
 _MARK = "sideband"  # in the metadata of our responses, which OpenAI echoes
 
 
 @dataclass(eq=False, slots=True)
 class _Queued:
-    """A response that is wanted."""
+    """A response that is queued or requested."""
 
     response: Mapping[str, Any]
-    only_if_silent: bool = False
-    """Whether it is needless when another response is active, and not asked for twice."""
+    optional: bool = False
+    """Whether to drop it, instead of requesting it again, when another response came first or the request was lost."""
     event_id: str = ""
-    """The `response.create` that asked for it last."""
+    """The `response.create` that last requested it."""
     lost_event_id: str = ""
-    """One that was lost, with its sideband or without a trace; the response may have begun all the same."""
+    """An earlier one, of which no answer was seen; its response may have begun all the same."""
 
     @property
     def instructed(self) -> bool:
-        """Whether it is to say something of its own, instead of going on with what there is."""
+        """Whether it says something of its own; otherwise it is the continuation."""
         return "instructions" in self.response
 
 
 @dataclass(eq=False, slots=True, repr=False)
 class ResponseQueue:
-    """What is spoken now, and what is to be spoken next."""
+    """The responses that are active, requested and queued."""
 
-    owner: int = 0
-    """Which owner of the call this is: the next one must not take a late echo of the last one's ids for its own."""
+    epoch: int = 0
+    """Which owner of the call this is; part of our event ids, so that an earlier owner's are not taken for ours."""
     active: str | None = None
-    """Id of the response that is being spoken, or `UNKNOWN_RESPONSE` when only its existence is known."""
-    _wanted: tuple[_Queued, ...] = ()
-    """What waits, in order; at most one of it is not instructed."""
-    _in_flight: _Queued | None = None
-    """What was asked for, and OpenAI has neither begun nor refused."""
+    """Id of the active response, or `UNKNOWN_RESPONSE` when only its existence is known."""
+    _queue: tuple[_Queued, ...] = ()
+    """In order; at most one is the continuation."""
+    _requested: _Queued | None = None
+    """What OpenAI was asked for, and has neither begun nor refused."""
     _begun_since: bool = False
-    """Whether any response has begun since the last one was asked for."""
-    _unanswered: int = 0
+    """Whether any response has begun since the last request."""
+    _unheard_requests: int = 0
+    """How many requests in a row nothing was heard of."""
     _events: int = 0
 
     @property
-    def taken(self) -> bool:
-        """Whether a response is active, or on its way."""
-        return self.active is not None or bool(self._wanted) or self._in_flight is not None
+    def busy(self) -> bool:
+        """Whether a response is active, requested or queued."""
+        return self.active is not None or bool(self._queue) or self._requested is not None
 
     @property
-    def waiting_for(self) -> str | None:
-        """The event id of the `response.create` that OpenAI has neither begun nor refused."""
-        return self._in_flight.event_id if self._in_flight else None
+    def requested(self) -> str | None:
+        """The event id of the open request, if there is one.
+
+        OpenAI has neither begun nor refused its response.
+        """
+        return self._requested.event_id if self._requested else None
 
     @property
     def full(self) -> bool:
-        """Whether nothing more that is to be said can wait."""
-        return len(self._wanted) >= MOST_WANTED
+        """Whether no further instructed response is taken."""
+        return len(self._queue) >= MOST_QUEUED
 
-    def event(self, type_: str) -> dict[str, Any]:
-        """A new client event, with an id by which an error can name it."""
+    def new_event(self, type_: str) -> dict[str, Any]:
+        """Make a client event, with an id that errors can name."""
         self._events += 1
-        return {"type": type_, "event_id": f"sb_{self.owner}_{self._events}"}
+        return {"type": type_, "event_id": f"sb_{self.epoch}_{self._events}"}
 
-    def respond(self, response: Mapping[str, Any] | None = None, *, only_if_silent: bool = False) -> list[Action]:
-        """Want a response, and ask for it as soon as no other is active; see `Conversation.respond`."""
-        wish = _Queued(response or {}, only_if_silent)
-        if not wish.instructed:  # whatever became of an older wish to go on, there may be more to go on about now
-            self._wanted = (*self._to_say, wish)
+    def add(self, response: Mapping[str, Any] | None = None, *, optional: bool = False) -> list[Send]:
+        """Queue a response; request it once no other is active.
+
+        Args:
+            response: OpenAI's `response.create.response` (openai-realtime.md#out-of-band-responses). With
+                `instructions` it is queued after all others, unless the queue is `full`; without, it is the
+                continuation, and replaces one that is queued.
+            optional: whether it is dropped when another response comes first.
+        """
+        queued = _Queued(response or {}, optional)
+        if not queued.instructed:  # whatever an older continuation was for, this one speaks of it too
+            self._queue = (*self._instructed, queued)
         elif not self.full:
-            self._wanted = (*self._wanted, wish)
-        return self.ask()
+            self._queue = (*self._queue, queued)
+        return self.request_next()
 
-    def withdraw(self) -> None:
-        """Nothing more is to be said; what is in flight may still come, and what there is to go on about stays."""
-        self._wanted = tuple(wish for wish in self._wanted if not wish.instructed)
-        if self._in_flight and self._in_flight.instructed:
-            self._in_flight.only_if_silent = True
+    def drop_instructed(self) -> None:
+        """Drop the instructed responses, and request none again; the continuation stays."""
+        self._queue = tuple(queued for queued in self._queue if not queued.instructed)
+        if self._requested and self._requested.instructed:
+            self._requested.optional = True
 
-    def ask(self) -> list[Action]:
-        """Ask for what is wanted first, if nothing else is active or asked for."""
-        if not self._wanted or self._in_flight is not None or self.active is not None:
+    def request_next(self) -> list[Send]:
+        """Request the first queued response, unless one is active or requested."""
+        if not self._queue or self._requested is not None or self.active is not None:
             return []
-        wish, *rest = self._wanted
-        self._wanted, self._in_flight, self._begun_since = tuple(rest), wish, False
-        event = self.event("response.create")
-        wish.event_id = event["event_id"]
-        event["response"] = {**wish.response, "metadata": {_MARK: wish.event_id}}
+        queued, *rest = self._queue
+        self._queue, self._requested, self._begun_since = tuple(rest), queued, False
+        event = self.new_event("response.create")
+        queued.event_id = event["event_id"]
+        event["response"] = {**queued.response, "metadata": {_MARK: queued.event_id}}
         return [Send(event)]
 
-    # What becomes of it.
+    def retry(self) -> list[Send]:
+        """Request again what nothing was heard of, a few times.
 
-    def begun(self, response_id: str, metadata: Mapping[str, Any], *, has_seen_all: bool) -> None:
-        """A response is active: what we asked for, if its metadata bears our mark; else one of voice detection.
+        Where another response has begun since, that one has to do.
+        """
+        self._unheard_requests += 1
+        if self._begun_since or self._unheard_requests >= MOST_REQUESTS:
+            self._requested = None
+        self._requeue_lost()
+        return self.request_next()
+
+    # What events do to the queue.
+
+    def on_created(self, response_id: str, metadata: Mapping[str, Any], *, has_seen_all: bool) -> None:
+        """Note the active response.
+
+        It is ours if its metadata bears our mark; otherwise VAD began it.
 
         Args:
             response_id: its id.
             metadata: its own.
-            has_seen_all: whether every output was in the conversation before.
+            has_seen_all: whether OpenAI had every output when it began, so that no continuation is needed any more.
         """
         self.active = response_id
         self._begun_since = True
-        wish = self._in_flight
-        if wish and metadata.get(_MARK) in (wish.event_id, wish.lost_event_id):
-            self._in_flight = None
-            self._unanswered = 0
-        elif has_seen_all and not (wish and wish.instructed):  # else it may be ours, its mark not echoed
-            self._wanted = self._to_say
-            if wish:
-                wish.only_if_silent = True
+        requested = self._requested
+        if requested and metadata.get(_MARK) in (requested.event_id, requested.lost_event_id):
+            self._requested = None
+            self._unheard_requests = 0
+        elif has_seen_all and not (requested and requested.instructed):  # else it may be ours, its mark not echoed
+            self._queue = self._instructed
+            if requested:
+                requested.optional = True
 
-    def ended(self, metadata: Mapping[str, Any]) -> None:
-        """No response is active."""
+    def on_done(self, metadata: Mapping[str, Any]) -> None:
+        """Note that no response is active.
+
+        If it was begun by a request thought lost, its copy at the front of the queue is dropped.
+        """
         self.active = None
-        if self._wanted and self._wanted[0].lost_event_id and self._wanted[0].lost_event_id == metadata.get(_MARK):
-            self._wanted = self._wanted[1:]
+        if self._queue and self._queue[0].lost_event_id and self._queue[0].lost_event_id == metadata.get(_MARK):
+            self._queue = self._queue[1:]
 
-    def another_is_active(self) -> None:
-        """What was asked for is refused, since voice activity detection was faster: want it again, if it is needed."""
+    def on_already_active(self) -> None:
+        """Queue the refused request again, at the front.
+
+        OpenAI refused it, since another response is active.
+        """
         self.active = self.active or UNKNOWN_RESPONSE
-        self._want_again()
+        self._requeue()
 
-    def refused(self, event_id: str) -> list[Action]:
-        """An error names this event of ours: if it asked for a response, that never comes, and the next may."""
-        if self.waiting_for != event_id:
+    def on_error(self, event_id: str) -> list[Send]:
+        """Drop the request if the error names it, and request the next."""
+        if self.requested != event_id:
             return []
-        self._in_flight = None
-        return self.ask()
+        self._requested = None
+        return self.request_next()
 
-    def unanswered(self) -> list[Action]:
-        """Nothing came of what was asked for: ask again, a few times, unless another has begun since, which will do."""
-        self._unanswered += 1
-        if self._begun_since or self._unanswered >= MOST_UNANSWERED:
-            self._in_flight = None
-        self._lose()
-        return self.ask()
+    def on_attached(self) -> None:
+        """Queue the open request again, at the front.
 
-    def attached(self) -> None:
-        """A new sideband is there: what was active is unknown, and what was in flight is wanted again."""
+        A new sideband tells neither of it nor of an active response.
+        """
         self.active = None
-        self._lose()
+        self._requeue_lost()
 
     @property
-    def _to_say(self) -> tuple[_Queued, ...]:
-        """What is wanted and instructed."""
-        return tuple(wish for wish in self._wanted if wish.instructed)
+    def _instructed(self) -> tuple[_Queued, ...]:
+        """The queue without the continuation."""
+        return tuple(queued for queued in self._queue if queued.instructed)
 
-    def _lose(self) -> None:
-        """Want again what was in flight; it may have arrived, and be spoken now."""
-        if self._in_flight:
-            self._in_flight.lost_event_id = self._in_flight.event_id
-        self._want_again()
+    def _requeue_lost(self) -> None:
+        """Queue the open request again, as one that may have arrived."""
+        if self._requested:
+            self._requested.lost_event_id = self._requested.event_id
+        self._requeue()
 
-    def _want_again(self) -> None:
-        """What was in flight goes back to the front, unless it is needless."""
-        wish, self._in_flight = self._in_flight, None
-        if wish and not wish.only_if_silent and (wish.instructed or self._wanted == self._to_say):
-            self._wanted = (wish, *self._wanted)
+    def _requeue(self) -> None:
+        """Queue the open request again, at the front, if still needed.
+
+        It is not if it is optional, or a continuation while another one is queued.
+        """
+        requested, self._requested = self._requested, None
+        if requested and not requested.optional and (requested.instructed or self._queue == self._instructed):
+            self._queue = (requested, *self._queue)

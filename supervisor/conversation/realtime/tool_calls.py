@@ -1,15 +1,15 @@
-"""The tool calls of one conversation: each is run once and answered once, whichever owner began it.
+"""The tool calls of one conversation: each run and answered once.
 
-    completed ──RunTool──► running ──finished──► sent ──shown by OpenAI──► confirmed, and in time forgotten
-                                                  ▲ │
-                                                  └─┘ asked after on the next sideband, and sent again if need be
+    completed ──RunTool──► running ──answer──► sent ──shown by OpenAI──► confirmed, and forgotten with the next response
+                                                ▲ │
+                                                └─┘ looked up on the next sideband, and sent again if OpenAI lacks it
 
-- A call runs only when its item is `completed`: a response that was cut leaves partial JSON behind. Several kinds of
-  event show it; its tool call id tells them apart.
-- An output's item id is derived from its tool call's id, so that whoever owns the call next can ask whether it arrived.
-- The outputs of all tool calls of one response, a turn, go out before the one `response.create` that continues.
+- A call is run only when its item is `completed`: a response that was cut leaves partial JSON behind. Several kinds of
+  event show the same item; its tool call id tells that.
+- An output's item id is derived from its tool call's id, so that the call's next owner can look it up.
+- The tool calls of one response are a turn. All its outputs go out before the one `response.create` that continues.
 
-It does no I/O, as `conversation`, which feeds it.
+It does no I/O; `conversation` feeds it.
 """
 
 from __future__ import annotations
@@ -43,24 +43,29 @@ class ToolCall:
     """Whether OpenAI has shown us the output in the conversation."""
     maybe_sent: bool = False
     """Whether the output was written to a sideband, by us or by an earlier owner of the call."""
-    tries: int = 0
-    """How often the output was sent, by us."""
-    asked: int = 0
-    """How often OpenAI was asked whether it has it, since the last attach."""
+    sends: int = 0
+    """How often we sent the output."""
+    lookups: int = 0
+    """How often we asked OpenAI whether it has the output, since the last attach."""
 
 
 @dataclass(slots=True)
 class _Turn:
-    """The tool calls of one response; when it is complete and none is open, the model is asked to go on."""
+    """The tool calls of one response.
+
+    Once it is complete and none is open, the model is asked to continue.
+    """
 
     open_calls: set[str] = field(default_factory=set)
     complete: bool = False
-    news: bool = False
-    """Whether the model was told anything that it may not have answered yet."""
+    new_output: bool = False
+    """Whether we sent an output of it, which the model may not have spoken of yet."""
 
 
 def output_item_id(tool_call_id: str) -> str:
-    """The id of the item that answers a tool call: derived, and at most 32 characters, which is OpenAI's limit.
+    """Derive the id of the item that answers a tool call.
+
+    It has 32 characters, the most that OpenAI takes.
 
     Examples:
         >>> output_item_id("call_1") == output_item_id("call_1")
@@ -73,156 +78,188 @@ def output_item_id(tool_call_id: str) -> str:
 
 @dataclass(eq=False, slots=True, repr=False)
 class ToolCalls:
-    """The tool calls that are not settled yet, and the turns that they are parts of."""
+    """The tool calls that are not done with, and their turns."""
 
-    _floor: ResponseQueue
-    """Where a turn that is answered asks for the next response."""
-    known: dict[str, ToolCall] = field(default_factory=dict)
-    """By tool call id."""
+    _responses: ResponseQueue
+    """Where an answered turn queues the continuation."""
+    by_id: dict[str, ToolCall] = field(default_factory=dict)
+    """By tool call id; a confirmed one is forgotten with the next response."""
     _turns: dict[str, _Turn] = field(default_factory=dict)
     """By response id."""
-    _asked: dict[str, str] = field(default_factory=dict)
-    """Tool call ids by the event ids of what we sent about their outputs, for errors that name our event."""
+    _ids_by_event: dict[str, str] = field(default_factory=dict)
+    """Tool call ids by the ids of our events about their outputs, which errors name."""
     _rounds: int = 0
 
     @property
     def running(self) -> bool:
         """Whether any tool call has no output yet."""
-        return any(call.output is None for call in self.known.values())
+        return any(call.output is None for call in self.by_id.values())
 
     @property
     def all_shown(self) -> bool:
         """Whether OpenAI has shown every output that there is."""
-        return all(call.confirmed or call.output is None for call in self.known.values())
+        return all(call.confirmed or call.output is None for call in self.by_id.values())
 
-    def collect(self, item: Event, response_id: str) -> list[Action]:
-        """Take a function call that the model completed, once, however many events show it."""
-        tool_call_id = item.get("call_id")
-        if item.get("type") != "function_call" or item.get("status") != "completed":
-            return []
-        if not isinstance(tool_call_id, str) or not tool_call_id or tool_call_id in self.known:
-            return []
-        call = self.known[tool_call_id] = ToolCall(_text(item.get("name")), _text(item.get("arguments")))
-        self._turns.setdefault(response_id, _Turn()).open_calls.add(tool_call_id)
-        return [RunTool(tool_call_id=tool_call_id, name=call.name, arguments=call.arguments)]
+    def answer(self, tool_call_id: str, output: str) -> list[Send]:
+        """Send a tool's output.
 
-    def restore(self, tool_calls: Mapping[str, ToolCall]) -> list[Action]:
-        """Take over what an earlier owner left: run what has no output; the rest is settled by the next attach."""
-        new = {id_: call for id_, call in tool_calls.items() if id_ not in self.known}
-        self.known |= new
-        if unsettled := {id_ for id_, call in new.items() if not call.confirmed}:
-            self._turns.setdefault(_RESTORED, _Turn(complete=True)).open_calls |= unsettled
-        return [RunTool(id_, call.name, call.arguments) for id_, call in new.items() if call.output is None]
-
-    def learned(self, tool_calls: Mapping[str, ToolCall]) -> list[Action]:
-        """The same, where it came to light only after the attach, since the record was out of reach before."""
-        new = [id_ for id_ in tool_calls if id_ not in self.known]
-        return [*self.restore(tool_calls), *self._settle(new)]
-
-    def finished(self, tool_call_id: str, output: str) -> list[Action]:
-        """Answer a tool call. The last answer of a turn also asks the model to go on."""
-        call = self.known.get(tool_call_id)
+        The last of its turn also asks the model to continue.
+        """
+        call = self.by_id.get(tool_call_id)
         if call is None or call.output is not None:
             return []
         call.output = output
-        return self._answer(tool_call_id, call)
+        return self._send_output(tool_call_id, call)
 
-    def shown(self, item: Event) -> list[Action]:
-        """OpenAI shows an item: if that is an output of ours, it has arrived."""
-        call = self.known.get(item.get("call_id") or "")
+    def restore(self, tool_calls: Mapping[str, ToolCall]) -> list[Action]:
+        """Take over tool calls that an earlier owner left.
+
+        Those without an output are run; the next attach delivers the outputs of the others.
+        """
+        new = {id_: call for id_, call in tool_calls.items() if id_ not in self.by_id}
+        self.by_id |= new
+        if unconfirmed := {id_ for id_, call in new.items() if not call.confirmed}:
+            self._turns.setdefault(_RESTORED, _Turn(complete=True)).open_calls |= unconfirmed
+        return [RunTool(id_, call.name, call.arguments) for id_, call in new.items() if call.output is None]
+
+    def restore_late(self, tool_calls: Mapping[str, ToolCall]) -> list[Action]:
+        """Take over tool calls that an earlier owner left, while attached.
+
+        For a record that could be read only after the attach: outputs are delivered at once.
+        """
+        new = [id_ for id_ in tool_calls if id_ not in self.by_id]
+        return [*self.restore(tool_calls), *self._deliver(new)]
+
+    # What events do to the tool calls.
+
+    def on_item(self, item: Event, response_id: str) -> list[Action]:
+        """Run a function call that the model completed.
+
+        It is run once, however many events show it.
+        """
+        tool_call_id = item.get("call_id")
+        if item.get("type") != "function_call" or item.get("status") != "completed":
+            return []
+        if not isinstance(tool_call_id, str) or not tool_call_id or tool_call_id in self.by_id:
+            return []
+        call = self.by_id[tool_call_id] = ToolCall(_text(item.get("name")), _text(item.get("arguments")))
+        self._turns.setdefault(response_id, _Turn()).open_calls.add(tool_call_id)
+        return [RunTool(tool_call_id=tool_call_id, name=call.name, arguments=call.arguments)]
+
+    def on_shown(self, item: Event) -> list[Action]:
+        """Confirm an output of ours that OpenAI shows in the conversation."""
+        call = self.by_id.get(item.get("call_id") or "")
         if item.get("type") != "function_call_output" or call is None or call.confirmed:
             return []
         call.confirmed = True
-        return [Answered(tool_call_id=item["call_id"]), *self._close(item["call_id"], news=False)]
+        return [Answered(tool_call_id=item["call_id"]), *self._close(item["call_id"], new_output=False)]
 
-    def refused(self, event_id: str, code: str | None) -> list[Action]:
-        """An error names this event of ours: if it was about an output, ask again, or send it again, a few times."""
-        tool_call_id = self._asked.pop(event_id, "")
-        call = self.known.get(tool_call_id)
+    def on_error(self, event_id: str, code: str | None) -> list[Send]:
+        """Look up or send again the output that an error is about.
+
+        A few times; errors about other events change nothing.
+        """
+        tool_call_id = self._ids_by_event.pop(event_id, "")
+        call = self.by_id.get(tool_call_id)
         if call is None or call.confirmed:
             return []
-        if code != _NOT_THERE and call.asked < OUTPUT_TRIES:
-            return [self._retrieve(tool_call_id, call)]
-        if call.tries < OUTPUT_TRIES:  # a second one has the same id, and would be refused
-            return self._answer(tool_call_id, call)
+        if code != _NOT_THERE and call.lookups < OUTPUT_TRIES:
+            return [self._look_up(tool_call_id, call)]
+        if call.sends < OUTPUT_TRIES:  # should it be there after all, OpenAI refuses a second one with the same id
+            return self._send_output(tool_call_id, call)
         return []
 
-    def response_done(self, response_id: str) -> list[Action]:
-        """No more tool calls come of this response: when all are answered, the model may go on."""
+    def on_response_done(self, response_id: str) -> list[Send]:
+        """Complete a response's turn.
+
+        If all its tool calls are answered, the model is asked to continue.
+        """
         if turn := self._turns.get(response_id):
             turn.complete = True
-            return self._go_on(turn)
+            return self._continue(turn)
         return []
 
-    def attached(self) -> list[Action]:
-        """A new sideband shows nothing of before: ask what has arrived, and wait for the end of no response."""
-        self._asked.clear()
-        actions = self._settle(self.known)
+    def on_attached(self) -> list[Send]:
+        """Deliver every unconfirmed output, and complete every turn.
+
+        A new sideband shows nothing that happened before.
+        """
+        self._ids_by_event.clear()
+        actions = self._deliver(self.by_id)
         for response_id in list(self._turns):
-            actions += self.response_done(response_id)
+            actions += self.on_response_done(response_id)
         return actions
 
-    def caller_spoke(self) -> None:
-        """The caller takes part, so that the model may call tools again."""
+    def on_caller(self) -> None:
+        """Let the model call tools again, since the caller takes part."""
         self._rounds = 0
 
-    def forget(self, *, but: AbstractSet[str | None]) -> None:
-        """A response is done: of earlier tool calls that OpenAI has the output of, nothing comes any more."""
-        done = {id_ for id_, call in self.known.items() if call.confirmed and id_ not in but}
-        if done:
-            self.known = {id_: call for id_, call in self.known.items() if id_ not in done}
-            self._asked = {event_id: id_ for event_id, id_ in self._asked.items() if id_ not in done}
+    def forget_confirmed(self, *, but: AbstractSet[str]) -> None:
+        """Forget confirmed tool calls.
 
-    def _settle(self, tool_call_ids: Iterable[str]) -> list[Action]:
-        """Ask about each output that may have been sent and was not confirmed; send those that were not sent."""
-        actions: list[Action] = []
+        Those in `but` stay: the response that is just done shows them once more.
+        """
+        forgotten = {id_ for id_, call in self.by_id.items() if call.confirmed and id_ not in but}
+        if forgotten:
+            self.by_id = {id_: call for id_, call in self.by_id.items() if id_ not in forgotten}
+            self._ids_by_event = {event: id_ for event, id_ in self._ids_by_event.items() if id_ not in forgotten}
+
+    def _deliver(self, tool_call_ids: Iterable[str]) -> list[Send]:
+        """Look up or send each unconfirmed output.
+
+        Those that may have been sent are looked up first.
+        """
+        actions: list[Send] = []
         for tool_call_id in list(tool_call_ids):
-            call = self.known[tool_call_id]
+            call = self.by_id[tool_call_id]
             if call.output is None or call.confirmed:
                 continue
             if call.maybe_sent:
-                call.asked = 0
-                actions.append(self._retrieve(tool_call_id, call))
+                call.lookups = 0
+                actions.append(self._look_up(tool_call_id, call))
             else:
-                actions += self._answer(tool_call_id, call)
+                actions += self._send_output(tool_call_id, call)
         return actions
 
-    def _answer(self, tool_call_id: str, call: ToolCall) -> list[Action]:
-        """Send an output; if it is the last one of its turn, the model may go on."""
-        call.tries += 1
+    def _send_output(self, tool_call_id: str, call: ToolCall) -> list[Send]:
+        """Send an output, and close its tool call."""
+        call.sends += 1
         call.maybe_sent = True
-        event = self._floor.event("conversation.item.create")
+        event = self._responses.new_event("conversation.item.create")
         item = {"type": "function_call_output", "call_id": tool_call_id, "output": call.output}
         event["item"] = {"id": output_item_id(tool_call_id), **item}
-        self._asked[event["event_id"]] = tool_call_id
-        return [Send(event), *self._close(tool_call_id, news=True)]
+        self._ids_by_event[event["event_id"]] = tool_call_id
+        return [Send(event), *self._close(tool_call_id, new_output=True)]
 
-    def _retrieve(self, tool_call_id: str, call: ToolCall) -> Send:
+    def _look_up(self, tool_call_id: str, call: ToolCall) -> Send:
         """Ask OpenAI whether it has an output."""
-        call.asked += 1
-        event = self._floor.event("conversation.item.retrieve")
+        call.lookups += 1
+        event = self._responses.new_event("conversation.item.retrieve")
         event["item_id"] = output_item_id(tool_call_id)
-        self._asked[event["event_id"]] = tool_call_id
+        self._ids_by_event[event["event_id"]] = tool_call_id
         return Send(event)
 
-    def _close(self, tool_call_id: str, *, news: bool) -> list[Action]:
-        """A tool call is answered."""
+    def _close(self, tool_call_id: str, *, new_output: bool) -> list[Send]:
+        """Note that a tool call is answered.
+
+        The last of its turn asks the model to continue.
+        """
         turn = next((turn for turn in self._turns.values() if tool_call_id in turn.open_calls), None)
         if turn is None:
             return []
         turn.open_calls.remove(tool_call_id)
-        turn.news = turn.news or news
-        return self._go_on(turn)
+        turn.new_output = turn.new_output or new_output
+        return self._continue(turn)
 
-    def _go_on(self, turn: _Turn) -> list[Action]:
-        """Ask the model to go on if all tool calls of this turn are answered."""
+    def _continue(self, turn: _Turn) -> list[Send]:
+        """Ask the model to continue, if the turn is answered."""
         if not turn.complete or turn.open_calls:
             return []
         self._turns = {id_: other for id_, other in self._turns.items() if other is not turn}
-        if not turn.news:
+        if not turn.new_output:
             return []
         self._rounds += 1
-        return self._floor.respond({"tool_choice": "none"} if self._rounds > MOST_TOOL_ROUNDS else None)
+        return self._responses.add({"tool_choice": "none"} if self._rounds > MOST_TOOL_ROUNDS else None)
 
 
 def _text(value: object) -> str:

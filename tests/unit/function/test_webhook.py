@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections import Counter
-from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
-from typing import Any
-from unittest import mock
 
-import openai
 import pytest
-from hypothesis import given, seed, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from function.errors import RequestError
@@ -21,7 +14,6 @@ from function.notice import CallNotice
 from function.webhook import (
     MAX_SIP_HEADER_LENGTH,
     MAX_SIP_HEADERS,
-    TOLERANCE_SECONDS,
     CallIncoming,
     Event,
     call_notice,
@@ -29,7 +21,7 @@ from function.webhook import (
     verify,
 )
 from tests.support import deliveries
-from tests.support.deliveries import OTHER_SECRET, SECRET
+from tests.support.deliveries import EXAMPLE, OTHER_SECRET, SECRET
 
 NOW = 1_750_287_078
 signature = partial(deliveries.signature, timestamp=NOW)
@@ -37,47 +29,9 @@ signed = partial(deliveries.signed, timestamp=NOW)
 incoming = partial(deliveries.incoming, created_at=NOW)
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
-# The example of OpenAI's guide to SIP, as printed there.
-EXAMPLE = b"""{
-  "object": "event",
-  "id": "evt_685343a1381c819085d44c354e1b330e",
-  "type": "realtime.call.incoming",
-  "created_at": 1750287018,
-  "data": {
-    "call_id": "some_unique_id",
-    "sip_headers": [
-      { "name": "From", "value": "sip:+142555512112@sip.example.com" },
-      { "name": "To", "value": "sip:+18005551212@sip.example.com" },
-      { "name": "Call-ID", "value": "03782086-4ce9-44bf-8b0d-4e303d2cc590"}
-    ]
-  }
-}"""
 
-
-def ours(headers: dict[str, str], body: bytes, *secrets: str) -> bool:
-    try:
-        verify(headers, body, secrets=secrets or [SECRET], now=NOW)
-    except RequestError:
-        return False
-    return True
-
-
-@functools.cache
-def openai_client() -> openai.OpenAI:
-    return openai.OpenAI(api_key="sk-test", webhook_secret=SECRET)
-
-
-def theirs(headers: dict[str, str], body: bytes) -> bool:
-    """Whether OpenAI's own client, its clock set to ours, takes the signature."""
-    with mock.patch("openai.lib._webhooks.time", SimpleNamespace(time=lambda: NOW)):
-        try:
-            openai_client().webhooks.verify_signature(body, headers)
-        except (ValueError, TypeError):  # among them InvalidWebhookSignatureError and UnicodeDecodeError
-            return False
-    return True
-
-
-def test_the_example_of_openais_guide_becomes_a_notice() -> None:
+def test_the_example_of_openais_guide() -> None:
+    """The example in OpenAI's guide becomes a notice."""
     headers = signed(EXAMPLE)
     verify(headers, EXAMPLE, secrets=[SECRET], now=NOW)
     event = read_event(EXAMPLE)
@@ -96,165 +50,15 @@ def test_the_example_of_openais_guide_becomes_a_notice() -> None:
     )
 
 
-GOOD = signature(EXAMPLE)
-SDK_TABLE = {
-    "good": (signed(EXAMPLE), EXAMPLE, True),
-    "several signatures, one good": (
-        signed(EXAMPLE, webhook_signature=f"v1,{signature(b'')} v1,{GOOD}"),
-        EXAMPLE,
-        True,
-    ),
-    "v1a before a good one": (signed(EXAMPLE, webhook_signature=f"v1a,x v1,{GOOD}"), EXAMPLE, True),
-    "bare base64": (signed(EXAMPLE, webhook_signature=GOOD), EXAMPLE, True),
-    "300 s old": (signed(EXAMPLE, timestamp=NOW - 300), EXAMPLE, True),
-    "301 s old": (signed(EXAMPLE, timestamp=NOW - 301), EXAMPLE, False),
-    "300 s ahead": (signed(EXAMPLE, timestamp=NOW + 300), EXAMPLE, True),
-    "301 s ahead": (signed(EXAMPLE, timestamp=NOW + 301), EXAMPLE, False),
-    "timestamp not an integer": (signed(EXAMPLE, webhook_timestamp="noon"), EXAMPLE, False),
-    "body changed": (signed(EXAMPLE), EXAMPLE + b" ", False),
-    "id changed": (signed(EXAMPLE, webhook_id="wh_2"), EXAMPLE, False),
-    "no id": (signed(EXAMPLE, webhook_id=""), EXAMPLE, False),
-    "no timestamp": (signed(EXAMPLE, webhook_timestamp=""), EXAMPLE, False),
-    "no signature": (signed(EXAMPLE, webhook_signature=""), EXAMPLE, False),
-    "non-ASCII signature": (signed(EXAMPLE, webhook_signature="v1,ключ"), EXAMPLE, False),
-    "only v1a": (signed(EXAMPLE, webhook_signature=f"v1a,{GOOD}"), EXAMPLE, False),
-    "wrong base64": (signed(EXAMPLE, webhook_signature="v1,not*base64"), EXAMPLE, False),
-    "base64 with junk in it": (signed(EXAMPLE, webhook_signature=f"v1,{GOOD}!"), EXAMPLE, False),
-    "body not UTF-8": (signed(b"\xff"), b"\xff", False),
-}
-
-
-@pytest.mark.parametrize("case", SDK_TABLE)
-def test_openais_client_and_we_agree_on(case: str) -> None:
-    headers, body, good = SDK_TABLE[case]
-    assert theirs(headers, body) is good
-    assert ours(headers, body) is good
-
-
-ENTRIES = st.sampled_from(["good", "bare", "other secret", "other body", "v1a", "bit flipped", "cut"]) | st.text(
-    st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60
-)
-
-
-def delivery(body: bytes, webhook_id: str, seconds_off: int, entries: list[str]) -> dict[str, str]:
-    """The headers of a delivery whose signature header has these entries."""
-    timestamp = NOW + seconds_off
-    good = signature(body, webhook_id=webhook_id, timestamp=timestamp)
-    forms = {
-        "good": f"v1,{good}",
-        "bare": good,
-        "other secret": f"v1,{signature(body, secret=OTHER_SECRET, webhook_id=webhook_id, timestamp=timestamp)}",
-        "other body": f"v1,{signature(body + b' ', webhook_id=webhook_id, timestamp=timestamp)}",
-        "v1a": f"v1a,{good}",
-        "bit flipped": "v1," + ("B" if good[0] == "A" else "A") + good[1:],
-        "cut": f"v1,{good[:-1]}",
-    }
-    return {
-        "webhook-id": webhook_id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": " ".join(forms.get(entry, entry) for entry in entries),
-    }
-
-
-DELIVERY: dict[str, st.SearchStrategy[Any]] = {
-    "webhook_id": st.text("abcdefXYZ0189_.-", min_size=1, max_size=40),
-    "seconds_off": st.integers(-320, 320) | st.sampled_from([-301, -300, 300, 301]),
-    "entries": st.lists(ENTRIES, min_size=1, max_size=4) | st.just(["good"]),
-}
-
-
-@settings(deadline=None)
-@given(body=st.text(max_size=200).map(str.encode) | st.binary(max_size=20), **DELIVERY)
-def test_openais_client_and_we_agree_on_the_signature_of_any_body(
-    body: bytes, webhook_id: str, seconds_off: int, entries: list[str]
-) -> None:
-    headers = delivery(body, webhook_id, seconds_off, entries)
-    assert ours(headers, body) is theirs(headers, body)
-
-
-EVENTS = st.builds(
-    lambda call_id, data: incoming(call_id=call_id, **data),
-    st.from_regex(r"rtc_[A-Za-z0-9]{1,40}", fullmatch=True),
-    st.dictionaries(st.sampled_from(["sip_media_security", "new"]), st.text(max_size=20), max_size=2),
-)
-NO_EVENTS = st.sampled_from([b"", b"call me", b"{", b"\xff\xfe", b'{"type":"realtime.call.incoming"'])
-
-
-def test_openais_unwrap_and_we_agree_on_1000_deliveries(record_property: Callable[[str, object], None]) -> None:
-    """Good and bad ones: what we take, `unwrap` takes and reads as the same call; what we refuse, it refuses."""
-    count = Counter[str]()
-
-    @seed(20261120)
-    @settings(deadline=None, max_examples=1000, database=None)
-    @given(body=EVENTS | EVENTS | NO_EVENTS, **DELIVERY)
-    def agree(body: bytes, webhook_id: str, seconds_off: int, entries: list[str]) -> None:
-        headers = delivery(body, webhook_id, seconds_off, entries)
-        our_call = unwrapped_by_us(headers, body)
-        assert our_call == unwrapped_by_openai(headers, body)
-        count["bad" if our_call is None else "good"] += 1
-
-    agree()
-    record_property("figures", f"OpenAI's unwrap agrees on {count.total()} deliveries: {dict(count)}")
-    assert count.total() >= 1000
-    assert min(count["good"], count["bad"]) > 100
-
-
-def unwrapped_by_us(headers: dict[str, str], body: bytes) -> str | None:
-    """The call's id, or None where we refuse."""
-    try:
-        verify(headers, body, secrets=[SECRET], now=NOW)
-        event = read_event(body)
-    except RequestError:
-        return None
-    assert isinstance(event, CallIncoming)
-    return event.data.call_id
-
-
-def unwrapped_by_openai(headers: dict[str, str], body: bytes) -> str | None:
-    """The same by OpenAI's own client, its clock set to ours."""
-    with mock.patch("openai.lib._webhooks.time", SimpleNamespace(time=lambda: NOW)):
-        try:
-            event: Any = openai_client().webhooks.unwrap(body, headers)
-        except (ValueError, TypeError):  # InvalidWebhookSignatureError, UnicodeDecodeError, JSONDecodeError
-            return None
-    return str(event.data.call_id)
-
-
-PRINTABLE = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=60)
-
-
-@settings(deadline=None)
-@given(
-    call_id=st.from_regex(r"[A-Za-z0-9_.~:=+-]{3,256}", fullmatch=True),
-    sip_headers=st.lists(st.tuples(PRINTABLE, PRINTABLE), max_size=8),
-    security=st.none() | st.sampled_from(["rtp", "srtp", "something new"]),
-)
-def test_openais_client_and_we_read_the_same_call(
-    call_id: str, sip_headers: list[tuple[str, str]], security: str | None
-) -> None:
-    headers_sent = [{"name": name, "value": value} for name, value in sip_headers]
-    body = incoming(call_id=call_id, sip_headers=headers_sent, sip_media_security=security)
-    headers = signed(body)
-    with mock.patch("openai.lib._webhooks.time", SimpleNamespace(time=lambda: NOW)):
-        their_event: Any = openai_client().webhooks.unwrap(body, headers)
-
-    event = read_event(body)
-    assert isinstance(event, CallIncoming)
-    notice = CallNotice.parse(call_notice(event, headers, received_at=NOW).data())
-    assert notice.call_id == their_event.data.call_id
-    assert notice.event_id == their_event.id
-    assert notice.created_at == their_event.created_at
-    assert notice.sip_headers == [(header.name, header.value) for header in their_event.data.sip_headers]
-    assert notice.sip_media_security == their_event.data.sip_media_security
-
-
-def test_during_a_rotation_either_secret_will_do() -> None:
+def test_either_secret_in_a_rotation() -> None:
+    """During a rotation, either secret may have signed."""
     body = incoming()
     by_old = signed(body)
     by_new = signed(body, webhook_signature="v1," + signature(body, secret=OTHER_SECRET))
-    assert ours(by_old, body, SECRET, OTHER_SECRET)
-    assert ours(by_new, body, SECRET, OTHER_SECRET)
-    assert not ours(by_new, body, SECRET)
+    verify(by_old, body, secrets=[SECRET, OTHER_SECRET], now=NOW)
+    verify(by_new, body, secrets=[SECRET, OTHER_SECRET], now=NOW)
+    with pytest.raises(RequestError):
+        verify(by_new, body, secrets=[SECRET], now=NOW)
 
 
 ODD_TIMESTAMPS = ["0", "noon", "1e9", "nan", "inf", "1750287078.0", "1750287078,1750287078", "9" * 13, "9" * 100_000]
@@ -262,16 +66,20 @@ ODD_TIMESTAMPS = ["0", "noon", "1e9", "nan", "inf", "1750287078.0", "1750287078,
 INTEGERS_TO_PYTHON = ["+1750287078", " 1750287078", "01750287078", "1_750_287_078", "١٧٥٠٢٨٧٠٧٨"]
 
 
-@pytest.mark.parametrize("timestamp", ODD_TIMESTAMPS + INTEGERS_TO_PYTHON)
-def test_only_plain_digits_are_a_timestamp_even_when_signed(timestamp: str) -> None:
+@pytest.mark.parametrize("timestamp", ODD_TIMESTAMPS + INTEGERS_TO_PYTHON, ids=lambda text: text[:20])
+def test_a_timestamp_is_plain_digits(timestamp: str) -> None:
+    """Only plain digits are a timestamp, even when it is signed."""
     body = incoming()
     with pytest.raises(RequestError, match="webhook-timestamp header is malformed") as refused:
         verify(signed(body, webhook_timestamp=timestamp), body, secrets=[SECRET], now=NOW)
     assert refused.value.status == 400
 
 
-@pytest.mark.parametrize("webhook_id", ["wh_1,wh_1", "wh 1", "wh_\xe9", "w" * 257, "wh_\x7f"])
-def test_an_id_that_is_doubled_or_unprintable_is_refused_even_when_signed(webhook_id: str) -> None:
+@pytest.mark.parametrize(
+    "webhook_id", ["wh_1,wh_1", "wh 1", "wh_\xe9", "w" * 257, "wh_\x7f"], ids=lambda text: text[:10]
+)
+def test_an_odd_webhook_id(webhook_id: str) -> None:
+    """An id that is doubled or can't be printed is refused, even when it is signed."""
     body = incoming()
     by_us = "v1," + signature(body, webhook_id=webhook_id)
     with pytest.raises(RequestError, match="webhook-id") as refused:
@@ -283,12 +91,14 @@ def test_an_id_that_is_doubled_or_unprintable_is_refused_even_when_signed(webhoo
 @given(
     headers=st.dictionaries(
         st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature"]),
-        st.text(max_size=80) | st.sampled_from(["wh_1", str(NOW), f"v1,{GOOD}"]),
+        st.text(max_size=80) | st.sampled_from(["wh_1", str(NOW), f"v1,{signature(EXAMPLE)}"]),
     ),
     body=st.binary(max_size=80),
 )
-def test_nothing_but_a_signed_delivery_passes_and_nothing_at_all_crashes(headers: dict[str, str], body: bytes) -> None:
-    assert not ours(headers, body)
+def test_only_signed_deliveries_pass(headers: dict[str, str], body: bytes) -> None:
+    """Whatever the head and body, only a signed delivery passes, and anything else is refused."""
+    with pytest.raises(RequestError):
+        verify(headers, body, secrets=[SECRET], now=NOW)
 
 
 @settings(deadline=None)
@@ -296,7 +106,8 @@ def test_nothing_but_a_signed_delivery_passes_and_nothing_at_all_crashes(headers
     st.binary(max_size=200)
     | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(json.dumps)
 )
-def test_a_body_that_is_no_event_is_refused_whatever_it_holds(body: bytes | str) -> None:
+def test_a_body_that_is_no_event(body: bytes | str) -> None:
+    """A body that is no event is refused with 400, in one line."""
     raw = body if isinstance(body, bytes) else body.encode()
     with pytest.raises(RequestError) as refused:
         read_event(raw)
@@ -336,20 +147,23 @@ BAD_EVENTS = {
 
 
 @pytest.mark.parametrize("case", BAD_EVENTS)
-def test_an_event_that_makes_no_sense_is_refused_in_one_line(case: str) -> None:
+def test_a_bad_event_is_refused(case: str) -> None:
+    """An event that makes no sense is refused with 400, in one line."""
     with pytest.raises(RequestError) as refused:
         read_event(BAD_EVENTS[case])
     assert refused.value.status == 400
     assert "\n" not in str(refused.value)
 
 
-def test_a_refusal_does_not_repeat_what_was_sent() -> None:
+def test_a_refusal_repeats_nothing() -> None:
+    """A refusal names the field, and repeats nothing of what was sent."""
     with pytest.raises(RequestError) as refused:
         read_event(incoming(sip_headers=[{"name": ["+31201234567"], "value": "sip:+31201234567@example.com"}]))
     assert str(refused.value) == "data.sip_headers.0.name: Input should be a valid string"
 
 
-def test_fields_that_we_do_not_know_are_ignored_and_optional_ones_may_be_null() -> None:
+def test_unknown_and_null_fields() -> None:
+    """Unknown fields are ignored, and optional ones may be null."""
     event = read_event(
         b'{"type":"realtime.call.incoming","new":1,"id":null,"created_at":null,'
         b'"data":{"call_id":"rtc_1","new":{"a":[]},"sip_headers":null,"sip_media_security":null}}'
@@ -361,7 +175,8 @@ def test_fields_that_we_do_not_know_are_ignored_and_optional_ones_may_be_null() 
 @pytest.mark.parametrize(
     "body", [b'{"type":"batch.completed"}', b'{"type":"live.transport.incoming","id":5,"created_at":"?","data":[]}']
 )
-def test_an_event_of_another_type_is_just_an_event_whatever_else_it_holds(body: bytes) -> None:
+def test_an_event_of_another_type(body: bytes) -> None:
+    """An event of another type is accepted, whatever else it holds."""
     assert type(read_event(body)) is Event
 
 
@@ -373,16 +188,19 @@ def of_headers(*sip_headers: tuple[str, str]) -> list[tuple[str, str]]:
     return CallNotice.parse(notice.data()).sip_headers
 
 
-def test_line_breaks_and_nul_in_a_sip_header_become_a_space_and_the_call_is_taken() -> None:
+def test_control_characters_in_sip_headers() -> None:
+    """Line breaks and NUL in a SIP header become a space, and the call is taken."""
     hostile = ("X-Name\r\nX-Admin", "a\r\nX-Admin: 1\x00\x1b[2J\u2028b\x85")
     assert of_headers(hostile) == [("X-Name X-Admin", "a X-Admin: 1 [2J b ")]
 
 
-def test_four_byte_utf8_in_a_sip_header_is_kept() -> None:
+def test_emoji_in_a_sip_header() -> None:
+    """UTF-8 of four bytes in a SIP header is kept."""
     assert of_headers(("X-Name", "\U0001f6b2 \U0001f514")) == [("X-Name", "\U0001f6b2 \U0001f514")]
 
 
-def test_of_ten_thousand_sip_headers_the_first_are_kept_and_the_call_is_taken() -> None:
+def test_too_many_sip_headers() -> None:
+    """Of ten thousand SIP headers the first are kept, each up to a length, and the call is taken."""
     kept = of_headers(*[("a", str(number)) for number in range(10_000)])
     assert kept == [("a", str(number)) for number in range(MAX_SIP_HEADERS)]
     assert len(of_headers(("a", "b" * 100_000))[0][1]) == MAX_SIP_HEADER_LENGTH
@@ -392,12 +210,14 @@ NO_IDS = ["../rtc_1", "..", ".", "rtc_1/accept", "rtc_1?model=x", "rtc 1", "rtc_
 
 
 @pytest.mark.parametrize("call_id", [*NO_IDS, "rtc_é", "a\\b"])
-def test_a_call_id_that_is_no_id_is_refused(call_id: str) -> None:
+def test_an_odd_call_id(call_id: str) -> None:
+    """A call id that is no id is refused."""
     with pytest.raises(RequestError, match="not the id of a call"):
         read_event(incoming(call_id=call_id))
 
 
-def test_sip_headers_keep_their_order_and_their_repeats() -> None:
+def test_sip_headers_keep_their_order() -> None:
+    """SIP headers keep their order and their repeats."""
     sent = [("Via", "a"), ("From", "b"), ("Via", "a"), ("X-Id", ""), ("via", "c")]
     body = incoming(sip_headers=[{"name": name, "value": value} for name, value in sent])
     event = read_event(body)
@@ -419,12 +239,9 @@ def test_sip_headers_keep_their_order_and_their_repeats() -> None:
         ("", False),
     ],
 )
-def test_only_a_valid_traceparent_is_passed_on(traceparent: str, kept: bool) -> None:
+def test_traceparent(traceparent: str, kept: bool) -> None:
+    """Only a valid traceparent is passed on."""
     event = read_event(incoming())
     assert isinstance(event, CallIncoming)
     notice = call_notice(event, {"traceparent": traceparent}, received_at=NOW)
     assert notice.traceparent == (traceparent if kept else None)
-
-
-def test_the_tolerance_is_the_one_that_openais_client_has() -> None:
-    assert TOLERANCE_SECONDS == 300

@@ -10,12 +10,13 @@ from function.notice import CallNotice
 from supervisor.agents.call import Call
 
 if TYPE_CHECKING:
-    from supervisor.agents.call import Line
+    from supervisor.agents.call import CallControl
 
 
-def test_a_state_that_would_not_be_kept_can_not_be_put_in_its_place() -> None:
+def test_state_can_not_be_replaced() -> None:
+    """A state put in the place of the call's own would not be kept, so that it is refused with what to write."""
     kept: dict[str, Any] = {"order": "B-1042"}
-    call = Call(CallNotice(call_id="rtc_1"), cast("Line", None), kept)
+    call = Call(CallNotice(call_id="rtc_1"), cast("CallControl", None), kept)
     with pytest.raises(AttributeError, match=r"rtc_1.*call\.state\.update.*call\.state\.clear"):
         call.state = {"fresh": 1}
     call.state |= {"step": 2}

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from function.notice import CallNotice
-from supervisor.agents.agent import Agent
+from sideband import Agent
 from supervisor.agents.call import Call
+from supervisor.calls.call_control import AttachedCallControl
 from supervisor.calls.tool_runner import UNKNOWN, ToolRunner
 from supervisor.conversation.actions import RunTool
 from supervisor.records import writer as records
 from supervisor.records.record import JournalEntry
 from supervisor.records.writer import RecordWriter
+from tests.support.call_context import Frames, call_context
 from tests.support.faulty_store import FaultyStore, Mode
 
-if TYPE_CHECKING:
-    from supervisor.agents.call import Line
-    from supervisor.claims import Claim
-
 SOON = 5.0
+PAY = {
+    "type": "response.output_item.done",
+    "response_id": "r1",
+    "item": {"type": "function_call", "status": "completed", "call_id": "t1", "name": "pay", "arguments": "{}"},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("left", "told"),
+    ("left", "output"),
     [
         (JournalEntry("t1", "pay", "{}", started_at=1.0, finished_at=1.5, outcome="paid"), "paid"),
         (JournalEntry("t1", "pay", "{}", started_at=1.0), UNKNOWN),
@@ -40,10 +40,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["finished", "started", "written down"],
 )
 @pytest.mark.parametrize("learns", ["while it waits for its journal", "before it writes its journal"])
-async def test_a_tool_that_a_dead_owner_ran_is_not_run_again_by_one_whose_record_was_opened_late(
-    left: JournalEntry, told: str, learns: str
-) -> None:
-    store, ran, answered = FaultyStore(), list[str](), asyncio.Queue[tuple[str, str]]()
+async def test_a_tool_is_not_run_twice(left: JournalEntry, output: str, learns: str) -> None:
+    """What a dead owner ran is not run again by one whose record was opened late."""
+    store, ran = FaultyStore(), list[str]()
     agent = Agent(session={"model": "gpt-realtime-2.1"})
 
     @agent.tool()
@@ -52,27 +51,26 @@ async def test_a_tool_that_a_dead_owner_ran_is_not_run_again_by_one_whose_record
         ran.append("pay")
         return "paid again"
 
-    async def answer(tool_call_id: str, output: str) -> None:
-        answered.put_nowait((tool_call_id, output))
-
     first = RecordWriter(store)
-    dead = await first.claim("call", "message", within_seconds=SOON)
+    dead = await first.open("call", "message", within_seconds=SOON)
     dead.journal(left)
     await first.close(SOON)
     store.mode = Mode.DOWN
     record_writer = RecordWriter(store)
-    handle = await record_writer.claim("call", "message", within_seconds=SOON)
+    handle = await record_writer.open("call", "message", within_seconds=SOON)
     store.mode = Mode.WELL
-    claim = cast("Claim", SimpleNamespace(may_write=lambda: True))
-    call = Call(CallNotice(call_id="call"), cast("Line", None))
-    tools = ToolRunner(agent.tools, call, claim, handle, answer, cast("Any", None))
+    context = call_context(agent, handle, frames := Frames())
+    control = AttachedCallControl(context)
+    tools = ToolRunner(context, Call(context.notice, control), control)
     async with asyncio.timeout(SOON), asyncio.TaskGroup() as group:
         writing = group.create_task(record_writer.run(), name="write records")
-        tools.start(RunTool("t1", "pay", "{}"))
+        (run_tool,) = context.conversation.receive(PAY)
+        assert isinstance(run_tool, RunTool)
+        tools.start(run_tool)
         if learns.startswith("before"):
-            assert handle.adopt(await store.claim("call", "message"))
-        assert await answered.get() == ("t1", told)
+            assert handle.merge(await store.open("call", "message"))
+        assert (await frames.next())["item"]["output"] == output
         await tools.finish(SOON)
         writing.cancel()
-    assert ran == (["pay"] if told == "paid again" else [])
-    assert store.look("call").journal["t1"].outcome == told
+    assert ran == (["pay"] if output == "paid again" else [])
+    assert store.look("call").journal["t1"].outcome == output

@@ -1,4 +1,4 @@
-"""What a flush has confirmed is in the store, whatever fails and whoever claims in between."""
+"""What a flush has confirmed is in the store, whatever fails and whoever opens the record in between."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CALLS = 3
 calls = st.integers(0, CALLS - 1)
 modes = st.sampled_from(Mode)
 steps = st.one_of(
-    st.tuples(st.sampled_from(["journal", "said", "state", "flush", "others claim"]), calls),
+    st.tuples(st.sampled_from(["journal", "said", "state", "flush", "others open"]), calls),
     st.tuples(st.just("write"), modes),
 )
 
@@ -66,23 +66,24 @@ class Played:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(modes, min_size=CALLS, max_size=CALLS), st.lists(steps, max_size=40))
-def test_what_a_flush_has_confirmed_is_in_the_store(at_claims: list[Mode], play: list[tuple[str, int | Mode]]) -> None:
-    asyncio.run(_play(at_claims, play))
+def test_what_is_confirmed_is_stored(at_opening: list[Mode], play: list[tuple[str, int | Mode]]) -> None:
+    """What a flush has confirmed is in the store, whatever fails and whoever opens the record in between."""
+    asyncio.run(_play(at_opening, play))
 
 
-async def _play(at_claims: list[Mode], play: list[tuple[str, int | Mode]]) -> None:
+async def _play(at_opening: list[Mode], play: list[tuple[str, int | Mode]]) -> None:
     store = FaultyStore()
     record_writer = RecordWriter(store)
     played = []
-    for number, store.mode in enumerate(at_claims):
-        played.append(Played(await record_writer.claim(f"call-{number}", "message", within_seconds=1)))
+    for number, store.mode in enumerate(at_opening):
+        played.append(Played(await record_writer.open(f"call-{number}", "message", within_seconds=1)))
     for number, (name, what) in enumerate(play, start=1):
         if isinstance(what, Mode):
             store.mode = what
             await _write(record_writer)
-        elif name == "others claim":
+        elif name == "others open":
             store.mode = Mode.WELL
-            await store.claim(f"call-{what}", "message")
+            await store.open(f"call-{what}", "message")
         else:
             played[what].step(name, number)
         await _check(played, store)
@@ -91,7 +92,7 @@ async def _play(at_claims: list[Mode], play: list[tuple[str, int | Mode]]) -> No
     await _check(played, store)
     for call in played:
         assert all(flush.done() for flush, _ in call.flushes)
-        if call.handle.changes and not call.handle.stale:
+        if call.handle.unwritten.changes and not call.handle.stale:
             stored = store.look(call.handle.record.call_id)
             assert list(stored.journal) == call.done.tool_call_ids
             assert [segment.item_id for segment in stored.transcript] == call.done.item_ids
