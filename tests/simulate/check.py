@@ -29,7 +29,7 @@ from google.pubsub_v1.types import PullRequest, PullResponse
 from emulator.pubsub.broker import Broker
 from tests.bench import tape
 from tests.bench.harness import SETTLE_SECONDS as READY_SECONDS
-from tests.bench.harness import Server, Supervisor, exchange, openai_server, supervisor
+from tests.bench.harness import Server, Supervisor, open_exchange, openai_server, supervisor
 from tests.bench.progress import say
 from tests.simulate.figures import MEASURED
 from tests.simulate.measures import Spread, spread
@@ -98,19 +98,19 @@ async def measure() -> dict[str, Any]:
 
 async def _costs(server: Server) -> Costs:
     lease = str(LEASE_SECONDS)
-    async with exchange() as at, supervisor(server, at, LEASE_SECONDS=lease) as first:
+    async with open_exchange() as exchange, supervisor(server, exchange, LEASE_SECONDS=lease) as first:
         await first.attach(1)
         await server.play(3, 200)
         spent = first.cpu_seconds
         await first.attach(FEW)
         take_core_seconds = (first.cpu_seconds - spent) / FEW
-        with _writes_counted(at.folder / "records.sqlite") as writes:
+        with _writes_counted(exchange.folder / "records.sqlite") as writes:
             core_share = await _core_share(server, [first])
             await asyncio.sleep(SETTLE_SECONDS)
             counts = writes()
         log_bytes = first.log.stat().st_size
         starting = time.monotonic()
-        async with supervisor(server, at, LEASE_SECONDS=lease) as second:
+        async with supervisor(server, exchange, LEASE_SECONDS=lease) as second:
             await second.ready()
             cold_start_seconds = time.monotonic() - starting - READY_SECONDS
             change_core_seconds = await _changed(server, first, second)
@@ -163,18 +163,18 @@ def _writes_counted(path: Path) -> Iterator[Callable[[], Counter[str]]]:
 
 
 async def _run(server: Server) -> Run:
-    async with exchange() as at, AsyncExitStack() as stack:
+    async with open_exchange() as exchange, AsyncExitStack() as stack:
 
         async def start(max_calls: int = MAX_CALLS) -> Supervisor:
             lease, slots = str(LEASE_SECONDS), str(max_calls)
-            side = await stack.enter_async_context(supervisor(server, at, LEASE_SECONDS=lease, MAX_CALLS=slots))
+            side = await stack.enter_async_context(supervisor(server, exchange, LEASE_SECONDS=lease, MAX_CALLS=slots))
             await side.ready()
             return side
 
         delivered = stack.enter_context(_deliveries_counted())
         sides = [await start() for _ in range(SUPERVISORS)]
         rang = time.time()
-        await at.publish(range(1, CALLS + 1))
+        await exchange.publish(range(1, CALLS + 1))
         attached = await server.configured(CALLS, sides[0])
         core_share = await _core_share(server, sides)
         await start()

@@ -11,7 +11,6 @@ from tests.simulate.figures import Figures
 from tests.simulate.scenarios import BURST_PER_SECOND, WHOLE
 
 KB, GIB = 1000, 2**30
-SAFE = 0.8  # of a quota
 NOTICE_BYTES = 1000  # the least that Pub/Sub charges for
 MEMORY_GIB = 1  # of a supervisor
 
@@ -29,20 +28,25 @@ class Limit(NamedTuple):
 
 
 def limits(whole: Mapping[str, Any], figures: Figures) -> str:
-    """Write the table of limits, the one that is hit first at the top."""
+    """Write the table of limits, in the order in which a growing fleet meets them."""
     rows = [
         (
             one.what,
             f"{one.limit:,.0f}",
-            f"{one.steady:,.4g} ({one.steady / one.limit:.0%})",
-            f"{one.most:,.4g} ({one.most / one.limit:.0%}), {one.when}",
+            _used(one.steady, one.limit),
+            f"{_used(one.most, one.limit)}, {one.when}",
             f"{WHOLE.calls * one.limit / one.steady:,.0f}",
             one.shard,
         )
-        for one in sorted(_limits(whole, figures), key=lambda one: -one.most / one.limit)
+        for one in sorted(_limits(whole, figures), key=lambda one: one.limit / one.steady)
     ]
     head = ("limit", "at most", "with nothing happening", "at its most", "reached by so many calls", "the shard then")
     return table(head, rows)
+
+
+def _used(amount: float, limit: float) -> str:
+    digits = 0 if amount >= 10 else 2
+    return f"{amount:,.{digits}f} ({amount / limit:.0%})"
 
 
 def _limits(whole: Mapping[str, Any], figures: Figures) -> list[Limit]:
@@ -73,9 +77,9 @@ def _limits(whole: Mapping[str, Any], figures: Figures) -> list[Limit]:
             "Firestore, documents written a second, in a database",
             figures.database_writes_per_second,
             *documents,
-            f"{math.ceil(documents[1] / figures.database_writes_per_second / SAFE)} databases,"
-            " by a hash of the call id; a project has"
-            f" {figures.databases_per_project:.0f}",
+            "more databases, by a hash of the call id:"
+            f" {math.ceil(documents[1] / figures.database_writes_per_second)} for the most;"
+            f" a project has {figures.databases_per_project:.0f}",
         ),
         Limit(
             "Firestore, writes of one document a second: the head of a call",
@@ -176,6 +180,7 @@ def settings(figures: Figures) -> dict[str, str]:
     per_instance = figures.function_requests_per_second * figures.busy_share
     return {
         "slots": f"{slots:,}",
+        "held_at_10": f"{figures.extended_per_minute / 60 * 10 / WHOLE.renewals_per_lease:,.0f}",
         "least_lease": f"{60 * WHOLE.renewals_per_lease * slots / left:.0f}",
         "a_zone_less": f"{WHOLE.calls / WHOLE.supervisors * WHOLE.zones / (WHOLE.zones - 1):.0f}",
         "least_databases": f"{math.ceil(slots * figures.writes_per_second / figures.database_writes_per_second)}",

@@ -72,7 +72,9 @@ def _filled(results: Results, figures: Figures, listed: Sequence[Figure]) -> dic
         "stages": _stages(whole),
         "limits": limits(whole, figures),
         "head_room": _head_room(results["head-room"]),
-        "leases": _leases(results["lease"], results["quota"], figures),
+        "leases": _leases(results["lease"], results["full"], figures),
+        "refusal_p50": f"{whole['burst']['refusal']['p50']:.0f}",
+        "refusal_p99": f"{whole['burst']['refusal']['p99']:.0f}",
         "waves": _waves(results["waves"], figures),
         "limit": _limit(results["limit"]),
         "stores": _databases(results["databases"]),
@@ -146,9 +148,9 @@ def _head_room(sweep: Sequence[Results]) -> str:
     return table(head, rows)
 
 
-def _leases(sweep: Sequence[Results], bursts: Sequence[Results], figures: Figures) -> str:
+def _leases(sweep: Sequence[Results], fulls: Sequence[Results], figures: Figures) -> str:
     by_labels = {(one["labels"]["lease"], one["labels"]["outage"]): one["result"] for one in sweep}
-    full = {one["labels"]["lease"]: one["result"] for one in bursts}
+    full = {one["labels"]["lease"]: one["result"] for one in fulls}
     rows = []
     for lease in LEASES:
         outages = [_share_alone(by_labels[lease, seconds]) for seconds in OUTAGES]
@@ -160,7 +162,7 @@ def _leases(sweep: Sequence[Results], bursts: Sequence[Results], figures: Figure
                 f"{died['p50']:.1f}, {died['p99']:.1f}",
                 *outages,
                 f"{most:,.0f}",
-                f"{_lost_in_burst(full[lease])}",
+                _lost(full[lease]),
             )
         )
     head = (
@@ -168,7 +170,7 @@ def _leases(sweep: Sequence[Results], bursts: Sequence[Results], figures: Figure
         "a machine dies: without an owner (s), p50, p99",
         *(f"Pub/Sub is out for {seconds} s: calls without an owner" for seconds in OUTAGES),
         "calls that the quota of extensions holds",
-        "the burst: calls that lost their owner",
+        "all slots are taken: calls that lose their owner, a minute",
     )
     return table(head, rows)
 
@@ -177,12 +179,13 @@ def _share_alone(result: Results) -> str:
     alone = result["alone"]
     if not alone["count"]:
         return "none"
-    return f"{min(1.0, alone['count'] * 10 / WHOLE.calls):.0%}, for {alone['p50']:.0f} s"
+    return f"{alone['count'] / TENTH.calls:.0%}, for {alone['p50']:.0f} s"
 
 
-def _lost_in_burst(result: Results) -> str:
-    lost = result["alone"]["count"] + result["alone_at_end"]
-    return f"{lost * 10:,}" if lost else "none"
+def _lost(result: Results) -> str:
+    minutes = len(result["series"]["alone"]) / 60
+    lost = (result["alone"]["count"] + result["alone_at_end"]) / TENTH.share / minutes
+    return f"{lost:,.0f}" if lost else "none"
 
 
 def _waves(sweep: Sequence[Results], figures: Figures) -> str:
@@ -192,11 +195,11 @@ def _waves(sweep: Sequence[Results], figures: Figures) -> str:
         rows.append(
             (
                 f"{one['labels']['waves']}",
-                f"{result['alone']['count'] * 10 / WHOLE.calls:.2f}",
+                f"{result['alone']['count'] / TENTH.calls:.2f}",
                 f"{result['alone']['p50']:.1f}, {result['alone']['p99']:.1f}",
                 f"{result['deaf']['p99']:.1f}",
-                f"{result['attaches_per_second'] * 10:,.0f}",
-                f"{result['delivered_per_minute'] * 10 / figures.delivered_per_minute:.0%}",
+                f"{result['attaches_per_second'] / TENTH.share:,.0f}",
+                f"{result['delivered_per_minute'] / TENTH.share / figures.delivered_per_minute:.0%}",
             )
         )
     head = (
@@ -212,9 +215,10 @@ def _waves(sweep: Sequence[Results], figures: Figures) -> str:
 
 def _limit(sweep: Sequence[Results]) -> str:
     short, long = (one["result"]["alone"] for one in sweep)
+    lost, kept = (alone["count"] / TENTH.share for alone in (short, long))
     return (
-        f"given up after 2 s, {short['count'] * 10:,} calls would lose their owner, for {short['p50']:.0f} s (p50);"
-        f" waited for until the fence, {long['count'] * 10:,}"
+        f"given up after 2 s, {lost:,.0f} calls would lose their owner, for {short['p50']:.0f} s (p50); waited for until"
+        f" the fence, {kept:,.0f}"
     )
 
 
@@ -222,7 +226,7 @@ def _databases(sweep: Sequence[Results]) -> str:
     rows = [
         (
             f"{one['labels']['databases']}",
-            f"{one['result']['documents_per_second'] * 10:,.0f}",
+            f"{one['result']['documents_per_second'] / TENTH.share:,.0f}",
             _pair(one["result"]["stages"]["core, record"]),
         )
         for one in sweep
@@ -276,17 +280,17 @@ def _plots(results: Results, figures: Figures) -> dict[str, Any]:
         },
     )
     plots["lease"] = _sweep_plot(
-        "A machine dies, and callers ring until the fleet is full",
+        "A machine dies; and a fleet whose slots are all taken",
         "LEASE_SECONDS",
         [
             (one["labels"]["lease"], one["result"] | {"full": full["result"]})
             for one, full in zip(
-                [one for one in results["lease"] if not one["labels"]["outage"]], results["quota"], strict=True
+                [one for one in results["lease"] if not one["labels"]["outage"]], results["full"], strict=True
             )
         ],
         {
             "A machine dies: without an owner, p99": ("s", lambda result: result["alone"]["p99"]),
-            "The burst: extensions asked for": (
+            "All slots are taken: extensions asked for": (
                 "% of the quota",
                 lambda result: 100 * result["full"]["extended_per_minute"] / TENTH.share / figures.extended_per_minute,
             ),

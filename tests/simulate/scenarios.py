@@ -122,13 +122,13 @@ def many_ring(fleet: Fleet) -> None:
 
 
 WHOLE_FLEETS: dict[str, Scenario] = {
-    "steady": Scenario(WHOLE, nothing, 120),
-    "deploy": Scenario(WHOLE, partial(rolls_out, waves=10), 150),
+    "steady": Scenario(WHOLE, nothing, 60),
+    "deploy": Scenario(WHOLE, partial(rolls_out, waves=10), 130),
     "crash": Scenario(WHOLE, processes_crash, 60),
     "zone": Scenario(WHOLE, zone_dies, 120),
-    "slow": Scenario(WHOLE, pubsub_is_slow, 120),
-    "outage": Scenario(WHOLE, partial(pubsub_is_out, seconds=MINUTE), 150),
-    "burst": Scenario(WHOLE, many_ring, 150),
+    "slow": Scenario(WHOLE, pubsub_is_slow, 110),
+    "outage": Scenario(WHOLE, partial(pubsub_is_out, seconds=MINUTE), 120),
+    "burst": Scenario(WHOLE, many_ring, 120),
 }
 """At full size, by name."""
 
@@ -137,20 +137,21 @@ def sweeps() -> Iterator[tuple[str, Scenario]]:
     """At a tenth of the size: the name of each sweep, and one of its scenarios."""
     for max_calls in MAX_CALLS:
         plan = replace(TENTH, max_calls=max_calls)
-        yield "head-room", Scenario(plan, zone_dies, 180, {"max_calls": max_calls})
+        yield "head-room", Scenario(plan, zone_dies, 150, {"max_calls": max_calls})
     for lease in LEASES:
         plan = replace(TENTH, lease_seconds=lease)
-        yield "lease", Scenario(plan, zone_dies, 120, {"lease": lease, "outage": 0})
+        yield "lease", Scenario(plan, zone_dies, 100, {"lease": lease, "outage": 0})
         for seconds in OUTAGES:
             yield (
                 "lease",
-                Scenario(plan, partial(pubsub_is_out, seconds=seconds), 120, {"lease": lease, "outage": seconds}),
+                Scenario(plan, partial(pubsub_is_out, seconds=seconds), 90, {"lease": lease, "outage": seconds}),
             )
-        yield "quota", Scenario(plan, many_ring, 150, {"lease": lease})
+        full = replace(plan, calls=plan.max_calls * plan.supervisors)
+        yield "full", Scenario(full, nothing, 120, {"lease": lease})
     for waves in WAVES:
-        yield "waves", Scenario(TENTH, partial(rolls_out, waves=waves), 150, {"waves": waves})
+        yield "waves", Scenario(TENTH, partial(rolls_out, waves=waves), 130, {"waves": waves})
     for databases in DATABASES:
         yield "databases", Scenario(replace(TENTH, databases=databases), many_ring, 90, {"databases": databases})
     for limit in (2.0, MINUTE):
         plan = replace(TENTH, renewal_limit_seconds=limit, confirm_seconds=min(limit, WHOLE.confirm_seconds))
-        yield "limit", Scenario(plan, pubsub_is_slow, 150, {"limit": limit})
+        yield "limit", Scenario(plan, pubsub_is_slow, 120, {"limit": limit})

@@ -36,6 +36,7 @@ class Supervisor:
         self._attaches = Queue(world.plan.attaches_at_once)
         self._pulling = True
         self._pull: Event | None = None
+        self._unconfirmed: Sequence[Claim] = []
         self._renewed_at = 0.0
         for process in (self._pull_forever(), self._renew_forever(), self._write_forever()):
             self._env.process(process)
@@ -68,11 +69,13 @@ class Supervisor:
             if self.alive:
                 self._release(claims, 0)
             return
+        self._unconfirmed = claims
         sent_at = self._env.now
         for claim in claims:
             claim.notice.content.stamp("delivered_at", sent_at)
         answer = self._pubsub.extend([claim.lease for claim in claims], self._plan.lease_seconds)
         yield answer | self._env.timeout(self._plan.confirm_seconds)
+        self._unconfirmed = []
         if not self.alive or not answer.triggered or answer.value is None:
             return  # they come again when their leases have run out
         for claim, lives in zip(claims, answer.value, strict=True):
@@ -200,7 +203,7 @@ class Supervisor:
 
     def crash(self) -> None:
         """End without a word; the guardian gives the calls back."""
-        claims = self.die()
+        claims = [*self._unconfirmed, *self.die()]
         after(self._env, self._plan.guardian_seconds, lambda: self._release(claims, 0))
 
     def die(self) -> list[Claim]:
