@@ -35,7 +35,7 @@ def main(seed: int) -> None:
                 results["whole"][name] = result
             say(f"{name} {scenario.labels or ''}")
     (FOLDER / "results.json").write_text(json.dumps(results, indent=1))
-    report.write(results, FOLDER)
+    report.write(results, FOLDER / "plots")
 
 
 def _run(scenario: Scenario, seed: int) -> Any:

@@ -1,9 +1,9 @@
-"""Fills in docs/scale.md, and writes the series of its plots."""
+"""Fills in docs/scale.md."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -11,30 +11,14 @@ from typing import Any
 from tests.bench.report import table
 from tests.simulate.figures import MEASURED, ROOT, Figure, Figures, load
 from tests.simulate.limits import costs, limits, settings
+from tests.simulate.plots import plots
 from tests.simulate.prediction import predict
-from tests.simulate.scenarios import BURST_PER_SECOND, LEASES, OUTAGES, SLOW_SECONDS, STRIKE_AT, TENTH, WHOLE
+from tests.simulate.scenarios import HAPPENS, LEASES, OUTAGES, TENTH, WHOLE
 
 TEMPLATE = Path(__file__).with_name("scale.template.md")
 PAGE = ROOT / "docs" / "scale.md"
 SEEDS = 20  # predictions are made with so many
 
-HAPPENS = {
-    "steady": "nothing",
-    "deploy": "all supervisors are replaced, in ten waves within 90 s",
-    "crash": "every tenth process is killed; its guardian lives",
-    "zone": "every machine of one of three zones dies",
-    "slow": f"every answer of Pub/Sub takes {SLOW_SECONDS:.0f} s longer, for a minute",
-    "outage": "every request to Pub/Sub gets lost, for a minute",
-    "burst": f"{BURST_PER_SECOND:,.0f} callers ring a second, for a minute",
-}
-PANELS = {
-    "ringing": ("Callers who wait for an answer", ""),
-    "alone": ("Living calls without an owner", ""),
-    "delivered": ("Notices delivered", "a second"),
-    "extensions": ("Leases extended", "a second"),
-    "documents": ("Documents written", "a second"),
-    "attaches": ("Attaches begun", "a second"),
-}
 CHECKED = {
     "answer": "1,000 ring at once: until configured",
     "handed_over": "250 are handed over: from SIGTERM until configured",
@@ -47,13 +31,12 @@ Results = Mapping[str, Any]
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write the page, and the series of its plots into `folder`/plots."""
+    """Write the page, and the series of its plots into `folder`."""
     figures, listed = load()
     PAGE.write_text(Template(TEMPLATE.read_text()).substitute(_filled(results, figures, listed)))
-    plots = folder / "plots"
-    plots.mkdir(exist_ok=True)
-    for name, plot in _plots(results, figures).items():
-        (plots / f"{name}.json").write_text(json.dumps(plot))
+    folder.mkdir(exist_ok=True)
+    for name, plot in plots(results, figures).items():
+        (folder / f"{name}.json").write_text(json.dumps(plot))
 
 
 def _filled(results: Results, figures: Figures, listed: Sequence[Figure]) -> dict[str, str]:
@@ -217,8 +200,8 @@ def _limit(sweep: Sequence[Results]) -> str:
     short, long = (one["result"]["alone"] for one in sweep)
     lost, kept = (alone["count"] / TENTH.share for alone in (short, long))
     return (
-        f"given up after 2 s, {lost:,.0f} calls would lose their owner, for {short['p50']:.0f} s (p50); waited for until"
-        f" the fence, {kept:,.0f}"
+        f"given up after 2 s, {lost:,.0f} calls would lose their owner, for {short['p50']:.0f} s (p50);"
+        f" waited for until the fence, {kept:,.0f}"
     )
 
 
@@ -257,63 +240,3 @@ def _figures(listed: Sequence[Figure]) -> str:
         ("figure", "value", "sure", "from, or why"),
         [(figure.meaning, f"{figure.value:,.4g}", figure.sure, figure.source) for figure in listed],
     )
-
-
-def _plots(results: Results, figures: Figures) -> dict[str, Any]:
-    plots = {
-        name: {
-            "title": f"{WHOLE.calls:,} calls: {HAPPENS[name]}",
-            "x": f"seconds; it begins at {STRIKE_AT:.0f}",
-            "panels": [_panel(title, unit, one["series"][series]) for series, (title, unit) in PANELS.items()],
-        }
-        for name, one in results["whole"].items()
-        if name not in {"steady", "crash"}
-    }
-    plots["head-room"] = _sweep_plot(
-        "A zone dies",
-        "MAX_CALLS",
-        [(one["labels"]["max_calls"], one["result"]) for one in results["head-room"]],
-        {
-            "Without an owner, p99": ("s", lambda result: result["alone"]["p99"]),
-            "Ring to answer, p99": ("s", lambda result: result["answer"]["p99"]),
-            "Refused": ("% of callers", lambda result: 100 * result["refused"] / result["rang"]),
-        },
-    )
-    plots["lease"] = _sweep_plot(
-        "A machine dies; and a fleet whose slots are all taken",
-        "LEASE_SECONDS",
-        [
-            (one["labels"]["lease"], one["result"] | {"full": full["result"]})
-            for one, full in zip(
-                [one for one in results["lease"] if not one["labels"]["outage"]], results["full"], strict=True
-            )
-        ],
-        {
-            "A machine dies: without an owner, p99": ("s", lambda result: result["alone"]["p99"]),
-            "All slots are taken: extensions asked for": (
-                "% of the quota",
-                lambda result: 100 * result["full"]["extended_per_minute"] / TENTH.share / figures.extended_per_minute,
-            ),
-        },
-    )
-    return plots
-
-
-def _sweep_plot(
-    title: str,
-    x: str,
-    points: Sequence[tuple[float, Results]],
-    panels: Mapping[str, tuple[str, Callable[[Results], float]]],
-) -> dict[str, Any]:
-    return {
-        "title": title,
-        "x": x,
-        "panels": [
-            {"title": name, "unit": unit, "x": [at for at, _ in points], "y": [value(one) for _, one in points]}
-            for name, (unit, value) in panels.items()
-        ],
-    }
-
-
-def _panel(title: str, unit: str, values: Sequence[float]) -> dict[str, Any]:
-    return {"title": title, "unit": unit, "x": list(range(len(values))), "y": values}

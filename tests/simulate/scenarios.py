@@ -131,6 +131,16 @@ WHOLE_FLEETS: dict[str, Scenario] = {
     "burst": Scenario(WHOLE, many_ring, 120),
 }
 """At full size, by name."""
+HAPPENS = {
+    "steady": "nothing",
+    "deploy": "all supervisors are replaced, in ten waves within 90 s",
+    "crash": "every tenth process is killed; its guardian lives",
+    "zone": "every machine of one of three zones dies",
+    "slow": f"every answer of Pub/Sub takes {SLOW_SECONDS:.0f} s longer, for a minute",
+    "outage": "every request to Pub/Sub gets lost, for a minute",
+    "burst": f"{BURST_PER_SECOND:,.0f} callers ring a second, for a minute",
+}
+"""What happens in each."""
 
 
 def sweeps() -> Iterator[tuple[str, Scenario]]:

@@ -39,7 +39,7 @@ def test_page(results: dict[str, Any], tmp_path: Path, monkeypatch: pytest.Monke
     text = page.read_text()
     assert "$" not in text
     assert "nan" not in text
-    drawn = {path.stem for path in (tmp_path / "plots").glob("*.json")}
+    drawn = {path.stem for path in tmp_path.glob("*.json")}
     assert set(re.findall(r"\]\(scale/([\w-]+)\.png\)", text)) == drawn
 
 
@@ -48,7 +48,7 @@ def test_plots(results: dict[str, Any], tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(report, "PAGE", tmp_path / "scale.md")
     monkeypatch.setattr(report, "SEEDS", 1)
     report.write(results, tmp_path)
-    for path in (tmp_path / "plots").glob("*.json"):
+    for path in tmp_path.glob("*.json"):
         plot = json.loads(path.read_text())
         assert plot["panels"]
         assert all(len(panel["x"]) == len(panel["y"]) > 1 for panel in plot["panels"])
