@@ -14,14 +14,15 @@ from typing import Any
 
 from tests.bench.progress import say
 from tests.simulate import report
-from tests.simulate.figures import ROOT, load
+from tests.simulate.figures import load
 from tests.simulate.scenarios import WHOLE_FLEETS, Scenario, sweeps
+from tests.support.repository import ROOT
 
 FOLDER = ROOT / "build" / "simulate"
 
 
 def main(seed: int) -> None:
-    """Run all scenarios, largest first, and write the page and the series of its plots."""
+    """Run all scenarios, and write the page and the series of its plots."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     jobs = [(name, scenario) for name, scenario in (*WHOLE_FLEETS.items(), *sweeps())]
     with ProcessPoolExecutor(os.cpu_count()) as pool:

@@ -68,11 +68,11 @@ class Run(TypedDict):
     answer: Spread
     """From the ring to the configuration."""
     handed_over: Spread
-    """From SIGTERM to the configuration by the next owner."""
+    """From SIGTERM to the next owner's configuration."""
     deaf: Spread
     """Of these calls: how long no sideband was attached."""
     recovered: Spread
-    """From the kill to the configuration by the next owner, where there was a slot."""
+    """From the kill to the next owner's configuration, where there was a slot."""
     without_slot: Spread
     """The same, where there was none before the seventh supervisor."""
     core_share: float
@@ -128,7 +128,7 @@ async def _costs(server: Server) -> Costs:
 
 
 async def _changed(server: Server, first: Supervisor, second: Supervisor) -> float:
-    """Hand all calls over; returns what core time that took for each call, in both processes."""
+    """Hand all calls over; returns the core time of each, in both processes."""
     before, after = first.cpu_seconds + second.cpu_seconds, 0.0
     first.child.send_signal(signal.SIGTERM)
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -148,7 +148,7 @@ async def _core_share(server: Server, sides: Sequence[Supervisor]) -> float:
 
 @contextmanager
 def _writes_counted(path: Path) -> Iterator[Callable[[], Counter[str]]]:
-    """Have SQLite count what is written to each table; yields how to ask for the counts.
+    """Have SQLite count writes by table; yields a function that gives the counts.
 
     Each change of a record writes its head once, so writes of `calls` are what would be commits in Firestore, and all
     writes together are documents.
@@ -203,7 +203,7 @@ async def _run(server: Server) -> Run:
 
 
 async def _configured(server: Server, calls: int) -> Times:
-    """Wait until so many calls were configured since the last supervisor was started; returns when each was."""
+    """Wait for so many configurations since the last supervisor's start; returns their times."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while len(times := (await server.times()).get("configured", {})) < calls:
             await asyncio.sleep(POLL_SECONDS)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from tests.support.repository import ROOT
+
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 MEASURED = HERE / "measured.json"
 _NUMBER = re.compile(r"[\d,]+(?:\.\d+)?(?:e-?\d+)?")
 
@@ -90,7 +91,7 @@ class Figure:
 
 
 def load() -> tuple[Figures, list[Figure]]:
-    """Read all figures: as values for the model, and as a list for the page.
+    """Read all figures, as values for the model and as a list.
 
     Raises:
         LookupError: a document has no such table, row or column any more.
@@ -109,7 +110,7 @@ def _read(name: str, entry: Mapping[str, Any]) -> Figure:
         value = json.loads(MEASURED.read_text())["costs"][entry["measured"]]
         return Figure(name, value, meaning, "measured", "`make simulate-check`")
     section = entry["section"]
-    row = table(ROOT / entry["document"], section)[entry["row"]]
+    row = read_table(ROOT / entry["document"], section)[entry["row"]]
     if entry["column"] not in row:
         raise LookupError(f"{entry['document']}, {section}: no column {entry['column']!r} in row {entry['row']!r}")
     anchor = re.sub(r"[^\w\- ]", "", section.lower()).replace(" ", "-")
@@ -119,8 +120,8 @@ def _read(name: str, entry: Mapping[str, Any]) -> Figure:
     )
 
 
-def table(document: Path, section: str) -> Mapping[str, Row]:
-    """The first table under a heading, by the first cell of its rows; each row by the heads of its columns.
+def read_table(document: Path, section: str) -> Mapping[str, Row]:
+    """Read the first table under a heading, as rows by their first cells.
 
     Raises:
         LookupError: there is no such heading, table or, when it is looked up, row.
@@ -139,7 +140,7 @@ class _Rows(dict[str, Row]):
 
 
 def number(cell: str) -> float:
-    """The first number in a table's cell, such as 1800000 of `1,800,000; more on request`."""
+    """Read the first number in a cell, such as `1,800,000; more on request`."""
     found = _NUMBER.search(cell)
     if not found:
         raise LookupError(f"{cell!r} has no number")

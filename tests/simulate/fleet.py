@@ -61,7 +61,7 @@ class Fleet:
     """Supervisors with calls, and callers who ring."""
 
     def __init__(self, figures: Figures, plan: Plan, *, seed: int = 1, function_instances: int | None = None) -> None:
-        """Start full of calls where the plan says so, with callers who ring as often as others hang up."""
+        """Start all supervisors, full of calls where the plan says so."""
         self.env = Environment()
         self.figures, self.plan = figures, plan
         self.world = World(self.env, Random(seed), figures, plan)  # noqa: S311 - a model, no secret
@@ -80,7 +80,7 @@ class Fleet:
         self.env.process(self._look_forever())
 
     def start(self, *, zone: int = 0, max_calls: int | None = None) -> Supervisor:
-        """Start a supervisor, with as many slots as the plan says unless told otherwise; it pulls at once."""
+        """Start a supervisor, with the plan's slots unless others are given."""
         core, slots = self._core or Queue(1), max_calls or self.plan.max_calls
         supervisor = Supervisor(self.world, zone=zone, core=core, max_calls=slots)
         self.supervisors.append(supervisor)
@@ -91,7 +91,7 @@ class Fleet:
         after(self.env, seconds, lambda: self.start(zone=zone))
 
     def _fill(self) -> None:
-        """Give each supervisor its part of the calls, as if they had come one by one."""
+        """Give each supervisor its part of the calls."""
         for number in range(self.plan.calls):
             supervisor = self.supervisors[number % len(self.supervisors)]
             notice = Notice(self._call())
@@ -114,7 +114,7 @@ class Fleet:
             self.ring()
 
     def ring(self) -> None:
-        """Let a caller ring: the function publishes a notice."""
+        """Have a caller ring, and the function publish the notice."""
         call = self._call()
         pubsub = self.world.pubsub
         wait_seconds = self._function.join(self.env.now, 1 / self.figures.function_requests_per_second)
@@ -167,7 +167,7 @@ class Fleet:
         self.env.run(until=self.env.now + seconds)
 
     def result(self) -> Result:
-        """What has happened so far."""
+        """Sum up what has happened so far."""
         seconds = int(self.env.now)
         world, books = self.world, self.world.books
         counts = world.counts

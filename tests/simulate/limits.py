@@ -28,7 +28,7 @@ class Limit(NamedTuple):
 
 
 def limits(whole: Mapping[str, Any], figures: Figures) -> str:
-    """Write the table of limits, in the order in which a growing fleet meets them."""
+    """Write the table of limits, as a growing fleet meets them."""
     rows = [
         (
             one.what,
@@ -174,7 +174,7 @@ def costs(figures: Figures) -> str:
 
 
 def settings(figures: Figures) -> dict[str, str]:
-    """What the settings follow from, for the page."""
+    """Work out what the settings follow from."""
     slots = WHOLE.supervisors * WHOLE.max_calls
     left = figures.extended_per_minute - 2 * 60 * BURST_PER_SECOND  # each ring is renewed at once, and acknowledged
     per_instance = figures.function_requests_per_second * figures.busy_share
@@ -194,5 +194,5 @@ def settings(figures: Figures) -> dict[str, str]:
 
 
 def _warm_up_minutes(per_second: float) -> float:
-    """How long traffic to new collections should grow: from 500 a second, by half every 5 minutes."""
+    """Say how long traffic grows from 500 a second, by half every 5 minutes."""
     return 5 * math.ceil(math.log(per_second / 500, 1.5))

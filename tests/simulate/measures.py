@@ -1,4 +1,4 @@
-"""What a run of the model shows: counts by the second, levels, and how long callers waited."""
+"""Counts by the second, and how values are spread."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ class Counts:
         self._by_second.clear()
 
     def total(self, what: str) -> float:
-        """How often it happened."""
+        """Say how often it happened."""
         return sum(self._by_second[what].values())
 
     def series(self, what: str, seconds: int) -> list[float]:
-        """How often it happened in each second."""
+        """Say how often it happened in each second."""
         return [self._by_second[what][second] for second in range(seconds)]
 
     def busiest_second(self, what: str) -> float:
-        """The most in one second."""
+        """Say how often it happened in the busiest second."""
         return max(self._by_second[what].values(), default=0.0)
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Describe values by how many there are and three of them."""
+    """Describe values by their number and three of them."""
     if not values:
         return {"count": 0, "p50": 0.0, "p99": 0.0, "most": 0.0}
     shares = statistics.quantiles(values, n=100, method="inclusive") if len(values) > 1 else [values[0]] * 99

@@ -1,4 +1,4 @@
-"""What the model says of the run in `check.py`, before it is told how that went."""
+"""The prediction of the run in `check.py`: the same, played in the model."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def predict(figures: Figures, costs: Costs, *, seed: int) -> Run:
 
 
 def local(figures: Figures, costs: Costs) -> Figures:
-    """The figures of one machine, whose callers never hang up, and are silent while something changes."""
+    """Change figures to those of one machine, whose callers are silent and never hang up."""
     return replace(
         figures,
         take_core_seconds=costs["take_core_seconds"],

@@ -1,4 +1,4 @@
-"""Pub/Sub in the model: one subscription with exactly-once delivery, its leases, quotas, delays and outages.
+"""Pub/Sub in the model: one subscription, its leases, quotas, delays and outages.
 
 An ack id is the notice and the number of its delivery: only the newest works, as docs/reference/google-cloud.md says
 (#exactly-once-delivery).
@@ -107,7 +107,7 @@ class PubSub(Generic[T]):
         return self._request(lambda: self._acknowledge(lease))
 
     def _request(self, apply: Callable[[], Any]) -> Event:
-        """Send a request; its event happens when the answer is there, and never when it got lost."""
+        """Send a request; its event never happens when the request gets lost."""
         answer = self._env.event()
         self._counts.add("requests")
         seconds = self.latency.of(self._figures.request_seconds) / 2

@@ -7,7 +7,7 @@ from collections import Counter
 
 
 class Queue:
-    """Servers with one queue, first come, first served; worked out as each one joins, so that it takes no events."""
+    """Servers with one queue, first come, first served, worked out without events."""
 
     def __init__(self, servers: int) -> None:
         self._free_at = [0.0] * servers
@@ -15,7 +15,7 @@ class Queue:
 
     @property
     def servers(self) -> int:
-        """How many there are."""
+        """Say how many there are."""
         return len(self._free_at)
 
     def join(self, now: float, service_seconds: float) -> float:
@@ -28,7 +28,7 @@ class Queue:
         return begins + service_seconds - now
 
     def add(self, servers: int, now: float) -> None:
-        """Add servers, which are free from now on; those who have joined keep their place with the others."""
+        """Add free servers; those who have joined keep their places."""
         for _ in range(servers):
             heapq.heappush(self._free_at, now)
 
@@ -43,7 +43,7 @@ class Quota:
         """What was refused in each minute."""
 
     def take(self, now: float, count: int) -> bool:
-        """Take so many, or none of them when the minute has not as many left."""
+        """Take so many, or none where the minute has fewer left."""
         minute = int(now // 60)
         if self._taken[minute] + count > self._per_minute:
             self.refused[minute] += count
@@ -52,15 +52,15 @@ class Quota:
         return True
 
     def left(self, now: float) -> float:
-        """How many may still be taken in this minute."""
+        """Say how many may still be taken in this minute."""
         return self._per_minute - self._taken[int(now // 60)]
 
     @staticmethod
     def renewed_at(now: float) -> float:
-        """When the next minute begins."""
+        """Say when the next minute begins."""
         return 60 * (now // 60 + 1)
 
     @property
     def peak(self) -> int:
-        """The most that were asked for in one minute, refused ones included."""
+        """Say how many were asked for in the busiest minute, refused ones included."""
         return max((self._taken + self.refused).values(), default=0)

@@ -9,11 +9,12 @@ from string import Template
 from typing import Any
 
 from tests.bench.report import table
-from tests.simulate.figures import MEASURED, ROOT, Figure, Figures, load
+from tests.simulate.figures import MEASURED, Figure, Figures, load
 from tests.simulate.limits import costs, limits, settings
 from tests.simulate.plots import plots
 from tests.simulate.prediction import predict
 from tests.simulate.scenarios import HAPPENS, LEASES, OUTAGES, TENTH, WHOLE
+from tests.support.repository import ROOT
 
 TEMPLATE = Path(__file__).with_name("scale.template.md")
 PAGE = ROOT / "docs" / "scale.md"

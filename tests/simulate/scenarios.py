@@ -1,4 +1,4 @@
-"""What happens to the fleets: scenarios at full size, and sweeps over one setting at a tenth of it.
+"""What happens to fleets: scenarios at full size, and sweeps over a setting at a tenth.
 
 A sweep's fleet has a tenth of the calls, of the supervisors and of every quota, so that its shares and times are those
 of the whole.
@@ -78,7 +78,7 @@ def processes_crash(fleet: Fleet) -> None:
 
 
 def rolls_out(fleet: Fleet, *, waves: int) -> None:
-    """Replace all supervisors, in so many waves within 90 s; each new one starts just before an old one stops."""
+    """Replace all supervisors in so many waves, each new one just before an old one stops."""
 
     def replace_all(old: list[Supervisor]) -> None:
         for supervisor in old:
@@ -144,7 +144,7 @@ HAPPENS = {
 
 
 def sweeps() -> Iterator[tuple[str, Scenario]]:
-    """At a tenth of the size: the name of each sweep, and one of its scenarios."""
+    """Give the scenarios of all sweeps, each with the sweep's name."""
     for max_calls in MAX_CALLS:
         plan = replace(TENTH, max_calls=max_calls)
         yield "head-room", Scenario(plan, zone_dies, 150, {"max_calls": max_calls})

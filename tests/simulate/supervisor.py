@@ -1,4 +1,4 @@
-"""A supervisor in the model: slots, one core, pulls, renewals, and the ways in which it ends.
+"""A supervisor in the model: its slots, core, pulls and renewals, and its ends.
 
 It follows docs/architecture.md and the decisions 0006, 0007 and 0011: a guardian gives back what a dead process left, a
 renewal may take until the fence, slots can be kept for calls that change hands, and a full supervisor looks at ringing
@@ -43,11 +43,11 @@ class Supervisor:
 
     @property
     def free(self) -> int:
-        """How many slots it has left."""
+        """Say how many slots it has left."""
         return max(0, self._max_calls - len(self.claims))
 
     def _work(self, core_seconds: float) -> float:
-        """Queue for the core, beside the calls that talk; returns in how many seconds it is done."""
+        """Queue for the core; returns in how many seconds the work is done."""
         talking = min(0.9, len(self.claims) * self._figures.talk_core_share)
         self._world.counts.add("core", core_seconds)
         return self._core.join(self._env.now, core_seconds / (1 - talking))
@@ -64,7 +64,7 @@ class Supervisor:
             yield from self._confirm([Claim(notice, delivery, self.settle) for notice, delivery in leases])
 
     def _confirm(self, claims: Sequence[Claim]) -> Process:
-        """Renew for the first time, and take what is confirmed; give all back where it is too late to take any."""
+        """Renew for the first time, and take what is confirmed."""
         if not self._pulling:
             if self.alive:
                 self._release(claims, 0)
@@ -105,7 +105,7 @@ class Supervisor:
             self._release([claim], self._plan.pass_on_seconds)
 
     def _take(self, claim: Claim) -> Process:
-        """Open the record, accept, attach. The core is waited for before each, so that calls get there side by side."""
+        """Open the record, accept and attach; the core is waited for before each."""
         call, figures, database = claim.notice.content, self._figures, self._world.database
         latency, third = self._pubsub.latency, figures.take_core_seconds / 3
         answered = call.answered_at is not None
@@ -123,7 +123,7 @@ class Supervisor:
             self._world.books.attach(claim)
 
     def settle(self, claim: Claim) -> None:
-        """End a call that is over: write the end, acknowledge."""
+        """Acknowledge a call that is over."""
         if self.alive and not claim.lost:
             del self.claims[claim]
             claim.lost = True
@@ -140,7 +140,7 @@ class Supervisor:
             yield due
 
     def _renew(self) -> Process:
-        """Extend all leases; ask again beside a request without an answer, until one has it or all are fenced."""
+        """Extend all leases, with another request beside one that is not answered."""
         began_at = self._env.now
         while self.alive and self.claims and self._renewed_at <= began_at:
             answer = self._extend_all()
@@ -192,7 +192,7 @@ class Supervisor:
     # End.
 
     def hand_over(self) -> Process:
-        """Give all calls to others, as after SIGTERM; listen until they are attached or the time is up."""
+        """Give all calls to others, as after SIGTERM, and listen meanwhile."""
         gone_at = self._env.now + self._plan.handover_seconds
         self._stop_pulling()
         leave_seconds = self._figures.change_core_seconds - self._figures.take_core_seconds
@@ -225,7 +225,7 @@ class Supervisor:
         return claims
 
     def _release(self, claims: Sequence[Claim], seconds: float) -> None:
-        """Give notices back, at once or after a back-off; a request that is not answered is made again."""
+        """Give notices back, at once or after a back-off, until Pub/Sub says so."""
         if claims:
             self._env.process(self._released([claim.lease for claim in claims], seconds))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulate.figures import load, number, table
+from tests.simulate.figures import load, number, read_table
 
 PAGE = """
 # Page
@@ -34,7 +34,7 @@ def test_table(tmp_path: Path) -> None:
     """A cell is found by its heading, row and column."""
     page = tmp_path / "page.md"
     page.write_text(PAGE)
-    assert number(table(page, "Here")["one thing (s)"]["now"]) == 1234.5
+    assert number(read_table(page, "Here")["one thing (s)"]["now"]) == 1234.5
 
 
 @pytest.mark.parametrize(("section", "row"), [("Nowhere", "one thing (s)"), ("There", "one thing (s)"), ("Here", "no")])
@@ -43,7 +43,7 @@ def test_missing(tmp_path: Path, section: str, row: str) -> None:
     page = tmp_path / "page.md"
     page.write_text(PAGE)
     with pytest.raises(LookupError, match=section if section != "Here" else row):
-        table(page, section)[row]
+        read_table(page, section)[row]
 
 
 def test_no_number() -> None:

@@ -1,4 +1,4 @@
-"""What the parts of the model share: the plan of a run, calls and claims, and the books that are kept of them."""
+"""What the parts of the model share: the plan, calls, claims, and the books."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Call:
     over: bool = False
 
     def stamp(self, stage: str, now: float) -> None:
-        """Note when a stage was passed on the way to the answer."""
+        """Note when a stage on the way to the answer was passed."""
         if self.answered_at is None:
             setattr(self, stage, now)
 
@@ -100,11 +100,11 @@ class Claim:
 
     @property
     def lease(self) -> Lease[Call]:
-        """What Pub/Sub knows it by."""
+        """Name it as Pub/Sub does."""
         return self.notice, self.delivery
 
     def may_write(self, now: float) -> bool:
-        """Whether no other process can own the call yet."""
+        """Tell whether no other process can own the call yet."""
         return not self.lost and now < self.write_until
 
 
@@ -117,12 +117,12 @@ class Change(NamedTuple):
 
     @property
     def alone_seconds(self) -> float:
-        """How long nobody could write."""
+        """Say how long nobody could write."""
         return self.attached_at - self.left_at
 
     @property
     def deaf_seconds(self) -> float:
-        """How long nobody listened."""
+        """Say how long nobody listened."""
         return max(0.0, self.attached_at - max(self.left_at, self.listened_until))
 
 
@@ -143,13 +143,13 @@ class Books:
     changes: list[Change] = field(default_factory=list)
 
     def ring(self, call: Call) -> None:
-        """A caller begins to wait."""
+        """Note that a caller begins to wait."""
         self.rang += 1
         self.ringing += 1
         assert call.rang_at == self.env.now
 
     def attach(self, claim: Claim) -> None:
-        """A process is attached, and may write.
+        """Note that a process is attached, and may write.
 
         Raises:
             TwoWritersError: another one may, too.
@@ -171,7 +171,7 @@ class Books:
             self.served += 1
 
     def leave(self, claim: Claim, since: float, *, listened_until: float) -> None:
-        """A process may no longer write; another has to be found."""
+        """Note that a process may no longer write."""
         call = claim.notice.content
         if call.claim is claim and not call.over and call.alone_since is None:
             call.alone_since, call.listened_until = since, listened_until
@@ -185,7 +185,7 @@ class Books:
         self.alone -= 1
 
     def hang_up(self, call: Call) -> None:
-        """The caller of an answered call hangs up, owned or not."""
+        """End an answered call, owned or not."""
         call.over = True
         self.ended += 1
         if call.alone_since is not None:
@@ -196,12 +196,12 @@ class Books:
             call.claim.settle(call.claim)
 
     def refuse(self, call: Call) -> None:
-        """A ringing call is refused, so that its carrier can try its next route."""
+        """Note that a ringing call is refused."""
         self._never_answered(call)
         self.refused_seconds.append(self.env.now - call.rang_at)
 
     def ring_out(self, call: Call) -> None:
-        """A caller has given up before anybody decided."""
+        """Note that a caller gave up before anybody decided."""
         self._never_answered(call)
         self.rang_out += 1
 
@@ -211,7 +211,7 @@ class Books:
 
     @property
     def balanced(self) -> bool:
-        """Whether every call that rang is in exactly one place."""
+        """Tell whether every call that rang is in one place."""
         unanswered = self.ringing + len(self.refused_seconds) + self.rang_out
         return self.rang == unanswered + self.served + self.alone + self.ended
 
@@ -239,7 +239,7 @@ class Database:
         return self.write(1)
 
     def open_again(self) -> float:
-        """Open the record of a call that changes hands: read it, raise its epoch, read its journal."""
+        """Read a record, raise its epoch, read its journal: three round trips."""
         return self._round_trip() + self.open() + self._round_trip()
 
 
