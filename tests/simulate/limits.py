@@ -25,6 +25,8 @@ class Limit(NamedTuple):
     when: str
     """In which scenario it is used most."""
     shard: str
+    grows: bool = True
+    """Whether more calls use more of it."""
 
 
 def limits(whole: Mapping[str, Any], figures: Figures) -> str:
@@ -35,10 +37,10 @@ def limits(whole: Mapping[str, Any], figures: Figures) -> str:
             f"{one.limit:,.0f}",
             _used(one.steady, one.limit),
             f"{_used(one.most, one.limit)}, {one.when}",
-            f"{WHOLE.calls * one.limit / one.steady:,.0f}",
+            f"{WHOLE.calls * one.limit / one.steady:,.0f}" if one.grows else "by no number",
             one.shard,
         )
-        for one in sorted(_limits(whole, figures), key=lambda one: one.limit / one.steady)
+        for one in sorted(_limits(whole, figures), key=lambda one: (not one.grows, one.limit / one.steady))
     ]
     head = ("limit", "at most", "with nothing happening", "at its most", "reached by so many calls", "the shard then")
     return table(head, rows)
@@ -88,6 +90,7 @@ def _limits(whole: Mapping[str, Any], figures: Figures) -> list[Limit]:
             1.0,
             "a talkative call",
             "none: write the head once a second at most",
+            grows=False,
         ),
         Limit(
             "Cloud Run, instances of a pool that scales by CPU",
@@ -97,7 +100,9 @@ def _limits(whole: Mapping[str, Any], figures: Figures) -> list[Limit]:
             "steady",
             "several pools on one subscription, or a number set by hand; fewer, larger supervisors",
         ),
-        Limit("Cloud Run, sockets of an instance", figures.sockets_per_instance, *fullest, "none is needed"),
+        Limit(
+            "Cloud Run, sockets of an instance", figures.sockets_per_instance, *fullest, "none is needed", grows=False
+        ),
         Limit(
             "Cloud Run, Gbit a second of an instance",
             figures.gigabits_per_instance,
@@ -105,6 +110,7 @@ def _limits(whole: Mapping[str, Any], figures: Figures) -> list[Limit]:
             fullest[1] * gigabits,
             fullest[2],
             "none is needed",
+            grows=False,
         ),
         Limit(
             "Cloud NAT, connections to OpenAI for each address",
