@@ -18,7 +18,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, closing, contextmanager, suppress
+from contextlib import AsyncExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
@@ -83,27 +83,30 @@ class Run(TypedDict):
 
 async def measure() -> dict[str, Any]:
     """Measure costs, then the run; takes about two minutes."""
+    load = os.getloadavg()[0]
     async with openai_server() as server:
         costs = await _costs(server)
         say(json.dumps(costs))
         run = await _run(server)
     cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line)
+    machine = f"{cpu.partition(':')[2].strip()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     return {
         "taken_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
-        "machine": f"{cpu.partition(':')[2].strip()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": f"{machine}, load average {load:.1f} before the run",
         "costs": costs,
         "run": run,
     }
 
 
 async def _costs(server: Server) -> Costs:
+    """Measure what docs/performance.md has for 1,000 calls, and what records are written, with a tenth of them."""
     lease = str(LEASE_SECONDS)
     async with open_exchange() as exchange, supervisor(server, exchange, LEASE_SECONDS=lease) as first:
         await first.attach(1)
         await server.play(3, 200)
-        spent = first.cpu_seconds
-        await first.attach(FEW)
-        take_core_seconds = (first.cpu_seconds - spent) / FEW
+        rang = time.time()
+        await first.ring(FEW)
+        attach_seconds = max(_last(await server.configured(first.calls, first))) - rang
         with _writes_counted(exchange.folder / "records.sqlite") as writes:
             core_share = await _core_share(server, [first])
             await asyncio.sleep(SETTLE_SECONDS)
@@ -113,11 +116,13 @@ async def _costs(server: Server) -> Costs:
         async with supervisor(server, exchange, LEASE_SECONDS=lease) as second:
             await second.ready()
             cold_start_seconds = time.monotonic() - starting - READY_SECONDS
-            change_core_seconds = await _changed(server, first, second)
+            stopped = time.time()
+            first.child.send_signal(signal.SIGTERM)
+            change_seconds = max(_last(await server.configured(first.calls, second))) - stopped
     recorded = await tape.record()
     return {
-        "take_core_seconds": take_core_seconds,
-        "change_core_seconds": change_core_seconds,
+        "take_core_seconds": attach_seconds / FEW,
+        "change_core_seconds": change_seconds / first.calls,
         "talk_core_share": core_share / first.calls,
         "cold_start_seconds": cold_start_seconds,
         "commits_per_turn": counts["calls"] / first.calls / TURNS,
@@ -125,18 +130,6 @@ async def _costs(server: Server) -> Costs:
         "bytes_per_event": len(recorded.turn.wire) / len(recorded.turn),
         "log_bytes_per_call": log_bytes / first.calls,
     }
-
-
-async def _changed(server: Server, first: Supervisor, second: Supervisor) -> float:
-    """Hand all calls over; returns the core time of each, in both processes."""
-    before, after = first.cpu_seconds + second.cpu_seconds, 0.0
-    first.child.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while len((await server.times()).get("configured", {})) < first.calls:
-            with suppress(OSError):  # the first one has ended
-                after = first.cpu_seconds + second.cpu_seconds
-            await asyncio.sleep(POLL_SECONDS)
-    return (after - before) / first.calls
 
 
 async def _core_share(server: Server, sides: Sequence[Supervisor]) -> float:
