@@ -124,7 +124,7 @@ class AttachedCall:
         """Attach again; a call that OpenAI no longer knows is over."""
         if not self.context.claim.may_write():
             return PassOn("the next owner attaches")
-        signalling, notice = self.context.services.signalling, self.context.notice
+        signalling, notice = self.context.signalling, self.context.notice
         attached = await signalling.reattach(notice)
         if isinstance(attached, CallEnded):
             return CallEnded(self._control.why_over)
@@ -259,7 +259,7 @@ class AttachedCall:
 
     def tick(self, now: float) -> None:
         """Do what is due; called about once a second with the Unix time."""
-        if not self.context.tasks.open or self.context.claim.lost:
+        if not self.context.tasks.open:
             return
         if (sideband := self.context.writer.sideband) and now >= self._ping_at:
             self._ping_at = now + PING_SECONDS

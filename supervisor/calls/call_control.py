@@ -159,7 +159,7 @@ class AttachedCallControl:
                 async with asyncio.timeout(SPEECH_SECONDS if after_speech else 0):
                     while self.context.conversation.speaking:
                         await self.silence()
-            ended = await self.context.services.signalling.hang_up(self.context.notice)
+            ended = await self.context.signalling.hang_up(self.context.notice)
         except asyncio.CancelledError:
             ended = True  # the call is over, or no longer ours
             raise
@@ -213,7 +213,7 @@ class AttachedCallControl:
         """
         gone = self._caller_gone = asyncio.Event()
         try:
-            await self.context.services.signalling.refer(self.context.notice.call_id, target_uri)
+            await self.context.signalling.refer(self.context.notice.call_id, target_uri)
             async with asyncio.timeout(TRANSFER_SECONDS):
                 await gone.wait()
         except (ControlError, TimeoutError) as error:

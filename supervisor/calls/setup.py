@@ -14,6 +14,7 @@ from supervisor.agents.session import accept_body
 from supervisor.calls.services import CallContext, Services
 from supervisor.calls.takeover import Takeover
 from supervisor.openai.sideband import Sideband
+from supervisor.openai.signalling import Signalling
 from supervisor.outcomes import CallEnded, EndReason, Outcome, PassOn
 from supervisor.records.handle import RecordHandle
 from supervisor.records.record import CallRecord
@@ -32,6 +33,7 @@ class CallSetup:
     """
 
     services: Services
+    signalling: Signalling
     notice: CallNotice
     handle: RecordHandle
     takeover: Takeover
@@ -55,7 +57,7 @@ class CallSetup:
             return name
         log.error("no_agent", action="refused: give the router a default, or a rule that fits")
         if record.accepted_at is not None:
-            await self.services.signalling.hang_up(self.notice)
+            await self.signalling.hang_up(self.notice)
             return CallEnded(EndReason.REJECTED)
         refused = await self._reject(NOT_FOUND)
         return refused or CallEnded(EndReason.REJECTED)  # should another application have taken it, it is left alone
@@ -96,7 +98,7 @@ class CallSetup:
         if not self._accepted:
             session = accept_body(context.agent.session, context.agent.tools, record.session)
             first_owner = self.takeover.first_owner
-            accepted = await self.services.signalling.accept(self.notice.call_id, session, first_owner=first_owner)
+            accepted = await self.signalling.accept(self.notice.call_id, session, first_owner=first_owner)
             if not isinstance(accepted, bool):
                 return accepted
             if accepted:
@@ -114,7 +116,7 @@ class CallSetup:
         """
         if self._record.attached_at is not None:
             return None
-        match await self.services.signalling.attach(self.notice, accepted=self._accepted):
+        match await self.signalling.attach(self.notice, accepted=self._accepted):
             case Sideband() as sideband:
                 context.writer.attach(sideband)
                 return None
@@ -141,11 +143,10 @@ class CallSetup:
 
         A browser's call does not ring, so that it is hung up.
         """
-        signalling = self.services.signalling
         if self.notice.transport == "sip":
             maybe_accepted = self.takeover.maybe_accepted
-            return await signalling.reject(self.notice.call_id, status_code, maybe_accepted=maybe_accepted)
-        if await signalling.hang_up(self.notice):
+            return await self.signalling.reject(self.notice.call_id, status_code, maybe_accepted=maybe_accepted)
+        if await self.signalling.hang_up(self.notice):
             return CallEnded(EndReason.REJECTED)
         return PassOn("the call could not be hung up")
 
@@ -157,5 +158,5 @@ class CallSetup:
         ringing = self.notice.transport == "sip" and self._record.accepted_at is None
         refused = await self._reject(UNAVAILABLE) if ringing else None
         if refused is None:
-            await self.services.signalling.hang_up(self.notice)
+            await self.signalling.hang_up(self.notice)
         return refused if isinstance(refused, PassOn) else None

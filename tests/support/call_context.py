@@ -63,6 +63,7 @@ def call_context(
 ) -> CallContext:
     """Make the context of a call that is attached."""
     notice, given = CallNotice(call_id=handle.record.call_id), cast("Services", services)
-    context = CallContext.of(given, lasting_claim(), Fence(), notice, agent=agent, handle=handle)
+    claim = lasting_claim()
+    context = CallContext.of(given, claim, Fence(claim), notice, agent=agent, handle=handle)
     context.writer.attach(frames.as_sideband())
     return context

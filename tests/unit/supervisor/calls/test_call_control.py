@@ -56,7 +56,11 @@ def signals() -> Signals:
 async def control(signals: Signals) -> AttachedCallControl:
     agent, writer = Agent(session={"model": "gpt-realtime-2.1"}), RecordWriter(FaultyStore())
     services = Services(
-        as_router(agent), cast("Any", None), cast("Signalling", signals), writer, transfer_targets=("tel:+3120*",)
+        as_router(agent),
+        cast("Any", None),
+        lambda _permits: cast("Signalling", signals),
+        writer,
+        transfer_targets=("tel:+3120*",),
     )
     handle = await writer.open("call", "message", within_seconds=SOON)
     return AttachedCallControl(call_context(agent, handle, Frames(), services=services))

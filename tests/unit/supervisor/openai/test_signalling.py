@@ -37,7 +37,7 @@ async def openai(*faults: dict[str, Any]) -> AsyncIterator[tuple[StandIn, Signal
         rest = RestClient(api_key=KEY, base_url=stand_in.base_url, user_agent="test")
         websocket_base_url = stand_in.base_url.replace("http", "ws", 1)
         try:
-            yield stand_in, Signalling(rest, websocket_base_url, KEY, "test")
+            yield stand_in, Signalling(rest, websocket_base_url, KEY, "test", lambda: True)
         finally:
             await rest.close()
 
