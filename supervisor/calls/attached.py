@@ -185,8 +185,10 @@ class AttachedCall:
         if event.get("type") != "session.updated":
             return False
         expires_at = (event.get("session") or {}).get("expires_at")
-        if isinstance(expires_at, int | float):
-            self.context.handle.record.expires_at = expires_at
+        record = self.context.handle.record
+        if isinstance(expires_at, int | float) and expires_at != record.expires_at:
+            record.expires_at = expires_at
+            self.context.handle.changed()
         return True
 
     async def _break_silence(self) -> None:

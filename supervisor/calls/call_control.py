@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
+CLOCKS_APART_SECONDS = 2.0  # OpenAI's clock and ours; that a session expires is told by OpenAI's
 SPEECH_SECONDS = 12.0  # how long a hang-up waits for what is being said
 TRANSFER_SECONDS = 10.0  # a transfer that has not taken the caller away by then has failed (openai-realtime.md#refer)
 
@@ -181,7 +183,11 @@ class AttachedCallControl:
         """Why the call is over, now that OpenAI no longer knows it."""
         if self._ending:
             return self._ending
-        return EndReason.TRANSFERRED if self._transfer else EndReason.CALLER_HUNG_UP
+        if self._transfer:
+            return EndReason.TRANSFERRED
+        expires_at = self.context.handle.record.expires_at
+        expired = expires_at is not None and time.time() >= expires_at - CLOCKS_APART_SECONDS
+        return EndReason.SESSION_EXPIRED if expired else EndReason.CALLER_HUNG_UP
 
     # Transferring the caller.
 

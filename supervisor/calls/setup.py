@@ -37,6 +37,8 @@ class CallSetup:
     notice: CallNotice
     handle: RecordHandle
     takeover: Takeover
+    _missed: bool = False
+    """Whether OpenAI knew of no such call when we were to accept it."""
 
     @property
     def _record(self) -> CallRecord:
@@ -97,8 +99,10 @@ class CallSetup:
         record = self._record
         if not self._accepted:
             session = accept_body(context.agent.session, context.agent.tools, record.session)
-            first_owner = self.takeover.first_owner
-            accepted = await self.signalling.accept(self.notice.call_id, session, first_owner=first_owner)
+            accepted = await self.signalling.accept(self.notice.call_id, session)
+            self._missed = accepted == CallEnded(EndReason.MISSED)
+            if self._missed and not self.takeover.first_owner:
+                accepted = False  # an earlier owner may have accepted it, and not lived to say so
             if not isinstance(accepted, bool):
                 return accepted
             if accepted:
@@ -132,6 +136,8 @@ class CallSetup:
 
     def _never_attached(self) -> EndReason:
         """Say why there was nothing to attach to."""
+        if self._missed and not self._accepted:
+            return EndReason.MISSED
         if not self.takeover.first_owner:
             return EndReason.CALLER_HUNG_UP
         return EndReason.NEVER_ATTACHED if self._accepted else EndReason.NOT_ACCEPTED

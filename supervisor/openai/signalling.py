@@ -46,17 +46,17 @@ class Signalling:
     """Whether anything may be done to the call now."""
 
     @traced("accept")
-    async def accept(self, call_id: str, session: Mapping[str, Any], *, first_owner: bool) -> bool | Outcome:
+    async def accept(self, call_id: str, session: Mapping[str, Any]) -> bool | Outcome:
         """Accept a SIP call; False when OpenAI refused.
 
-        A refusal may mean that the call was accepted before: the attach that follows shows whether it lives. Where
-        nobody owned the call before, OpenAI's 404 means that the caller is gone (`MISSED`).
+        A refusal may mean that the call was accepted before: the attach that follows shows whether it lives. OpenAI's
+        404 means that it knows no such call: the caller is gone (`MISSED`), unless an earlier owner had accepted.
         """
         try:
             await self._request("accept", call_id, ACCEPT_SECONDS, lambda: self._rest.accept(call_id, session))
         except ControlError as error:
             match verdict("accept", error.status):
-                case Verdict.OVER if first_owner:
+                case Verdict.OVER:
                     return CallEnded(EndReason.MISSED)
                 case Verdict.HAND_OVER | Verdict.RETRY:
                     return PassOn(str(error))

@@ -21,7 +21,7 @@ SESSION = {"type": "realtime", "model": "gpt-realtime-2.1"}
 
 
 async def accept(signalling: Signalling, call_id: str) -> object:
-    return await signalling.accept(call_id, SESSION, first_owner=True)
+    return await signalling.accept(call_id, SESSION)
 
 
 async def reject(signalling: Signalling, call_id: str) -> object:
@@ -48,7 +48,7 @@ async def attempt(operation: Operation, permits: Iterator[bool], *, accepted: bo
         call = await stand_in.place_call(webhook=False)
         try:
             if accepted:
-                await rest.accept(call.call_id, SESSION, first_owner=True)
+                await rest.accept(call.call_id, SESSION)
             signalling = Signalling(rest, websocket_base_url, KEY, "test", lambda: next(permits))
             try:
                 return await operation(signalling, call.call_id), call
