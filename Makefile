@@ -89,7 +89,7 @@ docs: $(READY)  ## Write what is generated (settings, log events; infra/: README
 	@$(BIN)/python infra/scripts/generate.py
 
 wheel: $(READY)  ## Build the wheel into build/dist
-	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/dist .
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir build/dist .
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" $(UPGRADE)
 # What is deployed is compiled from its extra alone, without what the command line needs.

@@ -35,7 +35,10 @@ def openai(
     host: str = "127.0.0.1",
     port: int = 8088,
 ) -> None:
-    """Serve the stand-in for OpenAI, for function and supervisors that run elsewhere, such as in containers."""
+    """Serve the stand-in for OpenAI by itself.
+
+    Function and supervisors run elsewhere, such as in containers.
+    """
 
     async def serve() -> None:
         if pubsub:

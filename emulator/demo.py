@@ -1,4 +1,6 @@
-"""The main job, live on one machine: three calls are served, then the supervisor that holds a fourth is killed.
+"""Show the main job, live on one machine.
+
+Three calls are served, then the supervisor that owns a fourth is killed.
 
 Everything that is shown was seen from outside: OpenAI's side of the wire (the stand-in's log) and what function and
 supervisors logged. `run` returns whether all of it happened. The agent needs the tools `order_status` and `hang_up`.

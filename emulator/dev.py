@@ -1,4 +1,6 @@
-"""Everything on one machine, and again when code changes: what `sideband dev` and `sideband call` do.
+"""Run everything on one machine, and again when code changes.
+
+This is what `sideband dev` and `sideband call` do.
 
 Function, two supervisors, a stand-in for OpenAI and an embedded Pub/Sub; a line for each thing that happens. A change
 of code restarts what it concerns, supervisors one after the other, so that a living call goes through a hand-over, as
@@ -47,7 +49,10 @@ class Dev:
     running: dict[str, Process] = field(default_factory=dict)
 
     async def restart(self, name: str) -> None:
-        """Stop the process of this name, if it runs, and start it; print what keeps it from starting."""
+        """Stop the process of this name, if it runs, and start it.
+
+        What keeps it from starting is printed.
+        """
         if old := self.running.pop(name, None):
             self.system.processes.remove(old)
             await old.stop()
@@ -74,7 +79,10 @@ class Dev:
 
 
 def concerned(changed: Sequence[Path]) -> list[str]:
-    """Name what has to be restarted: the function for its own code, supervisors for all that is not only its."""
+    """Name the processes that have to be restarted.
+
+    The function for its own code, supervisors for all that is not only its.
+    """
     of_function = [path for path in changed if path.is_relative_to(ROOT / "function")]
     of_supervisors = [path for path in changed if path not in of_function or path.name == "notice.py"]
     return [*([FUNCTION] if of_function else []), *(SUPERVISORS if of_supervisors else [])]
@@ -116,7 +124,10 @@ def _code_of(agent: str) -> Path:
 
 
 async def serve_stand_in(options: Options, *, host: str, port: int) -> None:
-    """Serve the stand-in for OpenAI by itself, for function and supervisors that run elsewhere, until interrupted."""
+    """Serve the stand-in for OpenAI by itself, until interrupted.
+
+    Function and supervisors run elsewhere.
+    """
     timeline = Timeline(Console())
     interrupted = _interrupted()
     async with serve_openai(host, port, options) as stand_in, asyncio.TaskGroup() as group:
@@ -154,7 +165,7 @@ class PlacedCall:
 async def place_call(
     say: Sequence[str], *, from_number: str, on_line: Callable[[str, str], None] = lambda _who, _text: None
 ) -> PlacedCall:
-    """Place a call with what runs in this folder, and follow it to its end.
+    """Place a call with what runs here; follow it to its end.
 
     Args:
         say: what the caller says, a turn each; then they hang up.

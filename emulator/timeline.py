@@ -1,4 +1,7 @@
-"""What happens to calls, printed a line each: as OpenAI's side sees it, and as function and supervisors log it."""
+"""Print what happens to calls, a line for each event.
+
+OpenAI's side says it in the stand-in's log, function and supervisors in theirs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Supervisors in one's own process, on the stand-in for OpenAI and an embedded Pub/Sub: quick, and no mocks.
+"""Run supervisors in one's own process, without mocks.
+
+OpenAI is the stand-in, and Pub/Sub an embedded one.
 
     async with rig(agent) as rigged:
         call = await rigged.ring([{"caller": "..."}])

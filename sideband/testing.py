@@ -1,4 +1,6 @@
-"""Rehearse an agent without a phone, a key or a cloud: scripted caller and model, your own tools and rules.
+"""Rehearse an agent without a phone, a key or a cloud.
+
+The caller and the model follow a script; tools and rules are your own.
 
     from sideband.testing import rehearse
 

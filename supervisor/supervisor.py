@@ -1,4 +1,7 @@
-"""The supervisor: owns as many calls as there are slots, from its start to the hand-over at its end."""
+"""The supervisor: owns as many calls as there are slots.
+
+It does so from its start to the hand-over at its end.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The command line: `sideband --help`. Each command imports what it runs only when it is called."""
+"""The command line: `sideband --help`.
+
+Each command imports what it runs only when it is called.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the commands share: an agent's name, a choice of Pub/Sub, and how they fail."""
+"""What the commands share.
+
+That is an agent's name, a choice of Pub/Sub, and how they fail.
+"""
 
 from __future__ import annotations
 

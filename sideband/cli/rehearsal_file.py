@@ -1,4 +1,7 @@
-"""A rehearsal as a YAML file: the script of a call, and what is expected of it."""
+"""Rehearsals as YAML files.
+
+A file has the script of a call, and what is expected of it.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,9 @@ class RehearsalFile(BaseModel):
 
 
 async def rehearse_file(agent: str, path: Path) -> tuple[Rehearsal, list[str]]:
-    """Play a file against an agent; also returns what it expected and did not get.
+    """Play a file against an agent.
+
+    Also returns what the file expected and did not get.
 
     Raises:
         RehearsalError: the file is missing, is not YAML, or is not a rehearsal.

@@ -50,7 +50,9 @@ def list_(*, json: Json = False) -> None:
 
 @app.command()
 def rotate(endpoint: Endpoint, secret: Secret = None) -> None:
-    """Give an endpoint a new secret; the old one is good for 24 hours more.
+    """Give an endpoint a new secret.
+
+    The old one is good for 24 hours more.
 
     Example: sideband webhook rotate we_123 --secret projects/P/secrets/openai-webhook
     """

@@ -1,4 +1,6 @@
-"""Run one call that is ours: attach, configure, greet, follow the conversation; attach again after a lost socket.
+"""Run one call that is ours: attach, configure, greet, follow the conversation.
+
+After a lost socket it attaches again.
 
 What is said and done is decided in `conversation`; this is its I/O. The reader takes one event after the other; tools,
 policies and handlers run in tasks of their own; and every frame passes the call's `FrameWriter`.
@@ -11,7 +13,7 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -73,7 +75,7 @@ class AttachedCall:
     _pinged_at: float = 0.0
     _unshown_since: float | None = None
     """Since when there is an output that OpenAI has not shown."""
-    _next_owner_attached: asyncio.Event = field(default_factory=asyncio.Event)
+    _next_owner_attached: asyncio.Event | None = None
 
     @classmethod
     def of(cls, context: CallContext, takeover: Takeover) -> AttachedCall:
@@ -224,7 +226,7 @@ class AttachedCall:
         await self._perform(actions)
         for handler in self.context.inputs.handlers.get(event.get("type", ""), ()):
             self.context.tasks.spawn(self.context.call_handler(handler, event), "handler")
-        if self.context.claim.lost and event.get("type") == "session.updated":
+        if self._next_owner_attached and self.context.claim.lost and event.get("type") == "session.updated":
             self._next_owner_attached.set()
         return event
 
@@ -326,10 +328,11 @@ class AttachedCall:
         """
         self._tools.draining = True
         await self._tools.finish(tools_seconds)
+        self._next_owner_attached = asyncio.Event()  # made here: most calls never need it, and it is large
 
     async def overlap(self) -> None:
         """Listen, without a claim to write, until the next owner is attached."""
-        if self.context.tasks.open:
+        if self.context.tasks.open and self._next_owner_attached:
             with suppress(TimeoutError):
                 async with asyncio.timeout(OVERLAP_SECONDS):
                     await self._next_owner_attached.wait()

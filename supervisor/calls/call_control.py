@@ -1,4 +1,7 @@
-"""Call control: what an agent, its policies and the greeting can do in an attached call."""
+"""Call control in an attached call.
+
+The agent, its policies and the greeting use it.
+"""
 
 from __future__ import annotations
 
@@ -175,7 +178,10 @@ class AttachedCallControl:
 
     @property
     def hanging_up(self) -> bool:
-        """Whether we are hanging up, so that OpenAI should not know the call any more."""
+        """Whether we are hanging up.
+
+        OpenAI should not know the call any more then.
+        """
         return self._ending not in {None, EndReason.SESSION_EXPIRED}
 
     @property

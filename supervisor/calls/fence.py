@@ -1,4 +1,7 @@
-"""The fence around all that is done for a call: what may pass, and its end when the call is no longer ours."""
+"""The fence around all that is done for a call: what may pass, and its end.
+
+It closes, and what runs inside ends at once, when the call is no longer ours.
+"""
 
 from __future__ import annotations
 

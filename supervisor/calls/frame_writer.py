@@ -1,4 +1,7 @@
-"""The one writer of a call's sideband: every frame passes here, and only while the call is ours."""
+"""The one writer of a call's sideband.
+
+Every frame passes here, and only while the call is ours.
+"""
 
 from __future__ import annotations
 

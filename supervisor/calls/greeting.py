@@ -1,4 +1,7 @@
-"""Greet the caller: once in the call's life, whoever owns it, and where the agent wants that, uninterrupted."""
+"""Greet the caller, once in the call's life, whoever owns it.
+
+Where the agent wants that, nobody can interrupt it.
+"""
 
 from __future__ import annotations
 

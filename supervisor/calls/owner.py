@@ -1,4 +1,6 @@
-"""Own one call, from its claim to its end: open the record, set the call up, have it run, settle it or hand it over.
+"""Own one call, from its claim to its end.
+
+The owner opens the record, sets the call up, has it run, and settles it or hands it over.
 
 The claim is the permission: when it is lost, the fence ends all of this at once. The record says how the last owner
 left the call, and keeps for the next one how we leave it. What happens while the call is attached is in `attached`.

@@ -1,4 +1,4 @@
-"""The policies of one call while it is attached: guards, limits, approvals, keys, failures, cost."""
+"""The policies of one attached call: guards, limits, approvals, keys, failures, cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shared: by all calls of one process, and by all that is done for one call."""
+"""What all calls of one process share, and what belongs to one call."""
 
 from __future__ import annotations
 

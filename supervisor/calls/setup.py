@@ -1,4 +1,7 @@
-"""Set a call up: choose its agent, decide, accept, attach. Or refuse it, so that nobody is left ringing."""
+"""Set a call up: choose its agent, decide, accept, attach.
+
+Or refuse it, so that nobody is left ringing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How a call comes to a new owner: whether it had one before, and how that one left it."""
+"""How a call comes to a new owner.
+
+Whether it had one before, and how that one left it.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ class Takeover:
 
     @property
     def maybe_accepted(self) -> bool:
-        """Whether an owner may have accepted the call, and died before it could say so."""
+        """Whether an owner may have accepted the call, and died before it said so."""
         return self.before in {Before.CRASHED, Before.UNKNOWN}
 
     def may_have_missed(self, now: float) -> bool:

@@ -1,4 +1,7 @@
-"""The tasks of one call: what runs at the same time as its reader, and ends with the call at the latest."""
+"""The tasks of one call.
+
+They run at the same time as its reader, and end with the call at the latest.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Run a call's tools, with the journal before and after, so that no crash makes a side effect happen twice.
+"""Run a call's tools, with the journal before and after.
+
+So no crash makes a side effect happen twice.
 
 A tool starts when its journal entry is durable and the call is still ours; its output is sent when its outcome is
 durable. There the next owner reads what was started, what came of it, and which outputs OpenAI is known to have.

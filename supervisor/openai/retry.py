@@ -1,4 +1,7 @@
-"""Retry requests to OpenAI, while the table of `failures` says that it may help and there is time."""
+"""Retry requests to OpenAI.
+
+That goes on while the table of `failures` says that it may help, and there is time.
+"""
 
 from __future__ import annotations
 

@@ -60,7 +60,8 @@ async def command(folder: Path, *arguments: str, module: str = "sideband") -> As
             await child.communicate()
 
 
-async def test_a_call_is_served_and_a_change_of_the_agent_restarts_both_supervisors(tmp_path: Path) -> None:
+async def test_a_changed_agent_is_restarted(tmp_path: Path) -> None:
+    """A call is served, and a change of the agent restarts both supervisors."""
     shop = tmp_path / "shop.py"
     shop.write_text(SHOP)
     async with command(tmp_path, "dev", "shop:agent") as dev:
@@ -85,7 +86,8 @@ async def test_a_call_is_served_and_a_change_of_the_agent_restarts_both_supervis
     assert not (tmp_path / "build/dev.json").exists()
 
 
-async def test_a_call_where_nothing_runs_says_what_to_start(tmp_path: Path) -> None:
+async def test_a_call_where_nothing_runs(tmp_path: Path) -> None:
+    """A call where nothing runs says what to start."""
     async with command(tmp_path, "call") as call:
         await call.prints("nothing runs in this folder; start it with: sideband dev AGENT")
         assert await call.child.wait() == 2
@@ -103,8 +105,11 @@ async def test_unanswered_call_fails(tmp_path: Path) -> None:
             assert await call.child.wait() == 1
 
 
-async def test_the_stand_in_serves_what_runs_elsewhere(tmp_path: Path) -> None:
-    """As emulator/compose.yaml has it: a Pub/Sub that runs already, and a function at an address that is known."""
+async def test_it_serves_what_runs_elsewhere(tmp_path: Path) -> None:
+    """The stand-in serves a system that runs elsewhere.
+
+    As emulator/compose.yaml has it: a Pub/Sub that runs already, and a function at an address that is known.
+    """
     async with local_system(agent="examples.bikes:agent") as system:
         await system.start_function()
         secret, project = system.environment["OPENAI_WEBHOOK_SECRET"], system.environment["GOOGLE_CLOUD_PROJECT"]
@@ -130,4 +135,5 @@ async def test_the_stand_in_serves_what_runs_elsewhere(tmp_path: Path) -> None:
     ],
 )
 def test_a_change_restarts_what_it_concerns(changed: str, restarted: list[str]) -> None:
+    """A change restarts the processes that it concerns."""
     assert concerned([ROOT / changed]) == restarted

@@ -19,7 +19,6 @@ THREADS = 8
 WAVE = 60
 BAD_SIGNATURES = 2000
 MAX_GROWTH_KB = 8 * 1024
-BODY_SECONDS = 5.0
 
 
 def status_of(pid: int) -> dict[str, int]:
@@ -36,8 +35,11 @@ async def wave(edge: Edge) -> Counter[tuple[int, str]]:
     return Counter(answer.error for answer in answers)
 
 
-async def test_while_pubsub_hangs_nothing_piles_up_and_when_it_is_back_calls_go_through(tmp_path: Path) -> None:
-    """Three waves of 60 calls on 8 threads against a Pub/Sub that takes connections and never answers."""
+async def test_nothing_piles_up_behind_pubsub(tmp_path: Path) -> None:
+    """While Pub/Sub hangs nothing piles up, and when it is back calls go through.
+
+    Three waves of 60 calls on 8 threads against a Pub/Sub that takes connections and never answers.
+    """
     port = free_port()
     settings = {
         "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{port}",
@@ -48,11 +50,9 @@ async def test_while_pubsub_hangs_nothing_piles_up_and_when_it_is_back_calls_go_
         with socket.create_server(("127.0.0.1", port)):
             seen = []
             for _ in range(3):
-                began = time.monotonic()
                 refused = await wave(edge)
                 assert set(refused) <= {(503, "publish_failed"), (503, "busy")}
                 assert refused[(503, "busy")] > refused[(503, "publish_failed")], "most are told at once"
-                assert time.monotonic() - began < 15
                 assert (await edge.request("GET", "/")).status == 200
                 seen.append(status_of(edge.worker))
         assert seen[-1]["threads"] == seen[0]["threads"]
@@ -69,21 +69,24 @@ async def test_while_pubsub_hangs_nothing_piles_up_and_when_it_is_back_calls_go_
         assert edge.restarted_workers.empty()
 
 
-async def test_threads_that_wait_for_pubsub_leave_others_for_requests_that_do_not(tmp_path: Path) -> None:
+async def test_waiting_threads_leave_others_free(tmp_path: Path) -> None:
+    """Threads that wait for Pub/Sub leave others for requests that do not."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         where = f"127.0.0.1:{silent.getsockname()[1]}"
-        settings = {"PUBSUB_EMULATOR_HOST": where, "PUBLISH_TIMEOUT_SECONDS": "5", "THREADS": str(THREADS)}
+        settings = {"PUBSUB_EMULATOR_HOST": where, "PUBLISH_TIMEOUT_SECONDS": "15", "THREADS": str(THREADS)}
         async with running_edge(tmp_path, settings) as edge:
             waiting = [asyncio.create_task(edge.deliver(new_call()), name="call") for _ in range(THREADS // 2)]
-            began = time.monotonic()
             assert (await edge.request("GET", "/")).status == 200
             assert (await edge.deliver(new_call(), webhook_id="wh_2")).error == (401, "invalid_signature")
-            assert time.monotonic() - began < 3
+            assert not any(task.done() for task in waiting)
             assert {answer.error for answer in await asyncio.gather(*waiting)} == {(503, "publish_failed")}
 
 
 async def test_bad_signatures_do_not_fill_the_log(tmp_path: Path) -> None:
-    """Of 2,000 deliveries with a bad signature 10 are logged in a minute; `tests/bench` measures what they cost."""
+    """Of many bad signatures few are logged.
+
+    Of 2,000 deliveries with a bad signature 10 are logged in a minute; `tests/bench` measures what they cost.
+    """
     body = new_call()
     request = on_the_wire("POST", "/webhooks/openai", body, signed(body, timestamp=int(time.time()), webhook_id="wh_2"))
     async with running_edge(tmp_path, PUBSUB_EMULATOR_HOST="127.0.0.1:1") as edge:
@@ -92,8 +95,11 @@ async def test_bad_signatures_do_not_fill_the_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
-async def test_a_body_that_trickles_in_is_cut_off_and_holds_nobody_up(tmp_path: Path, framing: str) -> None:
-    """A byte each tenth of a second: no pause is long, but the whole takes too long."""
+async def test_a_trickling_body_is_cut_off(tmp_path: Path, framing: str) -> None:
+    """A body that trickles in is cut off, and holds nobody up.
+
+    A byte each tenth of a second: no pause is long, but the whole takes too long.
+    """
     async with running_edge(tmp_path, PUBSUB_EMULATOR_HOST="127.0.0.1:1", THREADS="4") as edge:
         port = int(edge.url.rpartition(":")[2])
         head = f"POST / HTTP/1.1\r\nHost: edge\r\nContent-Type: application/json\r\n{framing}\r\n\r\n".encode()
@@ -109,11 +115,10 @@ async def test_a_body_that_trickles_in_is_cut_off_and_holds_nobody_up(tmp_path: 
             writer.close()
             return answer.result()
 
-        began = time.monotonic()
         slow = [asyncio.create_task(trickle(), name="trickle") for _ in range(3)]
         assert (await edge.request("GET", "/")).status == 200
-        assert time.monotonic() - began < BODY_SECONDS
-        for answer in await asyncio.gather(*slow):
-            assert b" 408 " in answer
-        assert time.monotonic() - began < BODY_SECONDS + 3
+        assert not any(task.done() for task in slow)
+        async with asyncio.timeout(PATIENCE_SECONDS):  # the whole body would take more than three times as long
+            answers = await asyncio.gather(*slow)
+        assert all(b" 408 " in answer for answer in answers)
         assert edge.logs[-1]["code"] == "body_too_slow"

@@ -87,10 +87,11 @@ async def webhook(stand_in: StandIn, *arguments: str, **environment: str) -> tup
     return process.returncode or 0, stdout.decode().splitlines(), stderr.decode().strip()
 
 
-async def test_a_deploy_ends_with_a_webhook_that_works_and_its_secret_rotates_without_another(
-    openai_stand_in: StandIn, secret_manager: SecretManager, tmp_path: Path
-) -> None:
-    """Create, mount the secret, test, ring; rotate, and both the old and the new secret are good."""
+async def test_create_test_and_rotate(openai_stand_in: StandIn, secret_manager: SecretManager, tmp_path: Path) -> None:
+    """A deploy ends with a webhook that works, and its secret rotates without another deploy.
+
+    Create, mount the secret, test, ring; rotate, and both the old and the new secret are good.
+    """
     environment = {"SECRET_MANAGER_URL": secret_manager.url}
     mounted = tmp_path / "webhook-secret"
     mounted.write_text("whsec_" + base64.b64encode(b"some secret from before it all").decode())
@@ -141,7 +142,8 @@ async def edge_at(url: str, folder: Path, host_port: str, edge_settings: dict[st
         yield
 
 
-async def test_without_secret_manager_the_secret_is_printed_once(openai_stand_in: StandIn) -> None:
+async def test_without_a_store_it_is_printed(openai_stand_in: StandIn) -> None:
+    """Without Secret Manager the secret is printed, once."""
     _, lines, _ = await webhook(openai_stand_in, "create", "--url", "https://edge.example/webhooks/openai")
     [endpoint] = openai_stand_in.endpoints
     assert lines[-1] == f"OPENAI_WEBHOOK_SECRET={endpoint.signing_secret}"
@@ -158,10 +160,11 @@ async def test_without_secret_manager_the_secret_is_printed_once(openai_stand_in
     assert (await webhook(openai_stand_in, "list"))[1] == ["there are no webhook endpoints"]
 
 
-async def test_a_secret_that_cannot_be_stored_is_not_lost(
-    openai_stand_in: StandIn, secret_manager: SecretManager
-) -> None:
-    """A new endpoint is deleted again; a rotated one's secret is printed, since it is good already."""
+async def test_an_unstored_secret_is_not_lost(openai_stand_in: StandIn, secret_manager: SecretManager) -> None:
+    """A secret that cannot be stored is not lost.
+
+    A new endpoint is deleted again; a rotated one's secret is printed, since it is good already.
+    """
     environment = {"SECRET_MANAGER_URL": secret_manager.url}
     create = ("create", "--url", "https://edge.example", "--secret", SECRET)
     secret_manager.down = True
@@ -179,7 +182,8 @@ async def test_a_secret_that_cannot_be_stored_is_not_lost(
     assert lines[-1] == f"OPENAI_WEBHOOK_SECRET={endpoint.signing_secret}"
 
 
-async def test_what_went_wrong_is_said_in_one_line(openai_stand_in: StandIn) -> None:
+async def test_failures_are_one_line(openai_stand_in: StandIn) -> None:
+    """What went wrong is said in one line."""
     for arguments, environment, exits_with, says in [
         (("delete", "we_none"), {}, 1, "404: not_found No webhook endpoint found"),
         (("list",), {"OPENAI_API_KEY": ""}, 2, "OPENAI_API_KEY: Field required"),
@@ -193,8 +197,8 @@ async def test_what_went_wrong_is_said_in_one_line(openai_stand_in: StandIn) -> 
         assert "\n" not in complaint
 
 
-async def test_a_webhook_that_answers_something_else_fails_its_test(openai_stand_in: StandIn, tmp_path: Path) -> None:
-    """The function has another secret than the endpoint."""
+async def test_a_wrong_answer_fails_the_test(openai_stand_in: StandIn, tmp_path: Path) -> None:
+    """A webhook that does not answer with 200 fails its test. The function has another secret than the endpoint."""
     async with pubsub() as (host_port, _):
         await create_topic(host_port)
         async with running_edge(tmp_path, PUBSUB_EMULATOR_HOST=host_port) as edge:
@@ -208,13 +212,17 @@ async def test_a_webhook_that_answers_something_else_fails_its_test(openai_stand
             assert "another secret" in complaint
 
 
-async def test_a_topic_that_is_none_is_explained(openai_stand_in: StandIn) -> None:
+async def test_a_wrong_topic_is_explained(openai_stand_in: StandIn) -> None:
+    """A topic whose name is wrong is explained."""
     status, _, complaint = await webhook(openai_stand_in, "test", "we_1", "--topic", "calls")
     assert (status, complaint) == (1, "calls is no topic: write it as projects/PROJECT/topics/TOPIC")
 
 
-async def test_openais_own_client_manages_the_stand_ins_endpoints(openai_stand_in: StandIn) -> None:
-    """The stand-in is held to the official client: shapes, paging, rotation, deletion."""
+async def test_the_official_client_manages_them(openai_stand_in: StandIn) -> None:
+    """OpenAI's own client manages the stand-in's endpoints.
+
+    The stand-in is held to the official client: shapes, paging, rotation, deletion.
+    """
     async with openai.AsyncOpenAI(api_key=API_KEY, base_url=openai_stand_in.base_url, max_retries=0) as client:
         urls = [f"https://edge.example/{number}" for number in range(3)]
         for url in urls:

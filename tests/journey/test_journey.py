@@ -25,17 +25,13 @@ STEP_SECONDS = 150  # on a busy machine; about 40 in all on one that is not
 @pytest.fixture
 def wheel(tmp_path: Path) -> Path:
     """The wheel, built into a folder of its own by the locked build backend."""
-    command = [
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        str(tmp_path / "wheels"),
-        ".",
-    ]
-    subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=True, timeout=STEP_SECONDS)
+    build = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path / "wheels")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", *build, "."],
+        cwd=ROOT,
+        check=True,
+        timeout=STEP_SECONDS,
+    )
     (built,) = (tmp_path / "wheels").iterdir()
     return built
 

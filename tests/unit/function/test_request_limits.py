@@ -33,6 +33,7 @@ def test_an_ordinary_head_passes() -> None:
         (request(**{f"x_{number}": "a" * 8000 for number in range(5)}), HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
         (request(content_encoding=" GZIP "), HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     ],
+    ids=["long address", "long header", "many headers", "large head", "compressed body"],
 )
 def test_a_head_beyond_its_limits(refused: flask.Request, status: HTTPStatus) -> None:
     """A head beyond one of its limits is refused; so is a compressed body, which is never unpacked."""

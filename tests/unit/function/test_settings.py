@@ -128,6 +128,10 @@ def test_settings_of_browsers_calls(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"OPENAI_BASE_URL": "api.openai.com"}, "OPENAI_BASE_URL: write it as https://HOST/v1"),
         ({"THREADS": "1"}, "THREADS: Input should be"),
     ],
+    ids=[
+        *("no key", "no token keys", "two kinds of token keys", "short secret", "odd URL of keys", "any origin"),
+        *("pattern of origins", "origin with a path", "odd base URL", "one thread"),
+    ],
 )
 def test_wrong_settings_of_browsers(monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], says: str) -> None:
     """What is wrong with the settings of browsers' calls is refused in one line, without a secret."""

@@ -50,7 +50,7 @@ def test_the_process_ends(hang: str, end: str, status: int, severity: str | None
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=100,
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == status

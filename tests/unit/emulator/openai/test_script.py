@@ -18,6 +18,7 @@ from emulator.openai.script import Model, Script, ScriptError, Tool, parse_scrip
         ({"tool": "f", "args": {}}, "args: Extra inputs are not permitted"),
         ({"hang_up": False}, "hang_up: Input should be True or 'now'"),
     ],
+    ids=["unknown step", "two steps", "no words", "odd keys", "unknown event", "unknown field", "odd value"],
 )
 def test_a_wrong_step_is_refused(step: dict[str, Any], complaint: str) -> None:
     """A step that can't be played is refused with its number and the reason."""
@@ -48,7 +49,9 @@ def test_the_callers_turn() -> None:
     assert take(script) == ["A"]
 
 
-@pytest.mark.parametrize(("speaks", "turns"), [(True, [["mcp", "A"], []]), (False, [["mcp"], ["A"]])])
+@pytest.mark.parametrize(
+    ("speaks", "turns"), [(True, [["mcp", "A"], []]), (False, [["mcp"], ["A"]])], ids=["speaks", "is silent"]
+)
 def test_speech_after_a_hosted_tool(speaks: bool, turns: list[list[str]]) -> None:
     """Whether the model speaks after a hosted tool, in the same response, is an option."""
     script = Script(parse_script([{"mcp": {"server_label": "s", "name": "n"}}, {"model": "A"}]))

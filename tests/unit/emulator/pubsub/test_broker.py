@@ -215,6 +215,7 @@ def test_a_dead_letter_of_one_subscription(world: World) -> None:
         ({"retry_policy": {}}, "retry_policy"),
         ({"bigquery_config": {"table": "a.b.c"}}, "bigquery_config"),
     ],
+    ids=["ttl", "ordering and filter", "retry policy", "BigQuery"],
 )
 def test_a_missing_feature_is_named(world: World, settings: dict[str, object], named: str) -> None:
     """A subscription that needs what the broker lacks is refused by the name of the setting."""

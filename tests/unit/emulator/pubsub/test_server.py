@@ -42,7 +42,9 @@ def server_with_claims() -> tuple[Server, Broker]:
     return server, server._broker
 
 
-@pytest.mark.parametrize("failure", [grpc.aio.BaseError("the stream is closed"), asyncio.CancelledError()])
+@pytest.mark.parametrize(
+    "failure", [grpc.aio.BaseError("the stream is closed"), asyncio.CancelledError()], ids=["closed", "cancelled"]
+)
 async def test_race_of_a_vanishing_client(failure: BaseException) -> None:
     """Race: an answer that can't be written gives its message back at once, to a pull that waits."""
     server, broker = server_with_claims()

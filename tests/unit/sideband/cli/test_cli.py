@@ -48,7 +48,9 @@ def test_help_fits_on_a_screen() -> None:
     assert not HEAVY & set(shown.stderr.split())
 
 
-@pytest.mark.parametrize("command", [*([name] for name in COMMANDS), *(["webhook", name] for name in WEBHOOK)])
+@pytest.mark.parametrize(
+    "command", [*([name] for name in COMMANDS), *(["webhook", name] for name in WEBHOOK)], ids=" ".join
+)
 def test_help_has_an_example(command: list[str]) -> None:
     """Each command's help ends its text with a line that can be copied."""
     shown = CliRunner(env={"COLUMNS": "80", "NO_COLOR": "1"}).invoke(app, [*command, "--help"])

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from examples.bikes import agent
 from sideband import Agent
 from supervisor.agents.session import accept_body, problems, update_body
 from supervisor.errors import StartupError
@@ -68,6 +69,12 @@ def test_a_sound_session_has_no_problems() -> None:
             "needs either server_url, connector_id or tunnel_id",
         ),
     ],
+    ids=[
+        *("misspelt field", "misspelt inner field", "unknown field", "wrong number", "wrong modality"),
+        *("tool that is no object", "no tools", "server without a label", "instructions", "threshold as text"),
+        *("speed as text", "speed out of bounds", "not JSON", "wrong type", "no model", "retiring model"),
+        *("retiring transcription", "audio format", "prompt", "two servers of one label", "server without address"),
+    ],
 )
 def test_a_wrong_session_is_explained(session: dict[str, Any], says: str) -> None:
     """What is wrong in a session is refused in one line, with what to write instead."""
@@ -76,6 +83,15 @@ def test_a_wrong_session_is_explained(session: dict[str, Any], says: str) -> Non
         Agent(session=session)
     assert says in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_bodies_carry_type_and_tools() -> None:
+    """Accept and update both carry the type and the tools; the update leaves the model out, which can't change."""
+    accept, update = accept_body(agent.session, agent.tools), update_body(agent.session, agent.tools)
+    assert accept["type"] == update["type"] == "realtime"
+    assert [tool["name"] for tool in update["tools"]] == ["order_status", "hang_up"]
+    assert accept["model"] == "gpt-realtime-2.1"
+    assert "model" not in update, "the model of a session can't change"
 
 
 def test_voice_numbers_only_in_the_update() -> None:

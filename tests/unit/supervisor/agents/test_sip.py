@@ -19,6 +19,7 @@ from supervisor.agents.sip import caller, dialled, parse_address
         ("Bob <sips:bob@trunk.test:5061>", None, "sips:bob@trunk.test:5061"),
         ("<sip:anonymous@anonymous.invalid>", None, "sip:anonymous@anonymous.invalid"),
     ],
+    ids=["E.164", "national", "escaped", "tel", "no number", "anonymous"],
 )
 def test_addresses(header: str, number: str | None, uri: str) -> None:
     """A header gives its URI, and the number in it where there is one."""
@@ -45,6 +46,7 @@ def test_what_is_no_address_is_none(header: str) -> None:
         ('"Jan ', ""),
         ('Jan "J" ', ""),
     ],
+    ids=["quoted", "escaped", "plain", "none", "empty", "open quote", "quote in words"],
 )
 def test_display_name(before: str, display_name: str) -> None:
     """The display name is what stands before the bracket, without quotes; where that is odd, it is empty."""

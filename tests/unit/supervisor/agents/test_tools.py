@@ -176,6 +176,7 @@ class Place(NamedTuple):
         (Order(order_id="B-1"), {"order_id": "B-1", "pieces": 1}),
         (None, None),
     ],
+    ids=["decimal", "key that is no text", "named tuple", "set", "not a number", "model", "None"],
 )
 async def test_results(result: Any, expected: Any) -> None:
     """A result of any common kind reaches the model as JSON."""
@@ -244,6 +245,10 @@ def _generator() -> Any:
         (lambda: None, "<lambda>: OpenAI takes up to 64"),
         (partial(_nameless, "B-1"), "partial.*: write a plain or async function with def"),
     ],
+    ids=[
+        *("several", "options", "nameless", "late call", "renamed call", "generator", "nameless and filled"),
+        *("several and filled", "not ASCII", "lambda", "partial"),
+    ],
 )
 def test_an_uncallable_tool_is_refused(function: Any, says: str) -> None:
     """A function that the model could not call is refused at start, with what to write instead."""
@@ -258,7 +263,7 @@ def test_a_wrong_time_out_is_refused() -> None:
             agent().tool(timeout=cast("float", wrong))(_options)
 
 
-@pytest.mark.parametrize("wrong", [{"max_calls": "3"}, {"max_calls": 0}, {"filler": 2}])
+@pytest.mark.parametrize("wrong", [{"max_calls": "3"}, {"max_calls": 0}, {"filler": 2}], ids=str)
 def test_a_wrong_option_is_refused(wrong: dict[str, Any]) -> None:
     """A wrong option of a tool is refused at start, with the names of both."""
     with pytest.raises(StartupError, match=f"tool _order: {next(iter(wrong))}="):

@@ -66,7 +66,7 @@ async def deaf_seconds(deaf_after: int, *journal: JournalEntry) -> int:
     sideband = HalfOpen()
     context = call_context(Agent(session={"model": "gpt-realtime-2.1"}), handle, sideband)
     attached = AttachedCall.of(context, Takeover(Before.NOBODY))
-    running = asyncio.create_task(attached.run())
+    running = asyncio.ensure_future(attached.run())
     await asyncio.wait_for(sideband.configured.wait(), SOON)
     began = time.time()
     for second in range(1, MOST_SECONDS):

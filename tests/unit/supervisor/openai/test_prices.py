@@ -25,7 +25,9 @@ def test_an_unknown_model() -> None:
     assert response_usd(USAGE, "gpt-realtime-9") == response_usd(USAGE, "gpt-realtime-2.1")
 
 
-@pytest.mark.parametrize("usage", [{}, {"input_token_details": None}, {"output_token_details": {"audio_tokens": None}}])
+@pytest.mark.parametrize(
+    "usage", [{}, {"input_token_details": None}, {"output_token_details": {"audio_tokens": None}}], ids=str
+)
 def test_a_usage_with_holes(usage: dict[str, object]) -> None:
     """What a usage does not name costs nothing."""
     assert response_usd(usage, "gpt-realtime-2.1") == 0

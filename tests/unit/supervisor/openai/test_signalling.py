@@ -61,6 +61,7 @@ def kind(result: object) -> object:
         (401, PassOn),
         (503, PassOn),
     ],
+    ids=["accepted", "gone", "gone for a later owner", "refused", "decided before", "forbidden", "broken"],
 )
 async def test_accept(status: int | None, expected: object) -> None:
     """A call that OpenAI does not know is missed; any other refusal leaves it to the attach."""
@@ -78,6 +79,7 @@ async def test_accept(status: int | None, expected: object) -> None:
         (403, PassOn),
         (503, PassOn),
     ],
+    ids=["not there", "over", "forbidden", "broken"],
 )
 @pytest.mark.parametrize("accepted", [True, False])
 async def test_attach(status: int, accepted: bool, expected: object) -> None:
@@ -91,6 +93,7 @@ async def test_attach(status: int, accepted: bool, expected: object) -> None:
 @pytest.mark.parametrize(
     ("status", "expected"),
     [(404, CallEnded(EndReason.CALLER_HUNG_UP)), (410, CallEnded(EndReason.CALLER_HUNG_UP)), (503, PassOn)],
+    ids=["unknown", "over", "broken"],
 )
 async def test_reattach(status: int, expected: object) -> None:
     """A call that OpenAI no longer knows is over."""

@@ -82,6 +82,11 @@ def test_novelties() -> None:
         ({"type": "conversation.item.truncate", "item_id": "?"}, "item_truncate_invalid_item_id"),
         ({"type": "conversation.item.delete"}, "item_delete_invalid_item_id"),
     ],
+    ids=[
+        *("no object", "no type", "an old type", "a type that is no text", "a response that is no object"),
+        *("an unknown field", "an odd event id", "no session", "another model", "no item", "no call id"),
+        *("truncates an unknown item", "deletes no item"),
+    ],
 )
 def test_a_wrong_event_gets_an_error(event: object, code: str) -> None:
     """A wrong client event is answered by an error event, and the call goes on."""

@@ -37,7 +37,7 @@ class TestOtherEvents:
         """OpenAI's limit of 60 minutes is reported."""
         assert Conversation().receive(error("session_expired")) == [SessionExpired()]
 
-    @pytest.mark.parametrize("item_id", [None, "", 2**63 + 1, 1.5, True, ["item_1"], {"id": "item_1"}])
+    @pytest.mark.parametrize("item_id", [None, "", 2**63 + 1, 1.5, True, ["item_1"], {"id": "item_1"}], ids=str)
     @pytest.mark.parametrize(
         "type_",
         [
@@ -52,13 +52,13 @@ class TestOtherEvents:
         with pytest.raises(EventError):
             Conversation().receive({"type": type_, "item_id": item_id, "transcript": "Hello?", "text": "Hello?"})
 
-    @pytest.mark.parametrize("text", [5, ["Hello?"], {"text": "Hello?"}])
+    @pytest.mark.parametrize("text", [5, ["Hello?"], {"text": "Hello?"}], ids=str)
     def test_words_that_are_not_text(self, text: Any) -> None:
         """Words that are not text are left out."""
         with pytest.raises(EventError):
             Conversation().receive({"type": "response.output_text.done", "item_id": "item_1", "text": text})
 
-    @pytest.mark.parametrize("tool_call_id", ["", 2**63 + 1, ["call_1"], None])
+    @pytest.mark.parametrize("tool_call_id", ["", 2**63 + 1, ["call_1"], None], ids=str)
     def test_a_tool_call_under_an_odd_id(self, tool_call_id: Any) -> None:
         """A tool call under something that is no id is left out, and its response ends all the same."""
         conversation = Conversation()
@@ -70,7 +70,7 @@ class TestOtherEvents:
         conversation.tool_calls.answer("call_1", "42")
         assert conversation.responses.requested
 
-    @pytest.mark.parametrize("odd", [None, "", 5, ["resp_1"]])
+    @pytest.mark.parametrize("odd", [None, "", 5, ["resp_1"]], ids=str)
     def test_a_response_under_an_odd_id(self, odd: Any) -> None:
         """A response under something that is no id is waited for all the same, and ends."""
         conversation = Conversation()
@@ -108,6 +108,7 @@ class TestTheCallerIsThere:
             {"type": "input_audio_buffer.speech_started", "item_id": "item_1"},
             {"type": "input_audio_buffer.dtmf_event_received", "event": "1"},
         ],
+        ids=["commits", "types", "speaks", "presses a key"],
     )
     def test_the_caller_is_heard(self, event: dict[str, Any]) -> None:
         """Whoever speaks, types or presses a key is there."""
