@@ -61,7 +61,7 @@ def kind(result: object) -> object:
         (401, PassOn),
         (503, PassOn),
     ],
-    ids=["accepted", "gone", "gone for a later owner", "refused", "decided before", "forbidden", "broken"],
+    ids=["accepted", "gone", "refused", "decided before", "forbidden", "broken"],
 )
 async def test_accept(status: int | None, expected: object) -> None:
     """A call that OpenAI does not know is missed; any other refusal leaves it to the attach."""
