@@ -134,7 +134,6 @@ TESTED_ELSEWHERE = {
     "sideband/cli/rehearse.py": "tests/integration/test_examples.py",
     "sideband/cli/webhook.py": "tests/integration/test_webhook_command.py",
     "sideband/testing.py": "tests/integration/test_examples.py",
-    "supervisor/calls/attached.py": "tests/integration/test_in_the_call.py",
     "supervisor/calls/owner.py": "tests/integration/test_endings.py",
     "supervisor/calls/services.py": "tests/integration/test_user_code.py",
     "supervisor/calls/setup.py": "tests/integration/test_decisions.py",
