@@ -134,6 +134,7 @@ class AttachedCall:
         if isinstance(attached, CallEnded):
             return CallEnded(self._control.why_over)
         if isinstance(attached, Sideband) and self._control.hanging_up:
+            self.context.writer.attach(attached)  # so that it is dropped, whatever ends the call meanwhile
             await signalling.hang_up(notice)
         return attached
 
@@ -332,10 +333,11 @@ class AttachedCall:
 
     async def overlap(self) -> None:
         """Listen, without a claim to write, until the next owner is attached."""
-        if self.context.tasks.open and self._next_owner_attached:
+        if self.context.tasks.open:
+            attached = self._next_owner_attached = self._next_owner_attached or asyncio.Event()
             with suppress(TimeoutError):
                 async with asyncio.timeout(OVERLAP_SECONDS):
-                    await self._next_owner_attached.wait()
+                    await attached.wait()
 
 
 def _backoff_seconds(losses: int) -> float:
