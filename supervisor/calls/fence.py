@@ -1,6 +1,6 @@
-"""The fence around all that is done for a call: what may pass, and its end.
+"""The fence around what is done for a call.
 
-It closes, and what runs inside ends at once, when the call is no longer ours.
+It says what may pass. When the call is no longer ours it closes, and what runs inside ends at once.
 """
 
 from __future__ import annotations

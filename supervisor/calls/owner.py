@@ -85,7 +85,10 @@ class CallOwner:
             await self.services.claims.release([self.claim])
 
     def tick(self, now: float) -> None:
-        """Do what is due, if we may; called about once a second with the Unix time."""
+        """Do what is due, if the call is ours.
+
+        It is called about once a second, with the Unix time.
+        """
         if self._attached and self._fence.permits():
             self._attached.tick(now)
 
