@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import grpc.aio
 import structlog
@@ -24,6 +23,8 @@ from google.pubsub_v1 import SubscriberAsyncClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 from google.rpc.error_details_pb2 import ErrorInfo
 
+from supervisor.claims.claim import Claim
+
 log = structlog.get_logger()
 
 FENCE_MARGIN_SECONDS = 1.0  # writing stops this long before the lease can have run out
@@ -32,6 +33,7 @@ REQUEST_SECONDS = 2.0  # every other request: two tries fit between a renewal th
 RELEASE_AGAIN_SECONDS = 0.1  # a caller waits
 RETRY_SECONDS = 0.5  # between a renewal that failed and the next
 ERROR_BYTES = 4 * 1024 * 1024  # as on Google's own channels: an error that names many lost leases is long
+LAST_ATTEMPT = 45  # of the 50 deliveries that Pub/Sub makes: from here on a call that nobody can run is ended
 BATCH = 1000  # ack ids in one request; the service allows 512 kB, an ack id is about 200 bytes
 
 
@@ -41,28 +43,6 @@ def subscriber(emulator_host: str, endpoint: str = "") -> SubscriberAsyncClient:
         return SubscriberAsyncClient(client_options=ClientOptions(api_endpoint=endpoint or None))
     channel = grpc.aio.insecure_channel(emulator_host, [("grpc.max_metadata_size", ERROR_BYTES)])
     return SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel))
-
-
-@dataclass(eq=False, slots=True)
-class Claim:
-    """One leased notice. The process that has it owns the call, until `may_write` says no."""
-
-    ack_id: str
-    message_id: str
-    data: bytes
-    delivery_attempt: int
-    """1 for the first delivery; 0 where the subscription has no dead-letter policy, so that nobody counts."""
-    write_until: float = 0.0
-    """By `time.monotonic`; set by the last renewal that succeeded."""
-    lost: bool = False
-    on_lost: Callable[[], None] = field(default=lambda: None)
-    """Called once, when the claim is fenced."""
-    call_id: str = ""
-    """For the log; set by the owner, which reads the notice."""
-
-    def may_write(self) -> bool:
-        """Tell whether the call is still ours: no other process can have its notice yet."""
-        return not self.lost and time.monotonic() < self.write_until
 
 
 class Claims:
@@ -108,6 +88,11 @@ class Claims:
         self._held.update(confirmed)  # not sooner, or a renewal that is under way would find them late
         return confirmed
 
+    @property
+    def healthy(self) -> bool:
+        """Whether Pub/Sub answers renewals, so that new calls may be taken."""
+        return True
+
     async def renew_forever(self) -> None:
         """Renew every lease each third of its length, until cancelled."""
         pause_seconds = self._lease_seconds / 3
@@ -150,7 +135,7 @@ class Claims:
         for claim in claims:
             reason = refused.get(claim.ack_id)
             if reason is None:
-                claim.write_until = sent_at + deadline_seconds - FENCE_MARGIN_SECONDS
+                claim.renew(sent_at + deadline_seconds - FENCE_MARGIN_SECONDS)
             elif reason.startswith("PERMANENT_FAILURE"):
                 self._fence(claim, "Pub/Sub says that its lease is over")
         return not any(reason.startswith("TRANSIENT_FAILURE") for reason in refused.values())
@@ -158,14 +143,14 @@ class Claims:
     def _fence(self, claim: Claim, reason: str) -> None:
         self._held.discard(claim)
         if not claim.lost:
-            claim.lost = True
+            claim.end()
             log.warning("claim_lost", **_named(claim), reason=reason)
             claim.on_lost()
 
     async def ack(self, claim: Claim) -> bool:
         """End a claim, since its call is over; False when unconfirmed, so that the notice will come again."""
         self._held.discard(claim)
-        claim.lost = True  # a renewal that is under way must not find it lost
+        claim.end()  # a renewal that is under way must not find it lost
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 await self._client.acknowledge(
@@ -184,7 +169,7 @@ class Claims:
         self._held.difference_update(claims)
         ours = [claim for claim in claims if not claim.lost]
         for claim in ours:
-            claim.lost = True  # from here on another may own it
+            claim.end()  # from here on another may own it
         await asyncio.gather(*(self._give_back(batch, after_seconds) for batch in _batches(ours)))
 
     async def _give_back(self, claims: Sequence[Claim], after_seconds: int) -> None:
