@@ -23,6 +23,7 @@ from google.pubsub_v1.types import PubsubMessage
 
 from emulator.openai import Call, Entry, Options, StandIn
 from emulator.openai import serve as serve_openai
+from emulator.pubsub import Server as PubsubServer
 from emulator.pubsub import serve as serve_pubsub
 from emulator.pubsub.topology import clients, create_calls
 from function.notice import CallNotice
@@ -52,6 +53,7 @@ class Rig:
 
     stand_in: StandIn
     pubsub: str
+    pubsub_server: PubsubServer
     publisher: PublisherAsyncClient
     store: Store
     settings: Settings
@@ -152,7 +154,7 @@ async def rig(
             }
             told = Settings.model_validate(given)
             store = open_store(told.records, project=PROJECT)
-            running = Rig(stand_in, server.host_port, publisher, store, told)
+            running = Rig(stand_in, server.host_port, server, publisher, store, told)
             try:
                 for _ in range(supervisors):
                     running.supervise(agent)

@@ -5,6 +5,7 @@ INVALID_ARGUMENT, which names the ack id in its ErrorInfo.
 """
 
 from supervisor.claims.claim import Claim
-from supervisor.claims.leases import FENCE_MARGIN_SECONDS, LAST_ATTEMPT, PULL_SECONDS, Claims, subscriber
+from supervisor.claims.connection import connector
+from supervisor.claims.leases import FENCE_MARGIN_SECONDS, LAST_ATTEMPT, PULL_SECONDS, Claims
 
-__all__ = ["FENCE_MARGIN_SECONDS", "LAST_ATTEMPT", "PULL_SECONDS", "Claim", "Claims", "subscriber"]
+__all__ = ["FENCE_MARGIN_SECONDS", "LAST_ATTEMPT", "PULL_SECONDS", "Claim", "Claims", "connector"]

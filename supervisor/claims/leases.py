@@ -1,12 +1,10 @@
-"""Claims: the Pub/Sub lease of a notice is the ownership of its call.
-
-`Claims.pull` leases as many notices as there are free slots. `Claims.renew_forever` extends all of them with one
-batched request every third of a lease. A claim that is lost, or can't be renewed in time, is fenced: `Claim.may_write`
-says no before Pub/Sub can have given the notice to another, and `Claim.on_lost` is called.
+"""Pull notices, and keep their leases: one batched request for all of them every third of a lease.
 
 Why unary calls and an own loop: Google's streaming client hoards surplus messages, drops leases after an hour, and
-never tells the application that a lease was lost. Exactly-once delivery makes the ack id a fencing token: using it
-after the lease was lost fails with INVALID_ARGUMENT and names the ack id in its ErrorInfo.
+never tells the application that a lease was lost.
+
+Pub/Sub may be slow. So a renewal that is late is not given up: another is sent beside it, and the first that succeeds
+counts, from when it was sent. Until then a claim lapses rather than is lost: see `Claim`.
 """
 
 from __future__ import annotations
@@ -15,98 +13,164 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-import grpc.aio
 import structlog
 from google.api_core import exceptions as google_errors
-from google.api_core.client_options import ClientOptions
-from google.pubsub_v1 import SubscriberAsyncClient
-from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 from google.rpc.error_details_pb2 import ErrorInfo
 
 from supervisor.claims.claim import Claim
+from supervisor.claims.connection import Connect, Connection
+from supervisor.claims.hedging import hedged
 
 log = structlog.get_logger()
 
 FENCE_MARGIN_SECONDS = 1.0  # writing stops this long before the lease can have run out
+SHORTEST_LEASE_SECONDS = 10.0  # that Pub/Sub gives: no subscription may have a shorter ack deadline
 PULL_SECONDS = 6.0  # how long one pull may wait at the server; short, since a stopping process lets its pull end
-REQUEST_SECONDS = 2.0  # every other request: two tries fit between a renewal that was due and the fence of a 10 s lease
-RELEASE_AGAIN_SECONDS = 0.1  # a caller waits
 RETRY_SECONDS = 0.5  # between a renewal that failed and the next
-ERROR_BYTES = 4 * 1024 * 1024  # as on Google's own channels: an error that names many lost leases is long
-LAST_ATTEMPT = 45  # of the 50 deliveries that Pub/Sub makes: from here on a call that nobody can run is ended
 BATCH = 1000  # ack ids in one request; the service allows 512 kB, an ack id is about 200 bytes
 
+# Shares of a lease.
+RENEWAL_SHARE = 1 / 3  # from one renewal to the next, and how long they may fail before no new calls are taken
+PATIENCE_SHARE = 1 / 4  # a connection that says nothing for so long is replaced, well before a lease runs out
+LATE_SHARE = 1 / 10  # a request that takes longer gets another beside it
 
-def subscriber(emulator_host: str, endpoint: str = "") -> SubscriberAsyncClient:
-    """Make Google's asyncio client, for the service (at a region's endpoint) or for an emulator at HOST:PORT."""
-    if not emulator_host:
-        return SubscriberAsyncClient(client_options=ClientOptions(api_endpoint=endpoint or None))
-    channel = grpc.aio.insecure_channel(emulator_host, [("grpc.max_metadata_size", ERROR_BYTES)])
-    return SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel))
+LAST_ATTEMPT = 45  # of the 50 deliveries that Pub/Sub makes: from here on a call that nobody can run is ended
+LAST_RESORT_SECONDS = 4.0  # what its owner gets for that, of the lease that came with the notice
+FREE_ATTEMPTS = 5  # deliveries after which notices that could not be confirmed are held back, one second more each time
 
 
 class Claims:
     """Pull, renew, acknowledge and release the claims of this process."""
 
-    def __init__(self, client: SubscriberAsyncClient, subscription: str, *, lease_seconds: int) -> None:
-        self._client = client
+    def __init__(self, connect: Connect, subscription: str, *, lease_seconds: int) -> None:
         self.subscription = subscription
         self._lease_seconds = lease_seconds
+        self._late_seconds = lease_seconds * LATE_SHARE
+        self._pulls = Connection(connect, patience_seconds=lease_seconds * PATIENCE_SHARE)
+        self._requests = Connection(connect, patience_seconds=lease_seconds * PATIENCE_SHARE)
         self._held: set[Claim] = set()
+        self._new: set[Claim] = set()
+        """Pulled, and not yet confirmed or given back."""
+        self._unanswered_since: float | None = None
+        self._succeeded_at = 0.0
+        """When the last request was sent that Pub/Sub answered."""
+        self._failing = False
+        """Whether a request failed since."""
+        self._lapsed = False
 
     def __len__(self) -> int:
         return len(self._held)
 
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._pulls.close()
+        await self._requests.close()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether Pub/Sub renews leases; where it does not, no new calls should be taken.
+
+        Without leases nobody knows, and the next pull will tell.
+        """
+        if not self._held and not self._new:
+            return True
+        since, now = self._unanswered_since, time.monotonic()
+        return not self._failing and (since is None or now - since < self._lease_seconds * RENEWAL_SHARE)
+
+    # Pull.
+
     async def pull(self, max_messages: int, *, within_seconds: float = PULL_SECONDS) -> list[Claim]:
         """Wait for notices and lease them; return none when none came in time.
 
-        A claim is returned only after its lease was confirmed by a first renewal: a message may have lain in our
-        socket, unseen, for longer than its lease.
+        A claim is returned when a first renewal has confirmed it: so calls are taken only where they can be kept. One
+        that Pub/Sub does not confirm is given back, and nothing more is pulled before Pub/Sub has answered: each pull
+        costs a notice one of its deliveries. From `LAST_ATTEMPT` on, a claim is returned unconfirmed.
 
         Raises:
             google.api_core.exceptions.GoogleAPICallError: Pub/Sub refused, or was not to be reached.
         """
+        claims = await self._pull(max_messages, within_seconds)
+        self._new.update(claims)
         try:
-            response = await self._client.pull(
-                subscription=self.subscription, max_messages=max_messages, retry=None, timeout=within_seconds
-            )
+            await self._confirm(claims)
+            kept = [claim for claim in claims if _is_kept(claim)]
+            self._held.update(kept)
+            await self._give_up([claim for claim in claims if not claim.lost and not _is_kept(claim)], wait=not kept)
+        finally:
+            self._new.difference_update(claims)
+        return kept
+
+    async def _pull(self, max_messages: int, within_seconds: float) -> list[Claim]:
+        sent_at = time.monotonic()  # the leases run from some moment after this one
+        try:
+            async with self._pulls.request() as client:
+                response = await client.pull(
+                    subscription=self.subscription, max_messages=max_messages, retry=None, timeout=within_seconds
+                )
         except google_errors.DeadlineExceeded:
             return []
-        claims = [
+        return [
             Claim(
                 ack_id=received.ack_id,
                 message_id=received.message.message_id,
                 data=received.message.data,
                 delivery_attempt=received.delivery_attempt,
+                write_until=sent_at + SHORTEST_LEASE_SECONDS - FENCE_MARGIN_SECONDS,
             )
             for received in response.received_messages
         ]
-        await self._extend(claims)
-        for claim in [claim for claim in claims if not claim.may_write()]:
-            self._fence(claim, "it could not be confirmed")
-        confirmed = [claim for claim in claims if not claim.lost]
-        self._held.update(confirmed)  # not sooner, or a renewal that is under way would find them late
-        return confirmed
 
-    @property
-    def healthy(self) -> bool:
-        """Whether Pub/Sub answers renewals, so that new calls may be taken."""
-        return True
+    async def _confirm(self, claims: Sequence[Claim]) -> None:
+        """Renew new claims for the first time, unless a whole lease is not enough for it."""
+        if not claims:
+            return
+        patience = self._lease_seconds - FENCE_MARGIN_SECONDS
+        if any(claim.delivery_attempt >= LAST_ATTEMPT for claim in claims):
+            patience = max(claims[0].write_until - LAST_RESORT_SECONDS - time.monotonic(), self._late_seconds)
+
+        async def renew() -> bool:
+            return await self._extend([claim for claim in claims if not claim.confirmed and not claim.lost])
+
+        await hedged(renew, late_seconds=self._late_seconds, within_seconds=patience, name="confirm claims")
+
+    async def _give_up(self, claims: Sequence[Claim], *, wait: bool) -> None:
+        """Give back what could not be confirmed; wait for Pub/Sub's answer, however long it takes."""
+        if not claims:
+            return
+        log.warning("claims_unconfirmed", claims=len(claims))
+        for claim in claims:
+            claim.end()
+        pause_seconds = max(0, max(claim.delivery_attempt for claim in claims) - FREE_ATTEMPTS)
+        while not await self._give_back(claims, pause_seconds) and wait:
+            pass
+
+    # Renew.
 
     async def renew_forever(self) -> None:
-        """Renew every lease each third of its length, until cancelled."""
-        pause_seconds = self._lease_seconds / 3
-        while True:
-            await asyncio.sleep(pause_seconds)
-            renewed = await self.renew()
-            pause_seconds = self._lease_seconds / 3 if renewed else RETRY_SECONDS
+        """Renew every lease each third of its length, until cancelled; send another request when one is late."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                renewal = group.create_task(self.renew(), name="renewal")
+                done, _ = await asyncio.wait([renewal], timeout=self._late_seconds)
+                self._fence_overdue()
+                if done:
+                    pause_seconds = self._lease_seconds * RENEWAL_SHARE if renewal.result() else RETRY_SECONDS
+                    await asyncio.sleep(pause_seconds)
 
     async def renew(self) -> bool:
-        """Extend every lease once, and fence claims that are lost or late; False when to try again soon."""
-        renewed = await self._extend(list(self._held))
-        for claim in [claim for claim in self._held if not claim.may_write()]:
-            self._fence(claim, "its lease could not be renewed in time")
-        return renewed
+        """Extend every lease once; False when to try again soon."""
+        return await self._extend(list(self._held))
+
+    def _fence_overdue(self) -> None:
+        """Fence what has lapsed for as long as a lease, since Pub/Sub may have fallen silent for good."""
+        now = time.monotonic()
+        lapsed = [claim for claim in self._held if not claim.may_write()]
+        if lapsed and not self._lapsed:
+            log.warning("claims_lapsed", claims=len(lapsed))
+        self._lapsed = bool(lapsed)
+        for claim in lapsed:
+            if now >= claim.write_until + self._lease_seconds:
+                self._fence(claim, "its lease could not be renewed in time")
 
     async def _extend(self, claims: Sequence[Claim]) -> bool:
         return all(await asyncio.gather(*(self._modify(batch, self._lease_seconds) for batch in _batches(claims))))
@@ -114,24 +178,27 @@ class Claims:
     async def _modify(self, claims: Sequence[Claim], deadline_seconds: int) -> bool:
         """Set the deadline of a batch of leases; False when the request failed and should be retried."""
         sent_at = time.monotonic()  # the lease runs from some moment after this one
+        if self._unanswered_since is None:
+            self._unanswered_since = sent_at
+        patience = 2 * self._lease_seconds  # later the claims would be lost anyway
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                await self._client.modify_ack_deadline(
+            async with self._requests.request() as client, asyncio.timeout(patience):
+                await client.modify_ack_deadline(
                     subscription=self.subscription,
                     ack_ids=[claim.ack_id for claim in claims],
                     ack_deadline_seconds=deadline_seconds,
                     retry=None,
-                    timeout=REQUEST_SECONDS,
+                    timeout=patience,
                 )
             refused: dict[str, str] = {}
-        except google_errors.InvalidArgument as error:
+        except (google_errors.GoogleAPICallError, TimeoutError) as error:
             refused = _refused_ack_ids(error)
             if not refused:
-                log.error("pubsub_refused_renewal", error=str(error), claims=len(claims))
+                self._failing = self._failing or sent_at > self._succeeded_at
+                _log_failure(error, len(claims))
                 return False
-        except (google_errors.GoogleAPICallError, TimeoutError) as error:
-            log.warning("renewal_failed", error=str(error) or "time-out", claims=len(claims))
-            return False
+        self._unanswered_since, self._failing = None, False
+        self._succeeded_at = max(self._succeeded_at, sent_at)
         for claim in claims:
             reason = refused.get(claim.ack_id)
             if reason is None:
@@ -147,18 +214,33 @@ class Claims:
             log.warning("claim_lost", **_named(claim), reason=reason)
             claim.on_lost()
 
+    # Let go.
+
     async def ack(self, claim: Claim) -> bool:
-        """End a claim, since its call is over; False when unconfirmed, so that the notice will come again."""
+        """End a claim, since its call is over; False when unconfirmed, so that the notice may come again."""
         self._held.discard(claim)
         claim.end()  # a renewal that is under way must not find it lost
+        sent = 0
+
+        async def acknowledge() -> bool:
+            nonlocal sent
+            sent += 1
+            return await self._acknowledge(claim, again=sent > 1)
+
+        return await hedged(
+            acknowledge, late_seconds=self._late_seconds, within_seconds=self._lease_seconds, name="acknowledge"
+        )
+
+    async def _acknowledge(self, claim: Claim, *, again: bool) -> bool:
+        """Acknowledge once; a notice that Pub/Sub no longer knows was acknowledged by an earlier request."""
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                await self._client.acknowledge(
-                    subscription=self.subscription, ack_ids=[claim.ack_id], retry=None, timeout=REQUEST_SECONDS
+            async with self._requests.request() as client:
+                await client.acknowledge(
+                    subscription=self.subscription, ack_ids=[claim.ack_id], retry=None, timeout=self._lease_seconds
                 )
         except (google_errors.GoogleAPICallError, TimeoutError) as error:
             log.warning("ack_failed", **_named(claim), error=str(error) or "time-out")
-            return False
+            return again and bool(_refused_ack_ids(error))
         return True
 
     async def release(self, claims: Sequence[Claim], *, after_seconds: int = 0) -> None:
@@ -170,14 +252,22 @@ class Claims:
         ours = [claim for claim in claims if not claim.lost]
         for claim in ours:
             claim.end()  # from here on another may own it
-        await asyncio.gather(*(self._give_back(batch, after_seconds) for batch in _batches(ours)))
+        await self._give_back(ours, after_seconds)
 
-    async def _give_back(self, claims: Sequence[Claim], after_seconds: int) -> None:
-        until = max(claim.write_until for claim in claims) + FENCE_MARGIN_SECONDS
-        while True:
-            if await self._modify(claims, after_seconds) or time.monotonic() > until:
-                return
-            await asyncio.sleep(RELEASE_AGAIN_SECONDS)
+    async def _give_back(self, claims: Sequence[Claim], after_seconds: int) -> bool:
+        """Set what is left of leases to some seconds; False when Pub/Sub did not answer within a lease."""
+
+        async def give_back() -> bool:
+            return all(await asyncio.gather(*(self._modify(batch, after_seconds) for batch in _batches(claims))))
+
+        return await hedged(
+            give_back, late_seconds=self._late_seconds, within_seconds=self._lease_seconds, name="give claims back"
+        )
+
+
+def _is_kept(claim: Claim) -> bool:
+    """Tell whether a new claim gets an owner."""
+    return not claim.lost and (claim.confirmed or claim.delivery_attempt >= LAST_ATTEMPT)
 
 
 def _named(claim: Claim) -> dict[str, str]:
@@ -190,8 +280,17 @@ def _batches(claims: Sequence[Claim]) -> list[Sequence[Claim]]:
     return [claims[start : start + BATCH] for start in range(0, len(claims), BATCH)]
 
 
-def _refused_ack_ids(error: google_errors.GoogleAPICallError) -> dict[str, str]:
+def _log_failure(error: Exception, claims: int) -> None:
+    if isinstance(error, google_errors.InvalidArgument):
+        log.error("pubsub_refused_renewal", error=str(error), claims=claims)
+    else:
+        log.warning("renewal_failed", error=str(error) or "time-out", claims=claims)
+
+
+def _refused_ack_ids(error: Exception) -> dict[str, str]:
     """Read the ack ids that Pub/Sub refused, and why; it applied the request to all others (google.rpc.ErrorInfo)."""
+    if not isinstance(error, google_errors.InvalidArgument):
+        return {}
     return {
         ack_id: reason
         for detail in error.details

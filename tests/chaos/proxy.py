@@ -1,4 +1,4 @@
-"""A TCP proxy that can be cut: one supervisor's way to Pub/Sub."""
+"""A TCP proxy that can be cut, slow, or dead: one supervisor's way to Pub/Sub."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ class Proxy:
 
     def __init__(self, upstream: str) -> None:
         self.host_port = ""
+        self.late_seconds = 0.0
+        """How late everything arrives that is sent from now on, in either direction."""
         host, _, port = upstream.rpartition(":")
         self._upstream = (host, int(port))
         self._open: set[asyncio.StreamWriter] = set()
+        self._dead: set[asyncio.StreamWriter] = set()
         self._through = asyncio.Event()
         self._through.set()
 
     def cut(self) -> None:
         """Let nothing through any more, in either direction; connections stay open, as with a lost route."""
         self._through.clear()
+
+    def deaden(self) -> None:
+        """Let nothing through on what is open now, for good, and say so to nobody; new connections work."""
+        self._dead |= self._open
 
     def mend(self) -> None:
         """Let everything through again; what was open meanwhile is torn, so that clients connect anew."""
@@ -50,9 +57,16 @@ class Proxy:
         with suppress(OSError):
             while data := await reader.read(65536):
                 await self._through.wait()
-                writer.write(data)
-                await writer.drain()
+                if self.late_seconds:
+                    asyncio.get_running_loop().call_later(self.late_seconds, self._forward, data, writer)
+                else:
+                    self._forward(data, writer)
+                    await writer.drain()
         writer.transport.abort()
+
+    def _forward(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        if writer not in self._dead and not writer.is_closing():
+            writer.write(data)
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ LEASE_SECONDS = 10
 
 
 def claims_on(pubsub: Pubsub) -> Claims:
-    return Claims(pubsub.subscriber, pubsub.subscription(), lease_seconds=LEASE_SECONDS)
+    return Claims(lambda: pubsub.subscriber, pubsub.subscription(), lease_seconds=LEASE_SECONDS)
 
 
 async def pulled(claims: Claims, count: int) -> list[Claim]:
@@ -150,7 +150,7 @@ async def test_cut_off_from_pubsub_a_claim_is_fenced_before_its_lease_can_have_r
         server = await server_up.enter_async_context(serve())
         await create_calls(server.host_port, project="shop", topic="calls", subscription="claims")
         async with clients(server.host_port) as (publisher, client):
-            mine = Claims(client, "projects/shop/subscriptions/claims", lease_seconds=LEASE_SECONDS)
+            mine = Claims(lambda: client, "projects/shop/subscriptions/claims", lease_seconds=LEASE_SECONDS)
             await publisher.publish(topic="projects/shop/topics/calls", messages=[PubsubMessage(data=b"call")])
             (claim,) = await pulled(mine, 1)
             claim.on_lost = lost.set

@@ -139,9 +139,7 @@ async def test_a_pull_given_up_in_its_delay(
     assert len(await pulled(subscriber)) == 1
 
 
-async def test_dead_connections(
-    server: Server, publisher: PublisherAsyncClient, subscriber: SubscriberAsyncClient
-) -> None:
+async def test_dead_connections(server: Server, subscriber: SubscriberAsyncClient) -> None:
     """A pull that waits on one takes nothing; a connection that is made later has the message."""
     waiting = asyncio.create_task(pulled(subscriber, seconds=60))
     assert await pulled(subscriber, seconds=SHORT) == []  # by now the other one waits too
