@@ -102,6 +102,7 @@ class Claims:
 
     async def _pull(self, max_messages: int, within_seconds: float) -> list[Claim]:
         sent_at = time.monotonic()  # the leases run from some moment after this one
+        lease_seconds = min(SHORTEST_LEASE_SECONDS, self._lease_seconds)  # a first renewal to less shortens it
         try:
             async with self._pulls.request() as client:
                 response = await client.pull(
@@ -115,7 +116,7 @@ class Claims:
                 message_id=received.message.message_id,
                 data=received.message.data,
                 delivery_attempt=received.delivery_attempt,
-                write_until=sent_at + SHORTEST_LEASE_SECONDS - FENCE_MARGIN_SECONDS,
+                write_until=sent_at + lease_seconds - FENCE_MARGIN_SECONDS,
             )
             for received in response.received_messages
         ]

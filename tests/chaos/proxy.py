@@ -18,6 +18,7 @@ class Proxy:
         self._upstream = (host, int(port))
         self._open: set[asyncio.StreamWriter] = set()
         self._dead: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None] | None] = set()
         self._through = asyncio.Event()
         self._through.set()
 
@@ -37,6 +38,7 @@ class Proxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one connection until either side ends it."""
+        self._serving.add(asyncio.current_task())
         try:
             upstream_reader, upstream_writer = await asyncio.open_connection(*self._upstream)
         except OSError:
@@ -52,6 +54,11 @@ class Proxy:
             self._open -= ends
             for end in ends:
                 end.transport.abort()
+
+    async def close(self) -> None:
+        """Tear all connections, and wait until their tasks have ended."""
+        self.mend()
+        await asyncio.gather(*(task for task in self._serving if task), return_exceptions=True)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -80,4 +87,4 @@ async def proxy_to(upstream: str) -> AsyncIterator[Proxy]:
         yield proxy
     finally:
         server.close()
-        proxy.mend()
+        await proxy.close()
