@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from sideband import Agent
 from sideband._rig import entries, rig
 from supervisor import supervisor as under_test
+from supervisor.outcomes import EndReason
 from supervisor.supervisor import Supervisor
 from tests.chaos.proxy import proxy_to
 
@@ -73,6 +75,18 @@ async def test_no_new_calls(made: list[Supervisor]) -> None:
         other = await rigged.ring([STAY])
         await rigged.seen(other, "frame_in", "response.create")
         assert len(entries(call, "attach")) == 1
+
+
+async def test_the_last_resort(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where renewals are lost until the deliveries run out, the caller is refused, and no call dies as a letter."""
+    monkeypatch.setattr("supervisor.claims.leases.LAST_ATTEMPT", 2)
+    monkeypatch.setattr("supervisor.calls.owner.LAST_ATTEMPT", 2)
+    async with rig(agent(), supervisors=2) as rigged:
+        rigged.pubsub_server.latency.change({"modify_ack_deadline": {"applied": "never"}})
+        call = await rigged.ring([STAY])
+        record = await rigged.ended(call)
+    assert (record.end_reason, record.delivery_attempt, record.failures) == (EndReason.UNREACHABLE, 2, 0)
+    assert entries(call, "end")[0].payload["status_code"] == HTTPStatus.SERVICE_UNAVAILABLE
 
 
 async def test_out_of_reach(made: list[Supervisor]) -> None:
