@@ -1,4 +1,6 @@
 # Everything runs from .venv, made from the hashed requirements on first use.
+# uv trusts the certificates that the system trusts, as pip does: a company's TLS proxy has one of its own.
+export UV_SYSTEM_CERTS = 1
 PYTHON ?= python3
 PUBSUB ?= embedded
 WORKERS ?= 4  # more than there are cores, since most tests wait for leases to run out
@@ -8,27 +10,28 @@ READY := .venv/.ready
 SOURCES := sideband function supervisor emulator examples infra tests docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test chaos infra-test fmt lint types docs bench bench-cold soak lock clean
+.PHONY: help setup demo dev test wheel chaos infra-test fmt lint types docs bench bench-cold soak lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## Make .venv from the locked requirements (the other targets do it by themselves)
 
-$(READY): tests/requirements.txt
+$(READY): tests/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; choose one with: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@echo "Setting up .venv (once; the packages are checked against their hashes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@sed -n '/^uv==/,/[^\\]$$/p' tests/requirements.txt > .venv/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.txt
-	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync --require-hashes tests/requirements.txt
+	@$(BIN)/uv pip sync --python $(BIN)/python --require-hashes tests/requirements.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(READY)  ## Run the main job on this machine: three calls, then a supervisor is killed (PUBSUB=google for Google's emulator)
-	@$(BIN)/python -m emulator demo --pubsub $(PUBSUB)
+	@$(BIN)/sideband demo --pubsub $(PUBSUB)
 
-dev: $(READY)  ## Run everything on this machine, and again when code changes; place calls with: python -m emulator call
-	@$(BIN)/python -m emulator dev --agent $(AGENT)
+dev: $(READY)  ## Run everything on this machine, and again when code changes (AGENT); place calls with: .venv/bin/sideband call
+	@$(BIN)/sideband dev $(AGENT)
 
 test: $(READY)  ## Run the tests (those of the infrastructure: make infra-test)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/infra
@@ -45,7 +48,7 @@ infra-test: $(READY)  ## Check the infrastructure: Terraform and its tests, code
 	done
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/infra
 	$(CHECKOV) --directory infra --framework terraform --skip-download --compact --quiet
-	$(HADOLINT) supervisor/Dockerfile
+	$(HADOLINT) supervisor/Dockerfile emulator/Dockerfile sideband/template/Dockerfile
 
 CALLS ?= 100
 SECONDS ?= 60
@@ -85,11 +88,16 @@ docs: $(READY)  ## Write what is generated (settings, log events; infra/: README
 	@PYTHONPATH=. $(BIN)/python docs/log_events.py
 	@$(BIN)/python infra/scripts/generate.py
 
-LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" $(UPGRADE) pyproject.toml
+wheel: $(READY)  ## Build the wheel into build/dist
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir build/dist .
+
+LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" $(UPGRADE)
+# What is deployed is compiled from its extra alone, without what the command line needs.
+EXTRA = $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")'
 lock: $(READY)  ## Compile the hashed requirements from pyproject.toml (UPGRADE=--upgrade for newer versions)
-	@$(LOCK) --group dev --output-file tests/requirements.txt
-	@$(LOCK) --group function --constraints tests/requirements.txt --output-file function/requirements.txt
-	@$(LOCK) --group supervisor --constraints tests/requirements.txt --output-file supervisor/requirements.txt
+	@$(LOCK) pyproject.toml --all-extras --group dev --output-file tests/requirements.txt
+	@$(EXTRA) function | $(LOCK) - --constraints tests/requirements.txt --output-file function/requirements.txt
+	@$(EXTRA) supervisor | $(LOCK) - --constraints tests/requirements.txt --output-file supervisor/requirements.txt
 
 clean:  ## Remove .venv and caches
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,7 +1,9 @@
-"""The main job, live on one machine: three calls are served, then the supervisor that holds a fourth is killed.
+"""Show the main job, live on one machine.
+
+Three calls are served, then the supervisor that owns a fourth is killed.
 
 Everything that is shown was seen from outside: OpenAI's side of the wire (the stand-in's log) and what function and
-supervisors logged. `run` returns whether all of it happened.
+supervisors logged. `run` returns whether all of it happened. The agent needs the tools `order_status` and `hang_up`.
 """
 
 from __future__ import annotations
@@ -10,18 +12,17 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from emulator.openai import Call, Entry, Log
-from emulator.system import LogLine, Process, System, local_system
+from emulator.openai import Call, Entry
+from emulator.system import System, local_system
+from emulator.timeline import Timeline
 
-AGENT = "examples.bikes:agent"
 LEASE_SECONDS = 10
 TAKEOVER_SECONDS = LEASE_SECONDS + 2
 CALL_SECONDS = 45.0
@@ -65,135 +66,24 @@ LONG_CALL: Script = [
 ]
 
 
-@dataclass
-class Timeline:
-    """Prints what happens, a line each: seconds, call, who, what."""
-
-    console: Console
-    started: float = field(default_factory=time.time)
-    _numbers: dict[str, int] = field(default_factory=dict)
-    _names: dict[str, str] = field(default_factory=dict)
-    _shown: set[str] = field(default_factory=set)
-
-    def name(self, process: Process) -> None:
-        """Show what this process does under its name instead of its id."""
-        self._names[f"-{process.pid})"] = process.name
-
-    def line(self, call_id: str | None, who: str, text: str, style: str = "") -> None:
-        """Print one line."""
-        number = f"call {self._numbers.setdefault(call_id, len(self._numbers) + 1)}" if call_id else ""
-        seconds = time.time() - self.started
-        self.console.print(
-            f"[dim]{seconds:6.2f}[/] [bold]{number:7}[/] {who:13} {text}", style=style, highlight=False, soft_wrap=True
-        )
-
-    def on_log(self, process: Process, line: LogLine) -> None:
-        """Show what a process says of calls."""
-        match line.get("message"):
-            case "Published a call":
-                self.line(line["call_id"], process.name, "signature good; notice published to Pub/Sub")
-            case "claimed":
-                again = "" if line["delivery_attempt"] <= 1 else f" (delivery {line['delivery_attempt']})"
-                self.line(line["call_id"], process.name, f"claimed{again}", "cyan")
-            case "ended":
-                self.line(line["call_id"], process.name, f"settled: {line['reason']}", "cyan")
-            case str(text) if line.get("severity") in {"ERROR", "CRITICAL"}:
-                self.line(None, process.name, escape(text), "red")
-
-    async def follow(self, log: Log) -> None:
-        """Show what OpenAI sees, as it happens."""
-        seen = 0
-        while True:
-            for entry in await log.wait_after(seen, timeout_seconds=60):
-                seen = entry.sequence
-                shown = _told(entry)
-                if shown and self._is_new(entry):
-                    who, text, style = shown
-                    self.line(entry.call_id, self._writer(entry) or who, text, style)
-
-    def _writer(self, entry: Entry) -> str | None:
-        """The process that did this, by the process id at the end of its User-Agent."""
-        if entry.direction != "in":
-            return None
-        return next((name for ending, name in self._names.items() if entry.who.endswith(ending)), None)
-
-    def _is_new(self, entry: Entry) -> bool:
-        event_id = entry.payload.get("event_id") if entry.kind in {"frame_out", "frame_lost"} else None
-        if event_id is None:
-            return True
-        new = event_id not in self._shown
-        self._shown.add(event_id)
-        return new
-
-
-def _told(entry: Entry) -> tuple[str, str, str] | None:
-    """What a log entry says to a person: who, what, and how it looks; None for what is too small to tell."""
-    teller = _TELLERS.get((entry.kind, entry.type)) or _TELLERS.get((entry.kind, ""))
-    return teller(entry) if teller else None
-
-
-def _greets(entry: Entry) -> tuple[str, str, str] | None:
-    return ("supervisor", "greets", "green") if "instructions" in entry.payload.get("response", {}) else None
-
-
-def _tool_result(entry: Entry) -> tuple[str, str, str] | None:
-    item = entry.payload["item"]
-    if item["type"] != "function_call_output":
-        return None
-    return "supervisor", f"tool result {escape(item['output'])}", "yellow"
-
-
-def _tool_call(entry: Entry) -> tuple[str, str, str]:
-    arguments = " ".join(entry.payload["arguments"].split())
-    return "model", f"calls {entry.payload['name']} {escape(arguments)}", "yellow"
-
-
-def _agent_says(entry: Entry) -> tuple[str, str, str]:
-    return "model", f"“{escape(entry.payload['transcript'])}”", "magenta"
-
-
-def _caller_says(entry: Entry) -> tuple[str, str, str]:
-    return "caller", f"“{escape(entry.payload['transcript'])}”", "blue"
-
-
-_TELLERS: dict[tuple[str, str], Callable[[Entry], tuple[str, str, str] | None]] = {
-    ("placed", ""): lambda _: ("caller", "dials", "bold"),
-    ("webhook", ""): lambda e: ("OpenAI", f"webhook {e.type}: {e.payload.get('status')}", ""),
-    ("rest", ""): lambda e: ("supervisor", f"{e.type}: {e.payload['status']}", "green"),
-    ("attach", ""): lambda _: ("supervisor", "sideband attached", "green"),
-    ("end", ""): lambda e: ("OpenAI", f"the call ends: {e.type}", "bold"),
-    ("frame_in", "response.create"): _greets,
-    ("frame_in", "conversation.item.create"): _tool_result,
-    **{
-        (kind, type_): teller
-        for kind in ("frame_out", "frame_lost")
-        for type_, teller in (
-            ("response.function_call_arguments.done", _tool_call),
-            ("response.output_audio_transcript.done", _agent_says),
-            ("conversation.item.input_audio_transcription.completed", _caller_says),
-        )
-    },
-}
-
-
 @dataclass(frozen=True)
 class Check:
-    """One thing that had to happen."""
+    """Say what had to happen, and whether it did."""
 
-    claim: str
+    statement: str
     holds: bool
     detail: str = ""
 
 
-async def run(pubsub: Literal["embedded", "google"] = "embedded", *, console: Console | None = None) -> bool:
-    """Run the demo; returns whether everything happened that should."""
-    console = console or Console()
+async def run(agent: str, *, pubsub: str = "embedded") -> bool:
+    """Run the demo with an agent; returns whether everything happened that should."""
+    console = Console()
     timeline = Timeline(console)
     environment = {"LEASE_SECONDS": str(LEASE_SECONDS), "MAX_CALLS": "50"}
     options = {"speed": SPEED}
     console.print(f"Starting Pub/Sub ({pubsub}), a stand-in for OpenAI, the function and two supervisors ...")
     async with local_system(
-        agent=AGENT, pubsub=pubsub, options=options, environment=environment, on_log=timeline.on_log
+        agent=agent, pubsub=pubsub, options=options, environment=environment, on_log=timeline.on_log
     ) as system:
         await asyncio.gather(
             system.start_function(), system.start_supervisor("supervisor A"), system.start_supervisor("supervisor B")
@@ -204,7 +94,7 @@ async def run(pubsub: Literal["embedded", "google"] = "embedded", *, console: Co
         checks: list[Check] = []
         try:
             checks += await _serve_three(system)
-            checks += await _kill_a_holder(system, timeline)
+            checks += await _kill_an_owner(system, timeline)
         except TimeoutError as error:
             checks.append(Check("everything within the time that it may take", holds=False, detail=str(error)))
         finally:
@@ -226,15 +116,15 @@ async def _serve_three(system: System) -> list[Check]:
     ]
 
 
-async def _kill_a_holder(system: System, timeline: Timeline) -> list[Check]:
+async def _kill_an_owner(system: System, timeline: Timeline) -> list[Check]:
     call = await system.stand_in.place_call(LONG_CALL)
     log = system.stand_in.log
     await log.wait_for(_of(call, "script", "Pause"), timeout_seconds=CALL_SECONDS)
     first = next(entry for entry in call.log if entry.kind == "attach")
-    holder = next(p for p in system.processes if first.who.endswith(f"-{p.pid})"))
-    timeline.line(call.call_id, "demo", f"kill -9 {holder.name}, which holds this call", "bold red")
+    owner = next(p for p in system.processes if first.who.endswith(f"-{p.pid})"))
+    timeline.line(call.call_id, "demo", f"kill -9 {owner.name}, which owns this call", "bold red")
     killed_at = time.monotonic()
-    holder.send(signal.SIGKILL)
+    owner.send(signal.SIGKILL)
     second = await log.wait_for(_of(call, "attach", "attach"), after=first.sequence, timeout_seconds=CALL_SECONDS)
     gap_seconds = second.monotonic_seconds - killed_at
     await call.ended(CALL_SECONDS)
@@ -265,7 +155,7 @@ def _taken_once(call: Call) -> bool:
 
 
 def greetings(call: Call) -> int:
-    """How often the model was asked to greet the caller."""
+    """Count how often the model was asked to greet the caller."""
     created = (e for e in call.log if e.kind == "frame_in" and e.type == "response.create")
     return sum("instructions" in e.payload.get("response", {}) for e in created)
 
@@ -276,20 +166,20 @@ def _outputs(call: Call) -> list[str]:
 
 
 def tools_answered(call: Call) -> bool:
-    """Whether the model called tools, and each call of one was answered once."""
-    return sorted(_outputs(call)) == sorted(_asked(call)) and bool(_asked(call))
+    """Tell whether the model called tools, and each call of one was answered once."""
+    return sorted(_outputs(call)) == sorted(_tool_calls(call)) and bool(_tool_calls(call))
 
 
-def _asked(call: Call) -> set[str]:
-    asked = (e.payload for e in call.log if e.type == "response.function_call_arguments.done")
-    return {payload["call_id"] for payload in asked if payload["name"] != "hang_up"}
+def _tool_calls(call: Call) -> set[str]:
+    called = (e.payload for e in call.log if e.type == "response.function_call_arguments.done")
+    return {payload["call_id"] for payload in called if payload["name"] != "hang_up"}
 
 
 def summarise(console: Console, checks: list[Check]) -> None:
-    """Show which checks hold."""
+    """Print which checks hold."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for check in checks:
-        table.add_row("[green]yes[/]" if check.holds else "[bold red]NO[/]", check.claim, f"[dim]{check.detail}[/]")
+        table.add_row("[green]yes[/]" if check.holds else "[bold red]NO[/]", check.statement, f"[dim]{check.detail}[/]")
     console.print()
     console.print(table)
     passed = all(check.holds for check in checks)

@@ -1,15 +1,17 @@
-"""Everything on one machine, and again when code changes: `python -m emulator dev`.
+"""Run everything on one machine, and again when code changes.
 
-Function, two supervisors, a stand-in for OpenAI and an embedded Pub/Sub; a line for each thing that happens. Another
-terminal places calls: `python -m emulator call --say "Is my bike ready?"`. A change of code restarts what it concerns,
-supervisors one after the other, so that a call that is on goes through a hand-over, as in a roll-out.
+This is what `sideband dev` and `sideband call` do.
+
+Function, two supervisors, a stand-in for OpenAI and an embedded Pub/Sub; a line for each thing that happens. A change
+of code restarts what it concerns, supervisors one after the other, so that a living call goes through a hand-over, as
+in a roll-out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,33 +23,36 @@ from rich.console import Console
 from rich.markup import escape
 from watchfiles import PythonFilter, awatch
 
-from emulator.demo import Timeline
 from emulator.openai import Options, StandIn
 from emulator.openai import serve as serve_openai
 from emulator.system import ROOT, Process, System, local_system
+from emulator.timeline import Timeline
 
-ADDRESS = Path("build/dev.json")  # where the other commands, run in the same folder, find a running one
+ADDRESS = Path("build/dev.json")  # where `place_call`, run in the same folder, finds a running stand-in
 FUNCTION = "function"
 SUPERVISORS = ("supervisor A", "supervisor B")
 CALL_SECONDS = 3600.0
 POLL_SECONDS = 20.0
-NOTHING_RUNS = "nothing runs here; start it with: make dev"
+NOTHING_RUNS = "nothing runs in this folder; start it with: sideband dev AGENT"
 
 
 class NothingRunsError(RuntimeError):
-    """No `python -m emulator dev` was started in this folder."""
+    """Nothing that takes calls was started in this folder."""
 
 
 @dataclass
 class Dev:
-    """What runs, by name, and how to run it anew."""
+    """What runs, by name, and how to start it again."""
 
     system: System
     timeline: Timeline
     running: dict[str, Process] = field(default_factory=dict)
 
     async def restart(self, name: str) -> None:
-        """Stop what has this name, if it runs, and start it; what keeps it from starting is shown."""
+        """Stop the process of this name, if it runs, and start it.
+
+        What keeps it from starting is printed.
+        """
         if old := self.running.pop(name, None):
             self.system.processes.remove(old)
             await old.stop()
@@ -64,9 +69,9 @@ class Dev:
         self.timeline.line(None, name, "runs", "dim")
 
     async def follow_changes(self, agent: Path) -> None:
-        """Restart what a change concerns, for ever."""
-        watched = [ROOT / "function", ROOT / "supervisor", agent]
-        async for changes in awatch(*watched, watch_filter=PythonFilter()):
+        """Restart what a change of code concerns, until cancelled."""
+        folders = [path for path in (ROOT / "function", ROOT / "supervisor", agent) if path.exists()]
+        async for changes in awatch(*folders, watch_filter=PythonFilter()):
             changed = [Path(path) for _, path in changes]
             self.timeline.line(None, "dev", f"changed: {', '.join(sorted(path.name for path in changed))}", "dim")
             for name in concerned(changed):
@@ -74,61 +79,68 @@ class Dev:
 
 
 def concerned(changed: Sequence[Path]) -> list[str]:
-    """What has to be started again: the function for its own code, supervisors for all but what only it uses."""
+    """Name the processes that have to be restarted.
+
+    The function for its own code, supervisors for all that is not only its.
+    """
     of_function = [path for path in changed if path.is_relative_to(ROOT / "function")]
     of_supervisors = [path for path in changed if path not in of_function or path.name == "notice.py"]
     return [*([FUNCTION] if of_function else []), *(SUPERVISORS if of_supervisors else [])]
 
 
-async def run(agent: str, *, pubsub: str = "embedded", console: Console | None = None) -> None:
+async def run(agent: str, *, pubsub: str = "embedded") -> None:
     """Run until interrupted."""
-    console = console or Console()
-    timeline = Timeline(console)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    module = Path(*agent.partition(":")[0].split("."))
+    timeline = Timeline(Console())
+    interrupted = _interrupted()
     async with local_system(agent=agent, pubsub=pubsub, on_log=timeline.on_log) as system:
         dev = Dev(system, timeline)
         for name in (FUNCTION, *SUPERVISORS):
             await dev.restart(name)
         with _announced(system.stand_in):
-            timeline.line(
-                None, "dev", 'place a call in another terminal: python -m emulator call --say "Hello?"', "bold"
-            )
-            beside = [
+            timeline.line(None, "dev", 'place a call in another terminal: sideband call --say "Hello?"', "bold")
+            tasks = [
                 system.group.create_task(timeline.follow(system.stand_in.log), name="timeline"),
-                system.group.create_task(dev.follow_changes(_watchable(module)), name="follow changes"),
+                system.group.create_task(dev.follow_changes(_code_of(agent)), name="follow changes"),
             ]
-            await stop.wait()
+            await interrupted.wait()
             timeline.line(None, "dev", "stops", "dim")
-            for task in beside:
+            for task in tasks:
                 task.cancel()
 
 
-def _watchable(module: Path) -> Path:
-    """The folder or file that an agent's code is in."""
+def _interrupted() -> asyncio.Event:
+    """Have Ctrl-C and SIGTERM set an event."""
+    event = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, event.set)
+    return event
+
+
+def _code_of(agent: str) -> Path:
+    """Find the folder or file that an agent's code is in, seen from here."""
+    module = Path(*agent.partition(":")[0].split("."))
     file = module.with_suffix(".py")
     return file if file.exists() and len(module.parts) == 1 else Path(module.parts[0])
 
 
-async def serve_stand_in(options: Options, *, host: str, port: int, console: Console | None = None) -> None:
-    """Serve the stand-in for OpenAI by itself, for function and supervisors that run elsewhere, until interrupted."""
-    timeline = Timeline(console or Console())
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+async def serve_stand_in(options: Options, *, host: str, port: int) -> None:
+    """Serve the stand-in for OpenAI by itself, until interrupted.
+
+    Function and supervisors run elsewhere.
+    """
+    timeline = Timeline(Console())
+    interrupted = _interrupted()
     async with serve_openai(host, port, options) as stand_in, asyncio.TaskGroup() as group:
         with _announced(stand_in):
             timeline.line(None, "OpenAI", f"serves at {stand_in.base_url}", "bold")
             following = group.create_task(timeline.follow(stand_in.log), name="timeline")
-            await stop.wait()
+            await interrupted.wait()
             following.cancel()
 
 
 @contextmanager
 def _announced(stand_in: StandIn) -> Iterator[None]:
-    """Tell the other commands where the stand-in is."""
+    """Tell `place_call` where the stand-in is."""
     ADDRESS.parent.mkdir(exist_ok=True)
     ADDRESS.write_bytes(orjson.dumps({"stand_in": stand_in.base_url.removesuffix("/v1")}))
     try:
@@ -137,57 +149,79 @@ def _announced(stand_in: StandIn) -> Iterator[None]:
         ADDRESS.unlink(missing_ok=True)
 
 
-async def place_call(says: Sequence[str], *, from_number: str, console: Console | None = None) -> str:
-    """Place a call with what runs, and show what is said until it ends; returns why it ended.
+@dataclass
+class PlacedCall:
+    """What a placed call came to."""
+
+    call_id: str
+    answered: bool = False
+    """Whether a supervisor took the call and opened its sideband."""
+    end_reason: str | None = None
+    """Why it ended, as OpenAI's side saw it, such as `caller_hung_up`, `hangup` or `rejected`."""
+    transcript: list[tuple[str, str]] = field(default_factory=list)
+    """Who said or called what, in order: `caller`, `agent` or `tool`, and the words."""
+
+
+async def place_call(
+    say: Sequence[str], *, from_number: str, on_line: Callable[[str, str], None] = lambda _who, _text: None
+) -> PlacedCall:
+    """Place a call with what runs here; follow it to its end.
+
+    Args:
+        say: what the caller says, a turn each; then they hang up.
+        from_number: the caller's number.
+        on_line: is called with who said what, as it is said.
 
     Raises:
         NothingRunsError: nothing runs, or it stopped meanwhile.
     """
-    console = console or Console()
-    address = _read_address()
-    script: list[dict[str, Any]] = [*({"caller": text} for text in says), {"hang_up": True}]
+    script: list[dict[str, Any]] = [*({"caller": text} for text in say), {"hang_up": True}]
     try:
-        async with aiohttp.ClientSession(address, raise_for_status=True) as http, asyncio.timeout(CALL_SECONDS):
+        async with aiohttp.ClientSession(_address(), raise_for_status=True) as http, asyncio.timeout(CALL_SECONDS):
             async with http.post("/stand-in/calls", json={"script": script, "from_number": from_number}) as answer:
-                call_id = (await answer.json())["call_id"]
-            console.print(f"[bold]{call_id}[/] rings")
-            return await _follow(http, call_id, console)
+                call = PlacedCall((await answer.json())["call_id"])
+            on_line("call", call.call_id)
+            await _follow(http, call, on_line)
+            return call
     except aiohttp.ClientConnectionError as error:
         raise NothingRunsError(NOTHING_RUNS) from error
 
 
-def _read_address() -> str:
-    """Where the stand-in of a running `dev` is."""
+def _address() -> str:
+    """Read where the stand-in of a running `sideband dev` is."""
     try:
         return str(orjson.loads(ADDRESS.read_bytes())["stand_in"])
     except FileNotFoundError as error:
         raise NothingRunsError(NOTHING_RUNS) from error
 
 
-async def _follow(http: aiohttp.ClientSession, call_id: str, console: Console) -> str:
-    seen = 0
-    while True:
-        query = {"call_id": call_id, "after": str(seen), "wait_seconds": str(POLL_SECONDS)}
+async def _follow(http: aiohttp.ClientSession, call: PlacedCall, on_line: Callable[[str, str], None]) -> None:
+    """Fill in what is said and how the call ends."""
+    seen, ended = 0, False
+    while not ended:
+        async with http.get(f"/stand-in/calls/{call.call_id}") as answer:
+            state = await answer.json()
+        ended = state["state"] == "ended"
+        wait_seconds = 0.0 if ended else POLL_SECONDS  # what was said last may still be in the log
+        query = {"call_id": call.call_id, "after": str(seen), "wait_seconds": str(wait_seconds)}
         async with http.get("/stand-in/log", params=query) as answer:
             entries = await answer.json()
         for entry in entries:
             seen = max(seen, entry["sequence"])
-            if line := _said(entry):
-                console.print(line, highlight=False)
-        async with http.get(f"/stand-in/calls/{call_id}") as answer:
-            call = await answer.json()
-        if call["state"] == "ended":
-            console.print(f"[bold]{call_id}[/] ended: {call['end_reason']}")
-            return str(call["end_reason"])
+            if line := _spoken(entry):
+                call.transcript.append(line)
+                on_line(*line)
+    call.answered, call.end_reason = state["attaches"] > 0, state["end_reason"]
 
 
-def _said(entry: dict[str, Any]) -> str | None:
+def _spoken(entry: dict[str, Any]) -> tuple[str, str] | None:
+    """Say who said or called what in a log entry."""
     payload = entry["payload"]
     match entry["kind"], entry["type"]:
         case "frame_out", "conversation.item.input_audio_transcription.completed":
-            return f"  caller  {escape(payload['transcript'])}"
+            return "caller", payload["transcript"]
         case "frame_out", "response.output_audio_transcript.done":
-            return f"  agent   {escape(payload['transcript'])}"
+            return "agent", payload["transcript"]
         case "frame_out", "response.function_call_arguments.done":
-            return f"  tool    {payload['name']} {escape(payload['arguments'])}"
+            return "tool", f"{payload['name']} {payload['arguments']}"
     return None

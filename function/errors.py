@@ -40,7 +40,9 @@ class RequestError(EdgeError):
 
 
 class UnavailableError(EdgeError):
-    """A request that is answered with a 5xx; the message is for the log alone.
+    """A request that is answered with a 5xx.
+
+    The message is for the log alone.
 
     Attributes:
         status: The HTTP status.
@@ -63,7 +65,10 @@ class UnavailableError(EdgeError):
 
 
 class PublishError(UnavailableError):
-    """Pub/Sub refused a notice or did not answer; it may have it all the same."""
+    """Pub/Sub refused a notice, or did not answer.
+
+    It may have the notice all the same.
+    """
 
     def __init__(self, call_id: str, message: str) -> None:
         super().__init__("publish_failed", message, call_id=call_id)

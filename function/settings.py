@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     to the same number."""
 
     sessions_file: Path | None = None
-    """The agents' sessions, as python -m sideband.sessions writes them; turns calls from browsers on, and then the
+    """The agents' sessions, as sideband sessions writes them; turns calls from browsers on, and then the
     settings below are needed too."""
     openai_api_key: SecretStr | None = Field(default=None, validate_default=True)
     """The key of the OpenAI project in which calls from browsers are made."""

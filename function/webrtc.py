@@ -57,7 +57,7 @@ class BrowserCalls:
 
     Args:
         tokens: Checks who is calling.
-        sessions: The agents' sessions by name, as `python -m sideband.sessions` writes them.
+        sessions: The agents' sessions by name, as `sideband sessions` writes them.
         openai: Makes the calls and the ephemeral keys.
         publisher: Takes the notices.
         max_waiting: How many browsers may wait for OpenAI at once.
@@ -182,7 +182,7 @@ def read_sessions(file: Path) -> dict[str, Session]:
     Raises:
         SettingsError: the file can't be read, or holds something else.
     """
-    problem = f"SESSIONS_FILE={file} {{}}: write it with python -m sideband.sessions MODULE:ATTRIBUTE > {file}"
+    problem = f"SESSIONS_FILE={file} {{}}: write it with sideband sessions MODULE:ATTRIBUTE > {file}"
     try:
         sessions = json.loads(file.read_bytes())
     except OSError as error:

@@ -1,11 +1,12 @@
-"""Supervisors in one's own process, on the stand-in for OpenAI and an embedded Pub/Sub: quick, and no mocks.
+"""Run supervisors in one's own process, without mocks.
+
+OpenAI is the stand-in, and Pub/Sub an embedded one.
 
     async with rig(agent) as rigged:
         call = await rigged.ring([{"caller": "..."}])
         record = await rigged.ended(call)
 
-This is the one place of the emulator that knows the supervisor from inside; `emulator.testing` builds on it. What needs
-real processes (kill -9, signals) uses `emulator.local` instead.
+`sideband.testing` builds on it. What needs real processes (kill -9, signals) uses `emulator.system` instead.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ WAIT_SECONDS = 30.0
 
 
 @dataclass(eq=False)
-class Running:
-    """One supervisor."""
+class RunningSupervisor:
+    """One supervisor: its task, and what ends it."""
 
     task: asyncio.Task[None]
     stop: asyncio.Event
@@ -49,7 +50,7 @@ class Running:
 
 @dataclass(eq=False)
 class Rig:
-    """What runs."""
+    """Stand-ins, a store and supervisors that run."""
 
     stand_in: StandIn
     pubsub: str
@@ -57,27 +58,26 @@ class Rig:
     publisher: PublisherAsyncClient
     store: Store
     settings: Settings
-    supervisors: list[Running] = field(default_factory=list)
+    supervisors: list[RunningSupervisor] = field(default_factory=list)
 
-    def supervise(self, agent: Agent | Router, **settings: Any) -> Running:
+    def supervise(self, agent: Agent | Router, **settings: Any) -> RunningSupervisor:
         """Start one more supervisor."""
         stop = asyncio.Event()
         router = as_router(agent)
         task = asyncio.create_task(supervise(self.settings.model_copy(update=settings), router, stop))
-        running = Running(task, stop)
-        self.supervisors.append(running)
-        return running
+        supervisor = RunningSupervisor(task, stop)
+        self.supervisors.append(supervisor)
+        return supervisor
 
     async def ring(self, script: Iterable[Mapping[str, Any]] = (), **notice: Any) -> Call:
-        """A caller dials; the notice is published as the function would."""
+        """Have a caller dial, and publish the notice as the function would."""
         call = await self.stand_in.place_call(script, webhook=False)
         await self.announce(call, **notice)
         return call
 
     async def announce(self, call: Call, **notice: Any) -> None:
         """Publish a notice of a call."""
-        told = CallNotice(call_id=call.call_id, sip_headers=call.sip_headers, **notice)
-        await self.publish(told.data())
+        await self.publish(CallNotice(call_id=call.call_id, sip_headers=call.sip_headers, **notice).data())
 
     async def publish(self, data: bytes) -> None:
         """Publish anything."""
@@ -103,17 +103,17 @@ class Rig:
 
 
 def entries(call: Call, kind: str, type_: str = "") -> list[Entry]:
-    """What OpenAI saw of a call, of one kind."""
+    """List what OpenAI saw of a call, of one kind."""
     return [entry for entry in call.log if entry.kind == kind and type_ in ("", entry.type)]
 
 
 def greetings(call: Call) -> int:
-    """How often a call was greeted."""
+    """Count how often a call was greeted."""
     return sum("instructions" in entry.payload["response"] for entry in entries(call, "frame_in", "response.create"))
 
 
 def outputs(call: Call) -> dict[str, list[str]]:
-    """The outputs that were sent for each tool call, by its id."""
+    """List the outputs that were sent for each tool call, by its id."""
     sent: dict[str, list[str]] = {}
     for entry in entries(call, "frame_in", "conversation.item.create"):
         item = entry.payload["item"]
@@ -141,7 +141,7 @@ async def rig(
                 dead_letter_topic="dead",
                 max_delivery_attempts=50,
             )
-            given = {
+            fields = {
                 "openai_api_key": "sk-rig",
                 "openai_base_url": stand_in.base_url,
                 "google_cloud_project": PROJECT,
@@ -152,15 +152,15 @@ async def rig(
                 "records": f"sqlite:{Path(folder) / 'records.sqlite'}",
                 **settings,
             }
-            told = Settings.model_validate(given)
-            store = open_store(told.records, project=PROJECT)
-            running = Rig(stand_in, server.host_port, server, publisher, store, told)
+            all_settings = Settings.model_validate(fields)
+            store = open_store(all_settings.records, project=PROJECT)
+            rigged = Rig(stand_in, server.host_port, server, publisher, store, all_settings)
             try:
                 for _ in range(supervisors):
-                    running.supervise(agent)
-                yield running
+                    rigged.supervise(agent)
+                yield rigged
             finally:
-                for supervisor in running.supervisors:
+                for supervisor in rigged.supervisors:
                     supervisor.task.cancel()
-                await asyncio.gather(*(supervisor.task for supervisor in running.supervisors), return_exceptions=True)
+                await asyncio.gather(*(supervisor.task for supervisor in rigged.supervisors), return_exceptions=True)
                 await store.close()

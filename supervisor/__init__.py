@@ -1,1 +1,1 @@
-"""The supervisor: claims calls and keeps each one's sideband for as long as the call lives."""
+"""The supervisor: claims calls, and keeps the sideband of each."""

@@ -1,4 +1,7 @@
-"""Run a supervisor: `python -m supervisor`. Its settings come from the environment; docs/settings.md lists them."""
+"""Run a supervisor: `python -m supervisor`.
+
+Its settings come from the environment; docs/settings.md lists them.
+"""
 
 import sys
 

@@ -63,7 +63,12 @@ class AttachError(SidebandError):
 
 
 class SidebandClosed(SidebandError):
-    """The sideband is closed; `code` is the WebSocket close code, 1006 when no close frame came."""
+    """The sideband is closed.
+
+    Attributes:
+        code: the WebSocket close code, 1006 when no close frame came.
+        reason: the text in the close frame, mostly empty.
+    """
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(f"sideband closed: {code} {reason}".rstrip())

@@ -1,4 +1,7 @@
-"""What can come of owning a call: it has ended, or another supervisor shall go on with it."""
+"""What can come of owning a call.
+
+It has ended, or another supervisor shall go on with it.
+"""
 
 from __future__ import annotations
 

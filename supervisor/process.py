@@ -25,7 +25,10 @@ SPARE_THREADS = 32  # plain tools run in threads: one for each call, and some fo
 
 
 def main() -> int:
-    """Run until SIGTERM; the exit status is 2 when the process can't start, and 1 when it broke."""
+    """Run until SIGTERM, and return the exit status.
+
+    It is 2 when the process can't start, and 1 when it broke.
+    """
     try:
         settings = load()
         telemetry = Telemetry(settings)
@@ -67,6 +70,9 @@ def _not_started(error: StartupError) -> int:
 
 
 def _python_would_wait(loop: asyncio.AbstractEventLoop) -> bool:
-    """Tell whether a task or a thread is left: users' code in it may never end, and Python would wait for it."""
+    """Tell whether a task or thread is left that Python would wait for.
+
+    Users' code in it may never end.
+    """
     others = set(threading.enumerate()) - {threading.main_thread()}
     return bool(asyncio.all_tasks(loop)) or not all(thread.daemon for thread in others)

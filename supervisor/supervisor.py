@@ -1,4 +1,7 @@
-"""The supervisor: owns as many calls as there are slots, from its start to the hand-over at its end."""
+"""The supervisor: owns as many calls as there are slots.
+
+It does so from its start to the hand-over at its end.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ FAILED_NOTICE_SECONDS = 1  # before a notice that could not be handled comes aga
 
 
 async def supervise(settings: Settings, router: Router, stop: asyncio.Event) -> None:
-    """Claim and own calls until `stop` is set, then hand all of them over.
+    """Claim and own calls until `stop` is set; then hand them over.
 
     `stop` is set by SIGTERM; from then on the process has `settings.handover_seconds` to be gone.
 
@@ -138,14 +141,17 @@ class Supervisor:
                 owner.contextvars.run(_tick, owner, now)
 
     async def _release_forever(self) -> None:
-        """Release the claims that their owners left: else each is renewed for ever, and its call is nobody's."""
+        """Release the claims that their owners left.
+
+        Else such a claim would be renewed for ever, and its call be nobody's.
+        """
         while True:
             owner = await self._unreleased.get()
             owner.contextvars.run(log.error, "claim_left", action="the notice will be delivered again")
             await self._services.claims.release([owner.claim], after_seconds=FAILED_NOTICE_SECONDS)
 
     async def _claim_calls(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
-        """Pull as many notices as there are free slots, and never more, until `stop` is set.
+        """Claim as many calls as there are free slots, until `stop` is set.
 
         A pull is never cancelled, since Pub/Sub may already have leased a notice to it; what the last one brings is
         given back at once. Nor is anything pulled while leases are not renewed: the calls in hand come first.
@@ -202,9 +208,10 @@ class Supervisor:
             self._slot_freed.set()
 
     def _on_pull_failed(self, state: RetryCallState) -> None:
-        """Log why a pull failed; while somebody has to act, the log says what to do, and this process is not ready.
+        """Log why a pull failed.
 
-        Nor is it when Pub/Sub has been out of reach for longer than it takes to connect again.
+        Where somebody has to act, the log says what to do, and this process is not ready meanwhile. Nor is it when
+        Pub/Sub has been out of reach for longer than it takes to connect again.
         """
         error = state.outcome.exception() if state.outcome else None
         subscription = self._services.claims.subscription

@@ -66,7 +66,7 @@ def subscription(value: Subscription) -> None:
     """Refuse a bad subscription; fill in the defaults of a good one."""
     name(value.name, "subscriptions")
     name(value.topic, "topics")
-    if value.push_config and not Subscription.pb(value).push_config.ByteSize():
+    if "push_config" in value and not Subscription.pb(value).push_config.ByteSize():
         del value.push_config  # an empty one asks for pull
     _refuse_others(value, _SUBSCRIPTION_FIELDS)
     if value.expiration_policy and value.expiration_policy.ttl:

@@ -63,6 +63,11 @@ def show(settings: Settings) -> Iterator[str]:
         yield "there are no webhook endpoints"
 
 
+def as_json(settings: Settings) -> list[dict[str, object]]:
+    """List the project's endpoints as JSON objects, without secrets."""
+    return [endpoint.model_dump(exclude={"signing_secret"}) for endpoint in endpoints.all_of(_openai(settings))]
+
+
 def rotate(settings: Settings, endpoint_id: str, *, secret: str | None = None) -> Iterator[str]:
     """Give an endpoint a new secret; the old one lasts 24 hours.
 

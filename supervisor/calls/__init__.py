@@ -1,1 +1,1 @@
-"""One call in this process: owning it, steering it while it is attached, and settling it."""
+"""One call in this process, from its claim to its end."""

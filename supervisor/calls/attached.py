@@ -1,4 +1,6 @@
-"""Run one call that is ours: attach, configure, greet, follow the conversation; attach again after a lost socket.
+"""Run one call that is ours: attach, configure, greet, follow the conversation.
+
+After a lost socket it attaches again.
 
 What is said and done is decided in `conversation`; this is its I/O. The reader takes one event after the other; tools,
 policies and handlers run in tasks of their own; and every frame passes the call's `FrameWriter`.
@@ -11,7 +13,7 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -70,7 +72,7 @@ class AttachedCall:
     _unanswered: tuple[str | None, float] = (None, 0.0)
     """The event id of the request for a response that is open, and since when."""
     _ping_at: float = 0.0
-    _next_owner_attached: asyncio.Event = field(default_factory=asyncio.Event)
+    _next_owner_attached: asyncio.Event | None = None
 
     @classmethod
     def of(cls, context: CallContext, takeover: Takeover) -> AttachedCall:
@@ -91,7 +93,7 @@ class AttachedCall:
 
     @traced("hold the call")
     async def run(self) -> Outcome:
-        """Stay attached until the call is over, or until another supervisor may have more luck with it."""
+        """Stay attached until there is an outcome."""
         async with self.context.tasks:
             try:
                 outcome = await self._follow()
@@ -121,7 +123,7 @@ class AttachedCall:
         return PassOn(f"{losses} sockets were lost one after the other")
 
     async def _reattach(self) -> Sideband | Outcome:
-        """Attach again; that OpenAI no longer knows the call means that it is over."""
+        """Attach again; a call that OpenAI no longer knows is over."""
         if not self.context.claim.may_write():
             return PassOn("the next owner attaches")
         signalling, notice = self.context.services.signalling, self.context.notice
@@ -133,7 +135,7 @@ class AttachedCall:
         return attached
 
     async def _stay_attached(self, sideband: Sideband) -> None:
-        """Configure the session, greet if nobody did, and follow the conversation until the socket is lost."""
+        """Configure, greet, and follow the conversation until the socket is lost."""
         self.context.writer.attach(sideband)
         self._note_attached()
         sideband.skim(self._reads)
@@ -177,7 +179,7 @@ class AttachedCall:
             log.warning("session_not_confirmed", within_seconds=CONFIGURE_SECONDS)
 
     def _configured_by(self, event: Event) -> bool:
-        """Whether this event answers our session, by its echo or by refusing it."""
+        """Tell whether an event answers our session: its echo, or a refusal."""
         error = event.get("error") or {}
         if event.get("type") == "error" and error.get("event_id") == CONFIGURE_EVENT_ID:
             log.error("session_refused", error=error.get("message"))
@@ -190,9 +192,9 @@ class AttachedCall:
         return True
 
     async def _break_silence(self) -> None:
-        """Ask the model to go on if all stays silent.
+        """Ask the model to go on, if all stays silent for some seconds.
 
-        What was asked while nobody listened is lost (openai-realtime.md#no-replay).
+        What it was asked while nobody was attached is lost (openai-realtime.md#no-replay).
         """
         self._may_have_missed = False
         await asyncio.sleep(SILENCE_SECONDS)
@@ -203,7 +205,7 @@ class AttachedCall:
     # Events in, actions out.
 
     def _reads(self, type_: str) -> bool:
-        """Whether anybody reads events of this type now."""
+        """Tell whether anybody reads events of this type now."""
         return self._conversation.reads(type_) or type_ in self.context.inputs.handlers or type_ == "session.updated"
 
     async def _receive(self, sideband: Sideband) -> Event:
@@ -219,12 +221,15 @@ class AttachedCall:
         await self._perform(actions)
         for handler in self.context.inputs.handlers.get(event.get("type", ""), ()):
             self.context.tasks.spawn(self.context.call_handler(handler, event), "handler")
-        if self.context.claim.lost and event.get("type") == "session.updated":
+        if self._next_owner_attached and self.context.claim.lost and event.get("type") == "session.updated":
             self._next_owner_attached.set()
         return event
 
     async def _perform(self, actions: Sequence[Action]) -> None:
-        """Do what the conversation asks for. Its frames leave together, in the order in which they were decided."""
+        """Carry commands out, and pass reports on.
+
+        The frames leave together, in the order in which they were decided.
+        """
         frames: list[Send] = []
         for action in actions:
             match action:
@@ -237,7 +242,7 @@ class AttachedCall:
         await self.context.writer.write(frames)
 
     def _report(self, report: Report) -> None:
-        """Tell those of a report whom it concerns."""
+        """Pass a report on to whom it concerns."""
         match report:
             case Answered(tool_call_id):
                 self._tools.confirm(tool_call_id)
@@ -280,7 +285,7 @@ class AttachedCall:
         await self._perform(self._conversation.responses.retry())
 
     def _check_expiring(self, now: float) -> None:
-        """Call the agent's `on_expiring` handlers when OpenAI's limit is near, once in the call's life."""
+        """Call the agent's `on_expiring` handlers, once, when OpenAI's limit is near."""
         record = self.context.handle.record
         if record.expires_at and not record.expiring_told and now >= record.expires_at - EXPIRING_SECONDS:
             record.expiring_told = True
@@ -289,7 +294,7 @@ class AttachedCall:
                 self.context.tasks.spawn(self.context.call_handler(handler, self.call), "on_expiring")
 
     def learn(self) -> None:
-        """Take over the tool calls that earlier owners left, now that the record tells of them."""
+        """Take over the tool calls that a record opened late tells of."""
         self.context.tasks.spawn(self._learn(), "learn what was left")
 
     async def _learn(self) -> None:
@@ -299,18 +304,25 @@ class AttachedCall:
     # Let another have it.
 
     async def wind_down(self, tools_seconds: float) -> None:
-        """Let running tools finish for some seconds, and write new tool calls down for the next owner."""
+        """Let running tools finish for some seconds.
+
+        New tool calls are only written down, for the next owner.
+        """
         self._tools.draining = True
         await self._tools.finish(tools_seconds)
+        self._next_owner_attached = asyncio.Event()  # made here: most calls never need it, and it is large
 
     async def overlap(self) -> None:
         """Listen, without a claim to write, until the next owner is attached."""
-        if self.context.tasks.open:
+        if self.context.tasks.open and self._next_owner_attached:
             with suppress(TimeoutError):
                 async with asyncio.timeout(OVERLAP_SECONDS):
                     await self._next_owner_attached.wait()
 
 
 def _backoff_seconds(losses: int) -> float:
-    """Full-jitter back-off: at most 0.1 s after the first loss, doubled with each further one, and at most 5 s."""
+    """Draw a pause with full jitter, longer with each loss.
+
+    At most 0.1 s after the first, doubled with each further one, and at most 5 s.
+    """
     return random.uniform(0, min(5.0, 0.05 * 2**losses))  # noqa: S311 - jitter, not a secret

@@ -1,4 +1,7 @@
-"""Call control: what an agent, its policies and the greeting can do in an attached call."""
+"""Call control in an attached call.
+
+The agent, its policies and the greeting use it.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ class NotTransferred:
 
 @dataclass(eq=False, slots=True, repr=False)
 class AttachedCallControl:
-    """The `CallControl` of an attached call, with what policies and the greeting need besides."""
+    """The `CallControl` of an attached call.
+
+    Policies, tools and the greeting have more methods here than users have.
+    """
 
     context: CallContext
     _ending: EndReason | None = None
@@ -61,7 +67,10 @@ class AttachedCallControl:
         await self.context.writer.write([Send(dict(event))])
 
     async def respond(self, response: Mapping[str, Any]) -> None:
-        """Have the model speak, as soon as nothing else is being said; left out when too much waits already."""
+        """Have the model speak, as soon as nothing else is being said.
+
+        When too much waits already it is left out, and logged.
+        """
         if self.context.conversation.responses.full:
             call_id = self.context.notice.call_id
             log.warning("not_said", call_id=call_id, action="left out: too much is waiting to be said")
@@ -92,7 +101,9 @@ class AttachedCallControl:
     # Out-of-band questions.
 
     async def ask(self, instructions: str, timeout_seconds: float) -> str:
-        """Ask the model something that the caller does not hear; empty when it has no answer.
+        """Ask the model something that the caller does not hear.
+
+        The answer is empty where the model has none.
 
         Raises:
             TimeoutError: no answer came in time.
@@ -115,7 +126,7 @@ class AttachedCallControl:
     # Silence.
 
     async def silence(self) -> None:
-        """Wait until the model has nothing more to say, by an event that comes after this."""
+        """Wait until an event shows that the model has nothing more to say."""
         self._silent = self._silent or asyncio.Event()
         self._silent.clear()
         await self._silent.wait()
@@ -132,7 +143,9 @@ class AttachedCallControl:
         await self.end(EndReason.AGENT_HUNG_UP, goodbye=None, after_speech=after_speech)
 
     async def end(self, reason: EndReason, *, goodbye: str | None, after_speech: bool = True) -> None:
-        """Hang up for a reason, after a last response and what is being said; one request at a time counts.
+        """Hang up for a reason, after a goodbye and what is being said.
+
+        One request at a time counts.
 
         It goes on when whoever asked for it is cancelled, such as a tool that took too long.
         """
@@ -163,7 +176,10 @@ class AttachedCallControl:
 
     @property
     def hanging_up(self) -> bool:
-        """Whether we are ending the call ourselves, so that it should not live any more."""
+        """Whether we are hanging up.
+
+        OpenAI should not know the call any more then.
+        """
         return self._ending not in {None, EndReason.SESSION_EXPIRED}
 
     @property
@@ -197,7 +213,10 @@ class AttachedCallControl:
                 raise TransferFailed(f"no transfer to {target_uri}: the call is over")
 
     async def _refer(self, target_uri: str) -> Transferred | NotTransferred:
-        """Ask OpenAI to refer the call, and see whether the caller goes: its 200 alone says nothing."""
+        """Refer the call, and see whether the caller goes.
+
+        OpenAI's 200 alone says nothing.
+        """
         gone = self._caller_gone = asyncio.Event()
         try:
             await self.context.services.signalling.refer(self.context.notice.call_id, target_uri)
@@ -219,7 +238,10 @@ class AttachedCallControl:
 
 
 async def _result(task: asyncio.Task[T | None] | None) -> T | None:
-    """Wait for a task, without cancelling it when we are cancelled; None when it did not start, or had no result."""
+    """Wait for a task's result; None when it has none, or did not start.
+
+    When whoever waits is cancelled, the task goes on.
+    """
     if task is None:
         return None
     await asyncio.wait([task])

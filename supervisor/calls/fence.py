@@ -1,4 +1,7 @@
-"""The fence around all that is done for a call: it ends at once when the call is no longer ours."""
+"""The fence around all that is done for a call.
+
+What runs inside ends at once when the call is no longer ours.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ class Fence:
         return self
 
     def close(self, why: Why) -> None:
-        """End what runs inside; nothing happens when nothing does, or when the fence is closed already."""
+        """End what runs inside; the first reason counts.
+
+        Nothing happens when nothing runs inside.
+        """
         if self._task is not None and self.closed is None:
             self.closed = why
             # Not at once: the task itself may be the one that closes, and could then finish without noticing.

@@ -1,4 +1,7 @@
-"""The one writer of a call's sideband: every frame passes here, and only while the call is ours."""
+"""The one writer of a call's sideband.
+
+Every frame passes here, and only while the call is ours.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ log = structlog.get_logger()
 
 @dataclass(eq=False, slots=True, repr=False)
 class FrameWriter:
-    """Write the frames of one call: one batch after the other, in the order in which they were decided."""
+    """Write the frames of one call, batch by batch."""
 
     claim: Claim
     fence: Fence

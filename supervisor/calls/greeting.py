@@ -1,4 +1,7 @@
-"""Greet the caller: once in the call's life, whoever owns it, and where the agent wants that, uninterrupted."""
+"""Greet the caller, once in the call's life, whoever owns it.
+
+Where the agent wants that, nobody can interrupt it.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +31,19 @@ class Greeting:
 
     @property
     def due(self) -> bool:
-        """Whether nobody has greeted yet, as far as the record or, while it is out of reach, Pub/Sub knows."""
+        """Whether nobody has greeted yet, as far as is known.
+
+        While the record is out of reach, Pub/Sub's count of deliveries tells of earlier owners.
+        """
         handle = self.context.handle
         nobody_knows = handle.provisional and self.context.claim.delivery_attempt > 1
         return self.context.agent.greeting is not None and handle.record.greeted_at is None and not nobody_knows
 
     def first_session(self) -> dict[str, Any]:
-        """Make the session to attach with: deaf to the caller's voice while nothing may interrupt the greeting."""
+        """Make the session to attach with.
+
+        It is deaf to the caller's voice, if nothing may interrupt the greeting that follows.
+        """
         session = self._session()
         if not (self.due and self.context.agent.greeting_uninterruptible):
             return session
@@ -49,7 +58,10 @@ class Greeting:
         return update_body(agent.session, agent.tools, changes, names_turn_detection=names_turn_detection)
 
     async def greet(self) -> None:
-        """Greet, if it is due: that it is done is written before, so that no later owner does it again."""
+        """Greet, if that is due.
+
+        That it is done is written before, so that no later owner does it again.
+        """
         if not self.due:
             return
         agent, handle = self.context.agent, self.context.handle

@@ -1,4 +1,6 @@
-"""Own one call, from its claim to its end: open the record, set the call up, have it run, settle it or hand it over.
+"""Own one call, from its claim to its end.
+
+The owner opens the record, sets the call up, has it run, and settles it or hands it over.
 
 The claim is the permission: when it is lost, the fence ends all of this at once. The record says how the last owner
 left the call, and keeps for the next one how we leave it. What happens while the call is attached is in `attached`.
@@ -86,7 +88,10 @@ class CallOwner:
     # From the notice to the outcome.
 
     async def _own(self) -> None:
-        """Open the record; if the call is ours, serve it to its outcome, and do what follows."""
+        """Open the record; if the call is ours, serve it to its outcome.
+
+        Then settle the call, or pass it on.
+        """
         self._read_notice()
         handle = self._handle = await self.services.record_writer.open(
             self._notice.call_id, self.claim.message_id, within_seconds=OPEN_SECONDS
@@ -129,7 +134,10 @@ class CallOwner:
         await self.services.claims.ack(self.claim)
 
     async def _outcome(self) -> Outcome:
-        """Serve the call to its outcome; note an exception in the record, for its next owner."""
+        """Serve the call to its outcome.
+
+        An exception is noted in the record, for the next owner.
+        """
         try:
             self._begin()
             return await self._give_up() or await self._serve()
@@ -139,7 +147,10 @@ class CallOwner:
             raise
 
     def _begin(self) -> None:
-        """Note how the last owner left, and write into the record that we are the next."""
+        """Write into the record that we own the call now.
+
+        What it said of the last owner is read before that.
+        """
         record, claim, now = self._record, self.claim, time.time()
         attempt, epoch, handed_over_at = claim.delivery_attempt, record.epoch, record.handed_over_at
         log.info("claimed", delivery_attempt=attempt, epoch=epoch, handed_over_at=handed_over_at)
@@ -157,13 +168,16 @@ class CallOwner:
         return Takeover.of(self._record, now, provisional=provisional, delivery_attempt=delivery_attempt)
 
     def _on_late_record(self) -> None:
-        """Learn what earlier owners left, from a record that was out of reach before."""
+        """Learn what earlier owners left, from a record opened late."""
         self._setup.takeover = self._read_takeover(time.time())
         if self._attached:
             self._attached.learn()
 
     async def _give_up(self) -> Outcome | None:
-        """End a call that has failed too often, before any of the agent's code runs; None goes on."""
+        """End a call that has failed too often; None goes on.
+
+        None of the agent's code runs before that, since it may be the cause.
+        """
         if not self.claim.confirmed:  # such a one comes here for the last resort alone
             return PassOn("Pub/Sub does not confirm the claim")
         record = self._record
@@ -204,7 +218,7 @@ class CallOwner:
     # Let another have the call.
 
     async def hand_over(self, tools_seconds: float) -> None:
-        """Let another supervisor have the call, so that neither the caller nor the model notices.
+        """Let another supervisor have the call, unnoticed by caller and model.
 
         Running tools get some seconds to finish; new tool calls are written down for the next owner. After that the
         claim goes back, nothing more is written, and the call is only listened to until the next owner is attached.
@@ -243,7 +257,10 @@ class CallOwner:
 
     @traced("settle")
     async def _settle(self, reason: EndReason) -> None:
-        """End the call for good: its end is written before the ack, so that a crash in between loses nothing."""
+        """End the call for good.
+
+        Its end is written before the ack: a crash in between costs one more claim, never the record.
+        """
         if not self.claim.may_write():
             return  # whoever owns the call now will find the same
         if not await self._call_end_handlers():
@@ -252,7 +269,10 @@ class CallOwner:
             await self._write_end(reason)
 
     async def _call_end_handlers(self) -> bool:
-        """Call the agent's `on_end` handlers, once in the call's life; False when that can't be written first."""
+        """Call the agent's `on_end` handlers, once in the call's life.
+
+        That they are called is written first; False when it can't be.
+        """
         record, attached = self._record, self._attached
         if attached is None or record.end_told or not (handlers := attached.context.agent.handlers.end):
             return True

@@ -1,4 +1,4 @@
-"""The policies of one call while it is attached: guards, limits, approvals, keys, failures, cost."""
+"""The policies of one attached call: guards, limits, approvals, keys, failures, cost."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ GUARD_EVERY_CHARACTERS = 40
 
 @dataclass(eq=False, slots=True, repr=False)
 class CallPolicies:
-    """Hold a call to its agent's policies, by what the conversation reports and by the clock."""
+    """Apply an agent's policies to one of its calls.
+
+    They act on what the conversation reports, and by the clock.
+    """
 
     context: CallContext
     call: Call
@@ -96,7 +99,7 @@ class CallPolicies:
                 spawn(self._recover(code, again=again), "recover from a failed response")
 
     def tick(self, now: float, *, busy: bool, caller_heard: bool) -> None:
-        """Hold the limits against the clock; called about once a second."""
+        """Apply the limits; called about once a second."""
         spawn, meter, limits = self.context.tasks.spawn, self._meter, self._agent.limits
         meter.caller_heard = meter.caller_heard or caller_heard
         if busy:
@@ -112,7 +115,10 @@ class CallPolicies:
             spawn(self.control.respond({"instructions": limits.silence_question}), "ask who is there")
 
     async def _end(self, reason: EndReason, goodbye: str | None = None) -> None:
-        """End the call; when it is still here after some time, since that did not work, limits hold again."""
+        """End the call.
+
+        Should that not work, the limits apply again after some time.
+        """
         await self.control.end(reason, goodbye=goodbye)
         await asyncio.sleep(END_AGAIN_SECONDS)
         self._over_limit = False
@@ -129,9 +135,9 @@ class CallPolicies:
             self.context.tasks.spawn(self._guard(guards, said.text, said.item_id), "guard")
 
     async def _guard(self, guards: Sequence[Guard], text: str, item_id: str) -> None:
-        """Ask each guard; the first that objects stops what is being said, and says its own."""
+        """Ask each guard; the first that objects has the model say something else."""
         for guard in guards:
-            instead = await self._ask(guard, text)
+            instead = await self._call_rule(guard, text)
             if instead is not None and item_id not in self._tripped:
                 self._tripped.add(item_id)
                 log.warning("guard_tripped", guard=name_of(guard))
@@ -141,14 +147,17 @@ class CallPolicies:
                 return
 
     async def _approve(self, request: McpApprovalRequest) -> None:
-        """Have the agent decide about a call to a hosted MCP tool; without its yes it is denied."""
+        """Have the agent approve a call to a hosted MCP tool.
+
+        Without its yes the call is denied.
+        """
         approver = self._agent.handlers.approve
-        approve = approver is not None and await self._ask(approver, request) is True
+        approve = approver is not None and await self._call_rule(approver, request) is True
         log.info("mcp_approval", tool=request.name, approved=approve)
         await self.control.approved(request.request_id, approve=approve)
 
-    async def _ask(self, rule: Callable[..., Any], subject: Any) -> Any:
-        """Ask a rule of the agent, plain or async; None when it fails or takes too long, which is logged."""
+    async def _call_rule(self, rule: Callable[..., Any], subject: Any) -> Any:
+        """Call a function of the agent; None when it fails or takes too long."""
         answer = await contained(
             partial(rule, self.call, subject),
             within_seconds=GUARD_SECONDS,
@@ -167,7 +176,10 @@ class CallPolicies:
         self.context.handle.changed()
 
     async def _recover(self, code: str, *, again: bool) -> None:
-        """Ask for a failed response again; when that does not help, apologise, and leave the caller in better hands."""
+        """Request a failed response again, or apologise and end the call.
+
+        Instead of its end, the call gets the agent's fallback if there is one.
+        """
         log.warning("response_failed", code=code, again=again)
         if again:
             await asyncio.sleep(RETRY_SECONDS)
@@ -179,7 +191,7 @@ class CallPolicies:
                 await self._end(EndReason.MODEL_FAILED)
 
     async def _transferred_to_fallback(self) -> bool:
-        """Transfer the caller to where the agent falls back to, if anywhere; False when the caller is still here."""
+        """Transfer the caller to the agent's fallback; False when there is none, or it fails."""
         target_uri = self._agent.fallback
         if not target_uri:
             return False

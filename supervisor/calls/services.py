@@ -1,4 +1,4 @@
-"""What is shared: by all calls of one process, and by all that is done for one call."""
+"""What all calls of one process share, and what belongs to one call."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """What all that is done for one call shares, once its agent is known."""
+    """What everything that acts in one call shares."""
 
     services: Services
     claim: Claim
@@ -60,7 +60,7 @@ class CallContext:
         return cls(services, claim, notice, agent, handle, conversation, FrameWriter(claim, fence))
 
     async def call_handler(self, handler: Callable[..., Any], argument: Any) -> None:
-        """Call a handler of the agent, bounded; what goes wrong in it stays in it."""
+        """Call a handler of the agent, bounded and contained."""
         await contained(
             partial(handler, argument),
             within_seconds=HANDLER_SECONDS,

@@ -1,4 +1,7 @@
-"""Set a call up: choose its agent, decide, accept, attach. Or refuse it, so that nobody is left ringing."""
+"""Set a call up: choose its agent, decide, accept, attach.
+
+Or refuse it, so that nobody is left ringing.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ NOT_FOUND = 404  # as SIP says it: there is nobody of that name
 
 @dataclass(eq=False, slots=True, repr=False)
 class CallSetup:
-    """Set one call up for its owner, as far as no earlier owner did.
+    """Set one call up, as far as no earlier owner did.
 
     Each step returns an outcome where one is reached already, and None where the call goes on.
     """
@@ -41,7 +44,10 @@ class CallSetup:
         return self.handle.record
 
     async def choose(self, incoming: Incoming) -> str | Outcome:
-        """Choose the call's agent, the one that had it before if any; refuse the call when there is none."""
+        """Choose the call's agent, or refuse the call when there is none.
+
+        It is the agent that had the call before, if any.
+        """
         record, agents = self._record, self.services.router.agents
         if record.agent in agents:
             return str(record.agent)
@@ -67,7 +73,7 @@ class CallSetup:
         )
 
     async def _decide(self, context: CallContext, incoming: Incoming, *, seated: bool) -> Outcome | None:
-        """Let limits and the agent's rule decide, and keep their decision for later owners."""
+        """Let limits and the agent's rule decide, for later owners too."""
         record = self._record
         browser_may_talk = self.notice.transport != "sip" and self.takeover.maybe_accepted
         if record.accepted_at is not None or browser_may_talk:
@@ -85,7 +91,10 @@ class CallSetup:
         return outcome
 
     async def _accept(self, context: CallContext) -> Outcome | None:
-        """Accept a SIP call; where OpenAI refuses that, the attach shows whether the call lives."""
+        """Accept a SIP call, unless it is accepted.
+
+        Where OpenAI refuses that, the attach shows whether the call lives.
+        """
         record = self._record
         if not self._accepted:
             session = accept_body(context.agent.session, context.agent.tools, record.session)
@@ -102,7 +111,10 @@ class CallSetup:
         return None
 
     async def _attach(self, context: CallContext) -> Outcome | None:
-        """Attach to a call that was never attached; a later owner's attach belongs to running it."""
+        """Attach to a call that was never attached.
+
+        Every later attach belongs to running it: see `AttachedCall`.
+        """
         if self._record.attached_at is not None:
             return None
         match await self.services.signalling.attach(self.notice, accepted=self._accepted):
@@ -128,7 +140,10 @@ class CallSetup:
     # Refuse the call.
 
     async def _reject(self, status_code: int) -> Outcome | None:
-        """Refuse the call, a browser's by hanging up; None when somebody may be talking already."""
+        """Refuse the call; None when somebody may be talking already.
+
+        A browser's call does not ring, so that it is hung up.
+        """
         signalling = self.services.signalling
         if self.notice.transport == "sip":
             maybe_accepted = self.takeover.maybe_accepted
@@ -138,7 +153,10 @@ class CallSetup:
         return PassOn("the call could not be hung up")
 
     async def refuse(self) -> PassOn | None:
-        """Leave nobody ringing, and nobody talking to nobody; `PassOn` when it may still ring."""
+        """Refuse or hang up a call that nobody can serve.
+
+        Returns `PassOn` when it may still ring.
+        """
         ringing = self.notice.transport == "sip" and self._record.accepted_at is None
         refused = await self._reject(UNAVAILABLE) if ringing else None
         if refused is None:

@@ -1,4 +1,7 @@
-"""How a call comes to a new owner: whether it had one before, and how that one left it."""
+"""How a call comes to a new owner.
+
+Whether it had one before, and how that one left it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ class Takeover:
 
     @classmethod
     def of(cls, record: CallRecord, now: float, *, provisional: bool, delivery_attempt: int) -> Takeover:
-        """Read from a record how its last owner left, before the next one writes into it.
+        """Read from a record how its last owner left.
+
+        The next owner must not have written into it yet.
 
         Args:
             record: as the next owner opened it, with the epoch that it has now.
@@ -58,9 +63,9 @@ class Takeover:
 
     @property
     def maybe_accepted(self) -> bool:
-        """Whether an owner may have accepted the call and died before it could say so."""
+        """Whether an owner may have accepted the call, and died before it said so."""
         return self.before in {Before.CRASHED, Before.UNKNOWN}
 
     def may_have_missed(self, now: float) -> bool:
-        """Whether something may have been said, or asked for, that nobody heard until now."""
+        """Tell whether something may have been said that nobody heard."""
         return self.mid_word or (self.handed_over_at is not None and now - self.handed_over_at > OVERLAP_SECONDS)

@@ -1,4 +1,7 @@
-"""The tasks of one call: what runs at the same time as its reader, and ends with the call at the latest."""
+"""The tasks of one call.
+
+They run at the same time as its reader, and end with the call at the latest.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ log = structlog.get_logger()
 
 @dataclass(eq=False, slots=True, repr=False)
 class CallTasks:
-    """The tasks of one call. They can be started within `async with`; at its end they are cancelled.
+    """The tasks of one call.
+
+    They can be started within `async with`, and are cancelled at its end.
 
     Nothing that goes wrong in one of them ends the call.
     """
@@ -39,7 +44,10 @@ class CallTasks:
             await asyncio.wait(self._tasks)  # users' code is not waited for long: see `user_code.run`
 
     def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T | None] | None:
-        """Start some work; None when the call is over already. The task's result is None when the work failed."""
+        """Start some work; None when the call is over already.
+
+        The task's result is None when the work failed, which is logged.
+        """
         if not self.open:
             work.close()
             return None

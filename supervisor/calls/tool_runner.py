@@ -1,4 +1,6 @@
-"""Run a call's tools, with the journal before and after, so that no crash makes a side effect happen twice.
+"""Run a call's tools, with the journal before and after.
+
+So no crash makes a side effect happen twice.
 
 A tool starts when its journal entry is durable and the call is still ours; its output is sent when its outcome is
 durable. There the next owner reads what was started, what came of it, and which outputs OpenAI is known to have.
@@ -51,7 +53,7 @@ class ToolRunner:
         return self.context.handle
 
     def inherit(self, known: Container[str] = ()) -> dict[str, ToolCall]:
-        """Take over the tool calls that earlier owners left, but for those that are known already."""
+        """Take over the tool calls that earlier owners left, except `known` ones."""
         journal = {id_: entry for id_, entry in self._handle.record.journal.items() if id_ not in known}
         calls = inherited(journal)
         self._runs.update(entry.name for entry in journal.values() if entry.outcome is not None)
@@ -88,7 +90,10 @@ class ToolRunner:
             self._handle.journal(entry)
 
     async def finish(self, within_seconds: float) -> None:
-        """Let running tools finish, and cancel those that take too long: their outcome stays unknown."""
+        """Let running tools finish; cancel those that take too long.
+
+        The outcome of these stays unknown.
+        """
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=within_seconds)
         late = list(self._tasks)
@@ -126,7 +131,7 @@ class ToolRunner:
 
     @traced("tool")
     async def _output(self, entry: JournalEntry) -> str | None:
-        """Run the tool; None when it must not run, since the call is no longer ours."""
+        """Run the tool; None when the call is no longer ours."""
         tool = self.context.agent.tools.get(entry.name)
         if tool is None:
             return error_output(f"There is no tool named {entry.name}.")
@@ -157,11 +162,14 @@ class ToolRunner:
         return output
 
     def _recorded(self, entry: JournalEntry) -> JournalEntry:
-        """Look up the entry in the record: an earlier owner's, where the record was opened late and it ran the tool."""
+        """Look up what the record has in an entry's place.
+
+        It is another where the record was opened late, and an earlier owner ran the tool.
+        """
         return self._handle.record.journal.get(entry.tool_call_id, entry)
 
     async def _run_filled(self, tool: Tool, arguments: str) -> str:
-        """Run a tool; when it takes longer than its filler allows, say the filler meanwhile."""
+        """Run a tool, and say its filler when it takes long."""
         if tool.options.filler is None:
             return await tool.run(self.call, arguments)
         task = asyncio.create_task(tool.run(self.call, arguments), name=f"tool {tool.name}")
@@ -175,7 +183,7 @@ class ToolRunner:
 
 
 def inherited(journal: Mapping[str, JournalEntry]) -> dict[str, ToolCall]:
-    """Make of an earlier owner's journal what the conversation takes over (architecture.md#invariants).
+    """Make tool calls of an earlier owner's journal (architecture.md#invariants).
 
     A tool that never started, or that is idempotent, is run again. Of any other the outcome is unknown, and the
     model is told so.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(eq=False, slots=True)
 class Claim:
-    """One leased notice. The process that has it owns the call, and writes to it while `may_write` says so.
+    """One leased notice: who has it owns the call, and writes while it `may_write`.
 
     writable ──no renewal in time──► lapsed ──Pub/Sub renews it──► writable
                                        └────Pub/Sub refuses, or stays silent for another lease──► lost
@@ -38,11 +38,11 @@ class Claim:
     _changed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     def may_write(self) -> bool:
-        """Tell whether the call is still ours: no other process can have its notice yet."""
+        """Tell whether no other process can have the notice yet."""
         return not self.lost and time.monotonic() < self.write_until
 
     async def verdict(self) -> bool:
-        """Wait while the claim is lapsed; return whether the call is ours.
+        """Wait while the claim is lapsed; tell whether the call is ours.
 
         It answers at once, in the same step of the event loop, for a claim that may write or is lost, and about a lease
         after the lapse at the latest.
@@ -52,7 +52,7 @@ class Claim:
         return not self.lost
 
     def renew(self, write_until: float) -> None:
-        """Note a renewal that succeeded; one that was sent before another shortens nothing."""
+        """Note a renewal that succeeded, which never shortens an earlier one."""
         self.confirmed = True
         self.write_until = max(self.write_until, write_until)
         self._wake()

@@ -29,9 +29,14 @@ Connect = Callable[[], SubscriberAsyncClient]
 
 
 def connector(emulator_host: str, endpoint: str = "", *, lease_seconds: float) -> Connect:
-    """Return what makes clients of the service (at a region's endpoint), or of an emulator at HOST:PORT.
+    """Return what makes clients of the service, or of an emulator.
 
     The credentials are looked for once, since that may ask the network.
+
+    Args:
+        emulator_host: HOST:PORT; empty for the service.
+        endpoint: of a region; empty for the global one.
+        lease_seconds: within which a dead connection must be found.
 
     Raises:
         google.auth.exceptions.GoogleAuthError: there are no credentials for the service.
@@ -54,7 +59,7 @@ def _emulator_client(host_port: str, options: Sequence[tuple[str, Any]]) -> Subs
 
 
 def _channel_to(ours: Sequence[tuple[str, Any]], host: str, *, options: object, **given: Any) -> grpc.aio.Channel:
-    """Make a channel to Google's service as the client would, with our options in place of its own."""
+    """Make a channel as the client would, with our options for its own."""
     del options
     return SubscriberGrpcAsyncIOTransport.create_channel(host, options=ours, **given)
 
@@ -95,7 +100,7 @@ class _Channel:
 
 
 class Connection:
-    """A connection to Pub/Sub, in whose place comes another when it leaves requests unanswered.
+    """A connection to Pub/Sub, replaced when it leaves requests unanswered.
 
     gRPC itself connects again when a connection breaks, and pings find one that is dead. This finds the others: where
     pings are answered on the way, and requests are not.
@@ -138,9 +143,10 @@ class Connection:
                 await channel.client.transport.close()
 
     def _replace(self) -> None:
-        """Have further requests go over a new connection; the old one is closed when nothing waits for it.
+        """Have further requests go over a new connection.
 
-        The new one gets twice the time, since a slow way to Pub/Sub makes connecting slow too.
+        The old one is closed when nothing waits for it. The new one gets twice the time, since a slow way to Pub/Sub
+        makes connecting slow too.
         """
         self._patience_seconds *= 2
         log.info("connection_replaced", unanswered=len(self._channel.asked_at))

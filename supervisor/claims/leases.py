@@ -68,7 +68,7 @@ class Claims:
 
     @property
     def healthy(self) -> bool:
-        """Whether Pub/Sub renews leases; where it does not, no new calls should be taken.
+        """Whether Pub/Sub renews leases, so that new calls may be taken.
 
         Without leases nobody knows, and the next pull will tell.
         """
@@ -122,7 +122,7 @@ class Claims:
         ]
 
     async def _confirm(self, claims: Sequence[Claim]) -> None:
-        """Renew new claims for the first time, unless a whole lease is not enough for it."""
+        """Renew new claims for the first time; stop trying before a lease is over."""
         if not claims:
             return
         patience = self._lease_seconds - FENCE_MARGIN_SECONDS
@@ -135,7 +135,10 @@ class Claims:
         await hedged(renew, late_seconds=self._late_seconds, within_seconds=patience, name="confirm claims")
 
     async def _give_up(self, claims: Sequence[Claim], *, wait: bool) -> None:
-        """Give back what could not be confirmed; wait for Pub/Sub's answer, however long it takes."""
+        """Give back what could not be confirmed.
+
+        With `wait`, it ends when Pub/Sub has answered, however long that takes.
+        """
         if not claims:
             return
         log.warning("claims_unconfirmed", claims=len(claims))
@@ -148,7 +151,10 @@ class Claims:
     # Renew.
 
     async def renew_forever(self) -> None:
-        """Renew every lease each third of its length, until cancelled; send another request when one is late."""
+        """Renew every lease each third of its length, until cancelled.
+
+        When a renewal is late, another is sent beside it at once.
+        """
         async with asyncio.TaskGroup() as group:
             while True:
                 renewal = group.create_task(self.renew(), name="renewal")
@@ -163,7 +169,7 @@ class Claims:
         return await self._extend(list(self._held))
 
     def _fence_overdue(self) -> None:
-        """Fence what has lapsed for as long as a lease, since Pub/Sub may have fallen silent for good."""
+        """Fence what has lapsed for as long as a lease."""
         now = time.monotonic()
         lapsed = [claim for claim in self._held if not claim.may_write()]
         if lapsed and not self._lapsed:
@@ -177,7 +183,7 @@ class Claims:
         return all(await asyncio.gather(*(self._modify(batch, self._lease_seconds) for batch in _batches(claims))))
 
     async def _modify(self, claims: Sequence[Claim], deadline_seconds: int) -> bool:
-        """Set the deadline of a batch of leases; False when the request failed and should be retried."""
+        """Set the deadline of a batch of leases; False when to retry."""
         sent_at = time.monotonic()  # the lease runs from some moment after this one
         if self._unanswered_since is None:
             self._unanswered_since = sent_at
@@ -218,7 +224,10 @@ class Claims:
     # Let go.
 
     async def ack(self, claim: Claim) -> bool:
-        """End a claim, since its call is over; False when unconfirmed, so that the notice may come again."""
+        """Acknowledge a claim's notice, since its call is over.
+
+        Returns False when Pub/Sub did not confirm it, so that the notice may come again.
+        """
         self._held.discard(claim)
         claim.end()  # a renewal that is under way must not find it lost
         sent = 0
@@ -233,7 +242,7 @@ class Claims:
         )
 
     async def _acknowledge(self, claim: Claim, *, again: bool) -> bool:
-        """Acknowledge once; a notice that Pub/Sub no longer knows was acknowledged by an earlier request."""
+        """Acknowledge once; `again` tells that an earlier request may have done it."""
         try:
             async with self._requests.request() as client:
                 await client.acknowledge(
@@ -245,7 +254,7 @@ class Claims:
         return True
 
     async def release(self, claims: Sequence[Claim], *, after_seconds: int = 0) -> None:
-        """Give claims back, at once (a nack) or after some seconds, so that another supervisor can have them.
+        """Give claims back, at once (a nack) or after some seconds.
 
         It is retried until Pub/Sub has confirmed it, or the leases have run out.
         """
@@ -256,7 +265,7 @@ class Claims:
         await self._give_back(ours, after_seconds)
 
     async def _give_back(self, claims: Sequence[Claim], after_seconds: int) -> bool:
-        """Set what is left of leases to some seconds; False when Pub/Sub did not answer within a lease."""
+        """Cut leases to some seconds; False without an answer within a lease."""
 
         async def give_back() -> bool:
             return all(await asyncio.gather(*(self._modify(batch, after_seconds) for batch in _batches(claims))))
@@ -272,7 +281,7 @@ def _is_kept(claim: Claim) -> bool:
 
 
 def _named(claim: Claim) -> dict[str, str]:
-    """Name a claim for the log; its call is known once the notice was read."""
+    """Name a claim for the log, by its call once that is known."""
     named = {"message_id": claim.message_id}
     return named | {"call_id": claim.call_id} if claim.call_id else named
 
@@ -289,7 +298,10 @@ def _log_failure(error: Exception, claims: int) -> None:
 
 
 def _refused_ack_ids(error: Exception) -> dict[str, str]:
-    """Read the ack ids that Pub/Sub refused, and why; it applied the request to all others (google.rpc.ErrorInfo)."""
+    """Read which ack ids Pub/Sub refused, and why (google.rpc.ErrorInfo).
+
+    It applied the request to all others.
+    """
     if not isinstance(error, google_errors.InvalidArgument):
         return {}
     return {

@@ -63,7 +63,7 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class McpApprovalRequest:
-    """The model wants to call a tool of a hosted MCP server that needs approval.
+    """The model wants to call a hosted MCP tool that needs approval.
 
     `Agent.approve` decides, and `Conversation.approved` answers.
     """

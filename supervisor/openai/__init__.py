@@ -1,1 +1,1 @@
-"""I/O to OpenAI: call signalling, the sideband socket, what follows when they fail, and prices."""
+"""I/O to OpenAI: call signalling, the sideband, failures, and prices."""

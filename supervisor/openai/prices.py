@@ -42,7 +42,7 @@ TOKENS_PER_AUDIO_MINUTE = 600  # one token for 100 ms of the caller's audio (ope
 
 
 def response_usd(usage: Mapping[str, Any], model: str) -> float:
-    """Compute the cost of a response, in USD, by its `usage` (openai-realtime.md#usage-and-cost)."""
+    """Compute the cost of a response, in USD (openai-realtime.md#usage-and-cost)."""
     price = PRICES.get(model, _NEWEST)
     inputs, outputs = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
     cached = inputs.get("cached_tokens_details") or {}
@@ -59,7 +59,10 @@ def response_usd(usage: Mapping[str, Any], model: str) -> float:
 
 
 def transcription_usd(usage: Mapping[str, Any], model: str) -> float:
-    """Compute the cost of a transcription, in USD: by its duration, or by its audio tokens."""
+    """Compute the cost of a transcription, in USD.
+
+    It goes by the duration, or by the audio tokens.
+    """
     minutes = float(usage.get("seconds") or 0) / 60
     if usage.get("type") == "tokens":
         details = usage.get("input_token_details") or {}

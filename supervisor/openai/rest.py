@@ -14,7 +14,9 @@ REQUEST_SECONDS = 5.0
 
 
 class RestClient:
-    """Make requests about calls, one a method; whether to try again is decided by `failures.verdict`.
+    """Make requests about calls, one a method.
+
+    Whether to try again is decided by `failures.verdict`.
 
     Every method raises `ControlError` when OpenAI refuses, fails, or does not answer in time.
     """
@@ -38,7 +40,10 @@ class RestClient:
         await _send("reject", call_id, self._calls.reject(call_id, status_code=status_code))
 
     async def refer(self, call_id: str, target_uri: str) -> None:
-        """Transfer a SIP call to a tel: or sip: URI. Success means only that the request was passed on."""
+        """Transfer a SIP call to a tel: or sip: URI.
+
+        Success means only that the request was passed on.
+        """
         await _send("refer", call_id, self._calls.refer(call_id, target_uri=target_uri))
 
     async def hangup(self, call_id: str, *, bearer: str | None = None) -> None:

@@ -1,4 +1,7 @@
-"""Retry requests to OpenAI, while the table of `failures` says that it may help and there is time."""
+"""Retry requests to OpenAI.
+
+That goes on while the table of `failures` says that it may help, and there is time.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ NOT_YET = {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}  # not there yet, or the l
 
 
 async def with_retry(where: Where, within_seconds: float, request: Callable[[], Awaitable[T]]) -> T:
-    """Make a request, and retry it with jittered back-off while its failure may pass.
+    """Make a request, and retry it while its failure may pass.
 
     Raises:
         AttachError, ControlError: it failed for good, or for the last time that there was time for.
@@ -50,7 +53,10 @@ _EAGER = wait_random_exponential(multiplier=0.1, max=0.4)
 
 
 def _pause_seconds(state: RetryCallState) -> float:
-    """Wait long for a service in trouble, and shortly where a 4xx means "not yet", since a caller waits."""
+    """Draw a jittered pause before the next try.
+
+    Long for a service in trouble; short where a 4xx means "not yet", since a caller waits.
+    """
     error = state.outcome.exception() if state.outcome else None
     not_yet = isinstance(error, AttachError) and error.status in NOT_YET
     return _EAGER(state) if not_yet else _PATIENT(state)

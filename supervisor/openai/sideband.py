@@ -55,11 +55,13 @@ class Sideband:
         self._pong: asyncio.Future[float] | None = None
 
     def skim(self, reads: Reads) -> None:
-        """Leave out events, from now on, of which `reads` says that nobody reads them."""
+        """Leave out events, from now on, that nobody `reads`."""
         self._socket.reads = reads
 
     async def receive(self) -> Mapping[str, Any]:
-        """Wait for the next server event; frames that are not JSON objects are left out.
+        """Wait for the next server event.
+
+        Frames that are not JSON objects are left out.
 
         Raises:
             SidebandClosed: the socket is closed, and everything before that was received.
@@ -92,7 +94,7 @@ class Sideband:
             raise SidebandClosed(1006, f"a frame could not be written in {WRITE_SECONDS:.0f} s") from error
 
     async def ping(self) -> None:
-        """Send a ping; when the last one is still unanswered, drop the connection as dead."""
+        """Send a ping, or drop the connection if the last is unanswered."""
         if self._pong and not self._pong.done():
             self.abort()
             return

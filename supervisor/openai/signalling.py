@@ -80,7 +80,10 @@ class Signalling:
             return PassOn(str(error))
 
     async def reattach(self, notice: CallNotice) -> Sideband | Outcome:
-        """Attach to a call that was attached before; that OpenAI no longer knows it means that it is over."""
+        """Attach to a call that was attached before.
+
+        One that OpenAI no longer knows is over.
+        """
         try:
             return await with_retry("reattach", REATTACH_SECONDS, lambda: self._attach(notice))
         except AttachError as error:
@@ -90,7 +93,10 @@ class Signalling:
 
     @traced("attach")
     async def _attach(self, notice: CallNotice) -> Sideband:
-        """Attach with the project's key, or where that is not known the call, with the key that made the call."""
+        """Attach with the project's key, or else with the one that made the call.
+
+        OpenAI may know a browser's own call under that key alone.
+        """
         try:
             return await self._attach_with(self.api_key, notice.call_id)
         except AttachError as error:  # which key may attach is not known (openai-realtime.md#which-key)
@@ -102,7 +108,9 @@ class Signalling:
         return await attach(self.websocket_base_url, call_id, bearer=key, user_agent=self.user_agent)
 
     async def reject(self, call_id: str, status_code: int, *, maybe_accepted: bool) -> Outcome | None:
-        """Refuse a ringing call with a SIP status code; that it is gone already is success.
+        """Refuse a ringing call with a SIP status code.
+
+        That the call is gone already is success.
 
         Args:
             call_id: which call.
@@ -122,7 +130,9 @@ class Signalling:
         return PassOn("the call could not be refused")
 
     async def refer(self, call_id: str, target_uri: str) -> None:
-        """Transfer a SIP call; that OpenAI agrees says nothing about whether the caller goes.
+        """Ask OpenAI to transfer a SIP call.
+
+        That it agrees says nothing about whether the caller goes.
 
         Raises:
             ControlError: OpenAI refused, or did not answer.
@@ -130,7 +140,10 @@ class Signalling:
         await with_retry("refer", REFER_SECONDS, lambda: self.rest.refer(call_id, target_uri))
 
     async def hang_up(self, notice: CallNotice) -> bool:
-        """End a call; that it is gone already is success. Returns whether it is over, as far as OpenAI says."""
+        """End a call; return whether it is over, as far as OpenAI says.
+
+        That the call is gone already is success.
+        """
         failure = await self._end("hangup", notice.call_id, lambda: self.rest.hangup(notice.call_id))
         if failure is not None and (key := notice.client_secret):
             # A browser's own call may be unknown to the project's key, and go on (openai-realtime.md#which-key).
@@ -138,7 +151,7 @@ class Signalling:
         return failure in {None, Verdict.OVER}
 
     async def _end(self, operation: Operation, call_id: str, request: Callable[[], Awaitable[None]]) -> Verdict | None:
-        """Have OpenAI end a call; None when it did, else what follows from its refusal."""
+        """Have OpenAI end a call; return what follows from a failure."""
         try:
             await with_retry(operation, CONTROL_SECONDS, request)
         except ControlError as error:

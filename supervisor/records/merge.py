@@ -1,4 +1,4 @@
-"""Merge a record that was opened late with what the store has of its call.
+"""Merge a record that was opened late with the store's.
 
 An owner whose store is down serves its call all the same, with a record that begins empty. When the store answers, that
 record holds what the owner did, and the store what earlier owners did.

@@ -1,4 +1,7 @@
-"""What the store does not have yet of a record: the writer's side of a handle."""
+"""What the store does not have yet of a record.
+
+It is the writer's side of a handle.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Write records behind: owners change theirs at once, and the store gets the changes in batches.
+"""Write records behind their owners, in batches.
+
+Owners change their records at once, and the store gets the changes later.
 
 One batch is under way at a time, for all calls of the process, so that 500 calls that flush at once cost one
 transaction. A change that nobody waits for is written within `WRITE_BEHIND_SECONDS`. While the store is down, changes

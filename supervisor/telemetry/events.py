@@ -1,4 +1,6 @@
-"""The events that a supervisor logs, with their fields; metrics and alerts rest on them.
+"""The events that a supervisor logs, with their fields.
+
+Metrics and alerts rest on them.
 
 Code logs an event by its name, such as `log.info("greeted")`. Tests compare each such call with what is declared here,
 and the declared metrics with those that `metrics` counts. docs/log-events.md is made from this module by `make docs`.

@@ -1,4 +1,6 @@
-"""Logs: one JSON object a line in Cloud Logging's shape; plain lines on a terminal.
+"""Logs: one JSON object a line, as Cloud Logging reads it.
+
+On a terminal the lines are for people.
 
 Personal data and secrets do not get there (`redaction`). Of an exception its type and its places in the code are
 logged, and not its message, since that of a tool's exception repeats what the tool was given. `LOG_PERSONAL_DATA=true`

@@ -123,9 +123,9 @@ class Metrics:
         taken_over = event["epoch"] > 1
         self._claims.add(1, {"taken_over": str(taken_over).lower()})
         if taken_over:
-            left_at = event.get("handed_over_at")
-            since = now - self._lease_seconds if left_at is None else left_at
-            _orphan.set(_Orphan(since, "crash" if left_at is None else "handover"))
+            handed_over_at = event.get("handed_over_at")
+            since = now - self._lease_seconds if handed_over_at is None else handed_over_at
+            _orphan.set(_Orphan(since, "crash" if handed_over_at is None else "handover"))
         else:
             self._stage(event, now)
 

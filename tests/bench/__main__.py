@@ -30,7 +30,7 @@ FOLDER = ROOT / "build" / "bench"
 
 
 def main(names: list[str]) -> int:
-    """Measure the named parts; the exit status is 2 when there is no such part."""
+    """Measure the named parts, or all; returns 2 where there is no such part."""
     if unknown := set(names) - set(PARTS):
         sys.stderr.write(f"bench: there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}\n")
         return 2

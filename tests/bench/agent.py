@@ -1,4 +1,4 @@
-"""The agent that is measured: a tool that does nothing, and a clock that tells how old events are on arrival.
+"""The agent that is measured: a tool that does nothing, and a handler that notes how old events are on arrival.
 
 BENCH_AGES=PATH     where the ages are written, in milliseconds, one a line
 """

@@ -24,7 +24,7 @@ CALL_SECONDS = 180.0  # what a call may take before it counts as one that never 
 SETTLE_SECONDS = 15.0  # from a call's end to that of its record
 POLL_SECONDS = 0.25
 KEPT_LINES = 500  # of what each process logs
-MOST_FAULTS_TOLD = 20
+FAULTS_KEPT = 20
 _SECONDS_PER_CHARACTER = 0.06  # as the stand-in's people speak
 _SECONDS_PER_STEP = 0.4  # for thinking, and for noticing that a turn is over
 
@@ -61,7 +61,10 @@ GOODBYE: Script = [{"caller": "Thank you, goodbye."}, {"model": "Goodbye!"}, {"t
 
 
 def script(random: Random) -> Script:
-    """What is said in one call: it begins with a tool, lasts about as long as it should, and ends by either side."""
+    """Make up what is said in one call.
+
+    It begins with a tool, lasts about as long as it should, and either side ends it.
+    """
     seconds = random.uniform(*LIVES_SECONDS)
     steps: Script = [*LOOK]
     while _seconds(steps) < seconds:
@@ -71,24 +74,24 @@ def script(random: Random) -> Script:
 
 
 def _seconds(steps: Script) -> float:
-    said = sum(len(step.get(who, "")) for step in steps for who in ("caller", "model", "barge_in"))
+    characters = sum(len(step.get(who, "")) for step in steps for who in ("caller", "model", "barge_in"))
     paused_ms: float = sum(step.get("pause_ms", 0) for step in steps)
-    return paused_ms / 1000 + said * _SECONDS_PER_CHARACTER + len(steps) * _SECONDS_PER_STEP
+    return paused_ms / 1000 + characters * _SECONDS_PER_CHARACTER + len(steps) * _SECONDS_PER_STEP
 
 
 @dataclass
-class Said:
-    """What processes log, as far as it is of use; the rest is forgotten, however long they run."""
+class LogSummary:
+    """What matters in the logs of all processes; the rest is forgotten, however long they run."""
 
     ends: Counter[str] = field(default_factory=Counter)
-    """How often each call was said to have ended."""
+    """How often each call has ended, by the log."""
     errors: list[str] = field(default_factory=list)
 
-    def hear(self, process: Process, line: LogLine) -> None:
-        """Take a line."""
+    def add(self, process: Process, line: LogLine) -> None:
+        """Add a line."""
         if line.get("message") == "ended":
             self.ends[line["call_id"]] += 1
-        if line.get("severity") in {"ERROR", "CRITICAL"} and len(self.errors) < MOST_FAULTS_TOLD:
+        if line.get("severity") in {"ERROR", "CRITICAL"} and len(self.errors) < FAULTS_KEPT:
             self.errors.append(f"{process.name}: {line.get('message')} {line.get('call_id', '')}".strip())
         del process.lines[:-KEPT_LINES]
 
@@ -105,14 +108,20 @@ class Callers:
     rang_seconds: list[float] = field(default_factory=list)
     """How long each call rang until a supervisor was attached."""
     faults: Counter[str] = field(default_factory=Counter)
-    told: list[str] = field(default_factory=list)
-    """The first faults, each with its call."""
+    first_faults: list[str] = field(default_factory=list)
+    """The first of them, each with its call."""
 
     async def churn(self, calls: int, *, until: float, ramp_seconds: float) -> None:
-        """Keep so many calls alive until then, by the monotonic clock; returns when the last has ended."""
+        """Keep so many calls alive for a while; returns when the last has ended.
+
+        Args:
+            calls: how many.
+            until: when callers are no longer followed by others; monotonic seconds.
+            ramp_seconds: how long the first callers take to come.
+        """
         async with asyncio.TaskGroup() as group:
             for number in range(calls):
-                group.create_task(self._one_after_the_other(number * ramp_seconds / calls, until), name="line")
+                group.create_task(self._one_after_the_other(number * ramp_seconds / calls, until), name="callers")
 
     async def _one_after_the_other(self, delay_seconds: float, until: float) -> None:
         await asyncio.sleep(delay_seconds)
@@ -120,7 +129,10 @@ class Callers:
             await self.call(script(self.random))
 
     async def call(self, steps: Script) -> None:
-        """One call, from its first ring to the end of its record. It is then forgotten by the stand-in."""
+        """Place a call, wait for the end of its record, and judge it.
+
+        The stand-in forgets it then.
+        """
         call = await self.system.stand_in.place_call(steps)
         began = time.monotonic()
         try:
@@ -154,5 +166,5 @@ class Callers:
 
     def _blame(self, fault: str, call: Call, detail: str = "") -> None:
         self.faults[fault] += 1
-        if len(self.told) < MOST_FAULTS_TOLD:
-            self.told.append(f"{fault}: {call.call_id} ({call.end_reason}) {detail}".rstrip())
+        if len(self.first_faults) < FAULTS_KEPT:
+            self.first_faults.append(f"{fault}: {call.call_id} ({call.end_reason}) {detail}".rstrip())

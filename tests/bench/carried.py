@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from tests.bench.harness import exchange, openai_server, supervisor
+from tests.bench.harness import open_exchange, openai_server, supervisor
 from tests.bench.peers import quantile
 from tests.bench.progress import say
 
@@ -23,8 +23,8 @@ class Carried(TypedDict):
 
 
 async def measure() -> Carried:
-    """Measure once, after a round to warm up; takes about a minute and a half."""
-    async with openai_server() as server, exchange() as at, supervisor(server, at) as one:
+    """Measure once, after a round to warm up; takes a minute and a half."""
+    async with openai_server() as server, open_exchange() as exchange, supervisor(server, exchange) as one:
         await one.attach(CALLS)
         await server.play(3, FRAMES_PER_SECOND, apart=True)
         one.ages.write_text("")

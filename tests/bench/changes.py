@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
-from tests.bench.harness import Exchange, Server, exchange, openai_server, supervisor
+from tests.bench.harness import Exchange, Server, open_exchange, openai_server, supervisor
 from tests.bench.peers import quantile
 from tests.bench.progress import say
 
@@ -47,14 +47,14 @@ async def measure(sizes: Sequence[int] = SIZES) -> list[Change]:
     changes = []
     async with openai_server() as server:
         for calls in sizes:
-            async with exchange() as at:
-                changes.append(await _change(server, at, calls))
+            async with open_exchange() as exchange:
+                changes.append(await _change(server, exchange, calls))
     return changes
 
 
-async def _change(server: Server, at: Exchange, calls: int) -> Change:
+async def _change(server: Server, exchange: Exchange, calls: int) -> Change:
     lease = str(LEASE_SECONDS)
-    async with supervisor(server, at, LEASE_SECONDS=lease) as first:
+    async with supervisor(server, exchange, LEASE_SECONDS=lease) as first:
         await first.attach(1)
         await server.play(3, 200)
         base, began = first.memory_kb, time.time()
@@ -66,7 +66,7 @@ async def _change(server: Server, at: Exchange, calls: int) -> Change:
         await server.play(TURNS, FRAMES_PER_SECOND)
         cpu_percent = 100 * (first.cpu_seconds - spent) / (time.monotonic() - talked)
         total = first.calls
-        async with supervisor(server, at, LEASE_SECONDS=lease) as second:
+        async with supervisor(server, exchange, LEASE_SECONDS=lease) as second:
             await second.ready()
             stopped = time.time()
             first.child.send_signal(signal.SIGTERM)
@@ -77,7 +77,7 @@ async def _change(server: Server, at: Exchange, calls: int) -> Change:
             handovers = _since(stopped, times["configured"])
             closed = times["closed"]
             gaps = sorted(max(0.0, new[0] - closed[call_id][0]) for call_id, new in times["configured"].items())
-            async with supervisor(server, at, LEASE_SECONDS=lease) as third:
+            async with supervisor(server, exchange, LEASE_SECONDS=lease) as third:
                 await third.ready()
                 killed = time.time()
                 second.child.kill()
@@ -102,7 +102,10 @@ def _since(moment: float, configured: Times) -> list[float]:
 
 
 def exponent(calls: Sequence[float], values: Sequence[float]) -> float:
-    """The k of a growth like calls**k: the slope of a straight line through the logarithms."""
+    """Return the k of a growth like calls**k.
+
+    It is the slope of a straight line through the logarithms.
+    """
     x, y = [math.log(n) for n in calls], [math.log(value) for value in values]
     middle_x, middle_y = sum(x) / len(x), sum(y) / len(y)
     above = sum((one - middle_x) * (other - middle_y) for one, other in zip(x, y, strict=True))

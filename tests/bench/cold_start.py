@@ -26,7 +26,7 @@ from tests.bench.compare import Compared, Side, compared, show, turns
 from tests.bench.deployed import deployed_python
 from tests.bench.function_requests import THREADS, commands
 from tests.bench.pubsub import pubsub_process
-from tests.support.deliveries import incoming
+from tests.support.deliveries import new_call
 from tests.support.edge_process import PATIENCE_SECONDS, PROJECT, ROOT, running_edge
 from tests.support.edge_pubsub import create_topic, free_port
 
@@ -41,9 +41,9 @@ class ColdStartFigures(TypedDict):
 
 
 async def measure_cold_starts(rounds: int = 5) -> ColdStartFigures:
-    """Start each in turns, after one round to warm up; takes about 5 s a round.
+    """Start ours and hello worlds in turns, after one round to warm up.
 
-    Both sides run with the packages that ours is deployed with.
+    A round takes about 5 s. Both sides run with the packages that ours is deployed with.
     """
     functions, supervisors = (defaultdict[Side, list[float]](list) for _ in range(2))
     with TemporaryDirectory() as name:
@@ -66,10 +66,10 @@ async def measure_cold_starts(rounds: int = 5) -> ColdStartFigures:
 
 
 async def _function_start(command: Sequence[str | Path], folder: Path, host_port: str) -> float:
-    body = incoming(created_at=int(time.time()), call_id=f"rtc_{uuid4().hex}")
-    told = {"PUBSUB_EMULATOR_HOST": host_port, "THREADS": THREADS}
+    body = new_call()
+    settings = {"PUBSUB_EMULATOR_HOST": host_port, "THREADS": THREADS}
     began = time.perf_counter()
-    async with running_edge(folder, told, command=command) as function:
+    async with running_edge(folder, settings, command=command) as function:
         answer = await function.deliver(body)
         seconds = time.perf_counter() - began
     assert answer.status == 200, answer.text
@@ -109,7 +109,7 @@ async def _worker_start(command: Sequence[str | Path], folder: Path, host_port: 
 
 
 async def _message_waiting(host_port: str, subscription: str) -> None:
-    """Make a subscription of this name, and a call for it, so that the first pull need not wait."""
+    """Make a subscription with a notice in it, so that the first pull need not wait."""
     await create_calls(host_port, project=PROJECT, topic=subscription, subscription=subscription)
     notice = CallNotice(call_id=f"rtc_{uuid4().hex}")
     async with clients(host_port) as (publisher, _):
@@ -121,7 +121,7 @@ async def _message_waiting(host_port: str, subscription: str) -> None:
 
 
 async def _ready(address: str) -> bool:
-    """Whether the process at this address answers, and says that it is ready."""
+    """Return whether the process at this address says that it is ready."""
     host, _, port = address.rpartition(":")
     with suppress(ConnectionError):
         reader, writer = await asyncio.open_connection(host, int(port))

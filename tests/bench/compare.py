@@ -1,4 +1,4 @@
-"""Ours beside the least that would do: the same work by both, in turns, on one machine at one time."""
+"""Ours beside a hello world: the same work by both, in turns, on one machine at one time."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Compared(TypedDict):
 
 
 def turns(rounds: int) -> Iterator[Side]:
-    """Whose turn it is; each round begins with the other side than the last did."""
+    """Say whose turn it is; rounds begin with either side by turns."""
     for number in range(rounds):
         yield from ("ours", "hello") if number % 2 else ("hello", "ours")
 
 
 def compared(figures: Mapping[Side, Sequence[float]]) -> Compared:
-    """The medians of both sides' rounds."""
+    """Return the medians of both sides' rounds, and of their ratios."""
     ours, hello = figures["ours"], figures["hello"]
     ratios = [mine / theirs for mine, theirs in zip(ours, hello, strict=True)]
     return {"ours": statistics.median(ours), "hello": statistics.median(hello), "ratio": statistics.median(ratios)}

@@ -13,7 +13,7 @@ INSTALL_SECONDS = 300
 
 
 async def deployed_python(folder: Path, deployable: Literal["function", "supervisor"]) -> Path:
-    """Make a throw-away environment in a folder, from the deployable's locked requirements; gives its Python."""
+    """Make an environment in a folder, from a deployable's locked requirements; returns its Python."""
     environment = folder / f"{deployable}-environment"
     uv = BIN / "uv"
     await _run(uv, "venv", "--quiet", "--python", BIN / "python", environment)

@@ -29,7 +29,7 @@ PEERS = {
 
 
 def environment(name: str) -> str:
-    """The Python of a peer's environment, which is made when it is not there."""
+    """Make a peer's environment, unless it is there; returns its Python."""
     folder = ROOT / "build" / "peers" / name
     python = folder / "bin" / "python"
     if not (folder / ".ready").exists():

@@ -30,7 +30,7 @@ LOAD_SECONDS = 60
 
 
 def commands(python: str | Path = sys.executable) -> dict[Side, tuple[str | Path, ...]]:
-    """How each is served: our function, and hello world."""
+    """Return how each is served: our function, and hello world."""
     served = (python, "-m", "functions_framework", "--source")
     return {
         "ours": (*served, "function/main.py", "--target", "edge"),
@@ -49,7 +49,7 @@ class RequestFigures(TypedDict):
 
 
 async def measure_requests(rounds: int = 5) -> RequestFigures:
-    """Measure both in turns, after one round to warm up; takes about 5 s a round."""
+    """Measure both in turns, after one round to warm up; each takes about 5 s."""
     p50_ms, p99_ms, per_second = (defaultdict[Side, list[float]](list) for _ in range(3))
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
@@ -57,8 +57,8 @@ async def measure_requests(rounds: int = 5) -> RequestFigures:
         await create_topic(host_port)
         ports: dict[Side, str] = {}
         for side, command in commands().items():
-            told = {"PUBSUB_EMULATOR_HOST": host_port, "THREADS": THREADS}
-            function = await stack.enter_async_context(running_edge(folder, told, command=command))
+            settings = {"PUBSUB_EMULATOR_HOST": host_port, "THREADS": THREADS}
+            function = await stack.enter_async_context(running_edge(folder, settings, command=command))
             ports[side] = function.url.rpartition(":")[2]
             await _load(ports[side], AT_ONCE, CONNECTIONS)
         for side in turns(rounds):
@@ -76,9 +76,9 @@ async def _load(port: str, requests: int, connections: int) -> Load:
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    said, _ = await asyncio.wait_for(process.communicate(), LOAD_SECONDS)
+    printed, _ = await asyncio.wait_for(process.communicate(), LOAD_SECONDS)
     assert process.returncode == 0, "the load failed; it said why above"
-    load: Load = json.loads(said)
+    load: Load = json.loads(printed)
     return load
 
 

@@ -43,27 +43,27 @@ class Server:
     url: str
     http: aiohttp.ClientSession
 
-    async def ask(self, what: str, **wish: Any) -> Any:
-        """Have something played; see `openai_server`."""
+    async def post(self, path: str, **body: Any) -> Any:
+        """Send a request of the measurement; see `openai_server` for those that there are."""
         origin = self.url.removesuffix("/v1")
-        async with self.http.post(f"{origin}/bench/{what}", json=wish) as answer:
+        async with self.http.post(f"{origin}/bench/{path}", json=body) as answer:
             answer.raise_for_status()
             return await answer.json()
 
     async def times(self) -> dict[str, dict[str, list[float]]]:
-        """When what happened to which call, in Unix seconds."""
+        """Read when what happened to which call, in Unix seconds."""
         async with self.http.get(f"{self.url.removesuffix('/v1')}/bench/calls") as answer:
             times: dict[str, dict[str, list[float]]] = await answer.json()
             return times
 
     async def play(self, turns: int, frames_per_second: float, *, apart: bool = False) -> int:
         """Play turns in all attached calls; returns how many frames that were."""
-        played = await self.ask("play", turns=turns, frames_per_second=frames_per_second, apart=apart)
+        played = await self.post("play", turns=turns, frames_per_second=frames_per_second, apart=apart)
         return int(played["frames"])
 
     async def tools(self, calls: int, rounds: int, *, pause_ms: float = 10.0) -> list[float]:
-        """Call tools in so many calls at once; returns how long each output took, in milliseconds, sorted."""
-        measured = await self.ask("tools", calls=calls, rounds=rounds, pause_ms=pause_ms)
+        """Call tools in many calls at once; returns how long outputs took, in sorted milliseconds."""
+        measured = await self.post("tools", calls=calls, rounds=rounds, pause_ms=pause_ms)
         return sorted(measured["ms"])
 
     async def configured(self, calls: int, by: Side, *, times: int = 1) -> dict[str, list[float]]:
@@ -113,7 +113,7 @@ class Side:
     @property
     def cpu_seconds(self) -> float:
         """What the process has cost so far."""
-        return time.clock_gettime((~self.child.pid << 3) | CPUCLOCK_SCHED)
+        return cpu_seconds(self.child.pid)
 
     @property
     def memory_kb(self) -> int:
@@ -123,10 +123,15 @@ class Side:
         return sum(int(line[1]) for line in lines if line[0] in {"Private_Clean:", "Private_Dirty:"})
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of a process so far, in all its threads."""
+    return time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED)
+
+
 @asynccontextmanager
 async def client(python: str, script: str, server: Server, *, loop: str = "uvloop") -> AsyncIterator[Side]:
-    """Run a client of `clients/` with the Python of its environment, on this event loop."""
-    await server.ask("forget")
+    """Run a client of `clients/` in its own environment, on this event loop."""
+    await server.post("forget")
     child = await _start(python, str(ROOT / "tests/bench/clients" / script), server.url, core=0, BENCH_LOOP=loop)
     try:
         yield Side(child, server)
@@ -135,7 +140,7 @@ async def client(python: str, script: str, server: Server, *, loop: str = "uvloo
 
 
 class Supervisor(Side):
-    """Ours: a real supervisor, to which calls come by way of Pub/Sub."""
+    """A real supervisor, to which calls come through Pub/Sub."""
 
     def __init__(self, child: asyncio.subprocess.Process, server: Server, exchange: Exchange, log: Path) -> None:
         super().__init__(child, server)
@@ -152,7 +157,7 @@ class Supervisor(Side):
         await asyncio.sleep(SETTLE_SECONDS)
 
     async def ring(self, more: int) -> None:
-        """Publish notices."""
+        """Have more calls claimed, by publishing their notices."""
         await self._exchange.publish(range(self.calls + 1, self.calls + more + 1))
         self.calls += more
 
@@ -166,14 +171,14 @@ class Exchange:
     folder: Path
 
     async def publish(self, numbers: range) -> None:
-        """Ring calls that a browser has made, so that they need no accept."""
+        """Publish notices of calls that a browser made, so that they need no accept."""
         notices = [CallNotice(call_id=f"call_{number}", transport="webrtc", source="relay") for number in numbers]
         messages = [PubsubMessage(data=notice.data()) for notice in notices]
         await self.publisher.publish(topic=f"projects/{PROJECT}/topics/{TOPIC}", messages=messages)
 
 
 @asynccontextmanager
-async def exchange() -> AsyncIterator[Exchange]:
+async def open_exchange() -> AsyncIterator[Exchange]:
     """Serve an embedded Pub/Sub in this process, with the topic of calls."""
     with TemporaryDirectory(prefix="sideband-bench-") as folder:
         async with serve_pubsub() as pubsub, clients(pubsub.host_port) as (publisher, _):
@@ -182,27 +187,29 @@ async def exchange() -> AsyncIterator[Exchange]:
 
 
 @asynccontextmanager
-async def supervisor(server: Server, at: Exchange, *, core: int = 0, **settings: str) -> AsyncIterator[Supervisor]:
-    """Run a supervisor as it is deployed: leases, records with journal, limits, logs, metrics; see `settings`."""
-    await server.ask("forget")
-    told = {
-        "PUBSUB_EMULATOR_HOST": at.host_port,
+async def supervisor(
+    server: Server, exchange: Exchange, *, core: int = 0, **settings: str
+) -> AsyncIterator[Supervisor]:
+    """Run a supervisor as it is deployed: leases, records with journal, limits, logs, metrics."""
+    await server.post("forget")
+    environment = {
+        "PUBSUB_EMULATOR_HOST": exchange.host_port,
         "GOOGLE_CLOUD_PROJECT": PROJECT,
         "CALLS_SUBSCRIPTION": SUBSCRIPTION,
         "OPENAI_API_KEY": KEY,
         "OPENAI_BASE_URL": server.url,
         "SIDEBAND_AGENT": "tests.bench.agent:agent",
-        "RECORDS": f"sqlite:{at.folder}/records.sqlite",
+        "RECORDS": f"sqlite:{exchange.folder}/records.sqlite",
         "MAX_CALLS": "2000",
         "HEALTH_ADDRESS": "127.0.0.1:0",
-        "BENCH_AGES": str(at.folder / "ages"),
+        "BENCH_AGES": str(exchange.folder / "ages"),
         **settings,
     }
-    log = at.folder / f"supervisor-{uuid4().hex}.log"
+    log = exchange.folder / f"supervisor-{uuid4().hex}.log"
     with log.open("wb") as stdout:
-        child = await _start(sys.executable, "-m", "supervisor", core=core, stdout=stdout, **told)
+        child = await _start(sys.executable, "-m", "supervisor", core=core, stdout=stdout, **environment)
     try:
-        yield Supervisor(child, server, at, log)
+        yield Supervisor(child, server, exchange, log)
     finally:
         await _stop(child)
 

@@ -1,6 +1,6 @@
 """The load on a function, from a process of its own: `python -m tests.bench.load PORT REQUESTS CONNECTIONS`.
 
-Each request is a call of its own, told as OpenAI tells it, signed just now; all are made before the clock starts. Each
+Each request is a call of its own, as OpenAI announces it, signed just now; all are made before the clock starts. Each
 connection is kept alive and sends its next request when the last was answered.
 """
 
@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypedDict
 from uuid import uuid4
 
-from tests.support.deliveries import incoming, signature, signed
+from tests.support.deliveries import incoming, on_the_wire, signature, signed
 
 PATIENCE_SECONDS = 10
 
@@ -66,13 +66,11 @@ def _request() -> bytes:
         "webhook-signature": f"v1,{signature(body, timestamp=now, webhook_id=webhook_id)}",
     }
     headers = signed(body, timestamp=now) | changed
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    start = f"POST /webhooks/openai HTTP/1.1\r\nHost: function\r\nContent-Length: {len(body)}\r\n"
-    return f"{start}{head}\r\n".encode() + body
+    return on_the_wire("POST", "/webhooks/openai", body, headers)
 
 
 def _send(port: int, requests: list[bytes], start: threading.Barrier) -> list[float]:
-    """Send these one after the other; gives how long each took."""
+    """Send requests one after the other; returns how long each took."""
     with _connected(port) as connection, connection.makefile("rb") as answers:
         start.wait()
         latencies_ms = []

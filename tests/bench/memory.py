@@ -11,7 +11,7 @@ from typing import TypedDict
 
 from tests.bench.environments import PEERS
 from tests.bench.harness import Server, Side, openai_server
-from tests.bench.peers import side
+from tests.bench.peers import BARE_LOOP, side
 from tests.bench.progress import say
 
 FIRST = 5
@@ -41,11 +41,11 @@ class MemoryFigures(TypedDict):
 
 
 async def measure() -> MemoryFigures:
-    """Measure each once: memory does not depend on what else the machine does."""
+    """Measure each side once: memory does not depend on what else the machine does."""
     samples = []
     async with openai_server() as server:
         for calls in SIZES:
-            for name in ("floor", "sideband"):
+            for name in (BARE_LOOP, "sideband"):
                 async with side(name, server) as one:
                     samples.append(await _sample(name, one, server, calls, most=MOST_FRAMES_PER_SECOND))
         for name in PEERS:

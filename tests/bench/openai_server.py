@@ -2,7 +2,7 @@
 
     python -m tests.bench.openai_server       prints its port, then serves until its standard input is closed
 
-Its frames come from a tape, ready as bytes. What to play is asked for over HTTP, one request at a time:
+Its frames come from a tape, ready as bytes. What to play is requested over HTTP, one request at a time:
 
     GET  /bench/calls          {"attached", "configured", "accepted"}: the call ids of each, with Unix times
     POST /bench/play           {"turns", "frames_per_second", "apart"}: turns in all attached calls; if `apart` they
@@ -46,7 +46,7 @@ class Call:
     """Something arrived from the client."""
     item: dict[str, Any] = field(default_factory=dict)
     """The last item that the client made."""
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requested: list[dict[str, Any]] = field(default_factory=list)
     """The `response` of each `response.create` that has no response yet."""
     live: bool = False
     """Whether tool calls are answered at once, and not by whoever plays turns."""
@@ -65,14 +65,14 @@ class Call:
                 if self.item["type"] == "function_call_output":
                     self.outputs[self.item["call_id"]] = time.perf_counter()
             case "response.create":
-                self.asked.append(event.get("response") or {})
+                self.requested.append(event.get("response") or {})
         self.news.set()
-        if self.asked and self.live:
+        if self.requested and self.live:
             self.transport.write(b"".join(self.answer_frames()))
 
     def answer_frames(self) -> list[bytes]:
-        """The response that was asked for: after a tool's output, or as a greeting."""
-        response = self.asked.pop(0)
+        """Return the response that was requested: after a tool's output, or as a greeting."""
+        response = self.requested.pop(0)
         tape = self.server.tape
         events = tape.answered if self.item else tape.greeting
         if self.item:
@@ -88,7 +88,7 @@ class Call:
         return [frame(orjson.dumps(event).replace(TAG, tag)) for event in with_metadata]
 
     def turns(self, count: int, *, later: float | None) -> Iterator[bytes | None]:
-        """The frames of some turns, one by one; None while the client's answer is awaited.
+        """Give the frames of some turns; None while the client's answer is awaited.
 
         Args:
             count: how many.
@@ -103,7 +103,7 @@ class Call:
                 yield from tape.turn.frames(self.server.number())
                 continue
             yield from tape.tool_turn.frames(self.server.number())
-            while not self.asked:
+            while not self.requested:
                 yield None
             yield from self.answer_frames()
         self.live = True
@@ -119,12 +119,12 @@ class Server:
         self._number = 0
 
     def number(self) -> int:
-        """One that nothing had before."""
+        """Return a number that nothing had before."""
         self._number += 1
         return self._number
 
     def note(self, what: str, call_id: str) -> None:
-        """Remember that something happened to a call now."""
+        """Note that something happened to a call now."""
         self.times.setdefault(what, {}).setdefault(call_id, []).append(time.time())
 
     async def attach(self, request: web.Request) -> web.WebSocketResponse:
@@ -150,26 +150,26 @@ class Server:
         return socket
 
     async def accept(self, request: web.Request) -> web.Response:
-        """Accept, reject or hang up: always well."""
+        """Accept, reject or hang up, always with success."""
         self.note(request.match_info["operation"], request.match_info["call_id"])
         return web.json_response({})
 
     async def show(self, _request: web.Request) -> web.Response:
-        """What has happened, and when."""
+        """Answer what has happened, and when."""
         return web.json_response(self.times, dumps=lambda value: orjson.dumps(value).decode())
 
     async def forget(self, _request: web.Request) -> web.Response:
-        """Forget that."""
+        """Forget what has happened."""
         self.times.clear()
         return web.json_response({})
 
     async def play(self, request: web.Request) -> web.Response:
-        """Play turns at a pace, then say how many frames that were."""
-        wish = await request.json()
-        rate = float(wish["frames_per_second"])
+        """Play turns at a pace; answers how many frames that were."""
+        body = await request.json()
+        rate = float(body["frames_per_second"])
         calls = list(self.calls.values())
-        later = [at / len(calls) if wish["apart"] else None for at in range(len(calls))]
-        playing = [(call, call.turns(wish["turns"], later=share)) for call, share in zip(calls, later, strict=True)]
+        later = [at / len(calls) if body["apart"] else None for at in range(len(calls))]
+        playing = [(call, call.turns(body["turns"], later=share)) for call, share in zip(calls, later, strict=True)]
         slots = max(1, round(1 / rate / SLOT_SECONDS))
         started, frames, step = time.perf_counter(), 0, 0
         while playing:
@@ -189,11 +189,11 @@ class Server:
         return web.json_response({"frames": frames, "seconds": time.perf_counter() - started})
 
     async def tools(self, request: web.Request) -> web.Response:
-        """Call tools in all calls at once, several times, and measure how long each output took."""
-        wish = await request.json()
+        """Call tools in many calls at once; answers how long each output took."""
+        body = await request.json()
         ms: list[float] = []
-        for _ in range(wish["rounds"]):
-            calls = list(self.calls.values())[: wish["calls"]]
+        for _ in range(body["rounds"]):
+            calls = list(self.calls.values())[: body["calls"]]
             for call in calls:
                 call.live = False  # to answer takes time, and would delay the outputs of others
             numbers = [self.number() for _ in calls]
@@ -210,12 +210,12 @@ class Server:
                         await call.news.wait()
                     ms.append(1000 * (call.outputs.pop(tool_call_id) - at))
                 for call in calls:
-                    while not call.asked:
+                    while not call.requested:
                         call.news.clear()
                         await call.news.wait()
                     call.transport.write(b"".join(call.answer_frames()))
                     call.live = True
-            await asyncio.sleep(wish["pause_ms"] / 1000)
+            await asyncio.sleep(body["pause_ms"] / 1000)
         return web.json_response({"ms": ms})
 
 

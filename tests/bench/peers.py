@@ -1,4 +1,4 @@
-"""What a call costs us, the floor, and the packages that people would use instead: `python -m tests.bench peers`.
+"""What a call costs us, a bare loop, and the packages that people would use instead: `python -m tests.bench peers`.
 
 All meet the same server, the same frames and the same load, in turns, each in a process of its own without tracing and
 with uvloop; two packages also on asyncio's own loop, as they come. A round of one side: a call alone, whose tool turns
@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import cycle, islice
 
 from tests.bench.environments import PEERS, environment
-from tests.bench.harness import Server, Side, client, exchange, openai_server, supervisor
+from tests.bench.harness import Server, Side, client, open_exchange, openai_server, supervisor
 from tests.bench.progress import say
 
 ROUNDS = 5
@@ -24,12 +24,13 @@ TALKING, MORE = 100, 500
 FRAMES_PER_SECOND, TURNS = 30.0, 3
 Figures = dict[str, float]
 
+BARE_LOOP = "bare loop"
 ON_ASYNCIO = ("openai on asyncio", "openai-agents on asyncio")
-SIDES = ("floor", "sideband", *PEERS, *ON_ASYNCIO)
+SIDES = (BARE_LOOP, "sideband", *PEERS, *ON_ASYNCIO)
 
 
 async def measure(rounds: int = ROUNDS) -> dict[str, Figures]:
-    """The medians of all sides, each a dictionary of figures whose names have their units."""
+    """Measure all sides in turns; returns the medians of each side's figures."""
     seen: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for name in PEERS:
         say(f"peers: installing {name}")
@@ -50,10 +51,10 @@ async def side(name: str, server: Server) -> AsyncIterator[Side]:
     """Run a side."""
     async with AsyncExitStack() as stack:
         if name == "sideband":
-            at = await stack.enter_async_context(exchange())
-            yield await stack.enter_async_context(supervisor(server, at))
-        elif name == "floor":
-            yield await stack.enter_async_context(client(sys.executable, "floor.py", server))
+            exchange = await stack.enter_async_context(open_exchange())
+            yield await stack.enter_async_context(supervisor(server, exchange))
+        elif name == BARE_LOOP:
+            yield await stack.enter_async_context(client(sys.executable, "bare_loop.py", server))
         else:
             package, _, loop = name.partition(" on ")
             script = PEERS[package].script
@@ -89,5 +90,5 @@ async def _round(one: Side, server: Server) -> Figures:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which that share of sorted values lies."""
+    """Return the value below which that share of sorted values lies."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

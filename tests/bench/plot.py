@@ -39,7 +39,7 @@ class Plot(TypedDict):
 
 
 def draw(plot: Plot, path: Path) -> None:
-    """Draw it as the kind of image that the path's suffix says."""
+    """Draw a plot as the kind of image that the path's suffix names."""
     panels = plot["panels"]
     figure = Figure(figsize=(PANEL_INCHES[0], PANEL_INCHES[1] * len(panels)), layout="constrained")
     figure.suptitle(plot["title"], fontsize=11)

@@ -1,4 +1,4 @@
-"""Telling people how far a measurement is."""
+"""How far a measurement is, for people who wait for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An embedded Pub/Sub in a process of its own (`python -m tests.bench.pubsub`): what it costs is nobody else's."""
+"""An embedded Pub/Sub in a process of its own, so that nobody else pays for it: `python -m tests.bench.pubsub`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.edge_process import PATIENCE_SECONDS, ROOT
 
 @asynccontextmanager
 async def pubsub_process() -> AsyncIterator[str]:
-    """Run it until the block is left; yields its HOST:PORT."""
+    """Run Pub/Sub until the block is left; yields its HOST:PORT."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench.pubsub",
         cwd=ROOT,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tests.bench.changes import exponent
 from tests.bench.environments import PEERS
 from tests.bench.harness import ROOT
-from tests.bench.peers import ON_ASYNCIO
+from tests.bench.peers import BARE_LOOP, ON_ASYNCIO
 
 TEMPLATE = Path(__file__).with_name("performance.template.md")
 PAGE = ROOT / "docs" / "performance.md"
@@ -26,23 +26,23 @@ USD_PER_VCPU_SECOND = 0.000018
 WHY = {
     "tool_turn_1": "A tool's outcome is durable before its output is sent, so that a crash can't lose it: one SQLite"
     " transaction in a thread of its own, 0.2 ms. It also runs in a task of its own, which is left behind if it hangs."
-    " The floor does neither.",
+    " The bare loop does neither.",
     "tool_turn_500": "The same, in one transaction for all that wait; no output leaves before all of them are written."
-    " Half of the calls of the floor are answered before the other half was read.",
-    "memory_attach": "The record, the claim, the rules and what runs beside the reader.",
-    "memory_20_turns": "The last pieces of the transcript and the record's parts, which the floor does not keep; they"
-    " are bounded.",
-    "cpu_per_event": "Rules, record and metrics.",
-    "core_percent": "Most of it is the library's parser and the system's calls, which the floor pays as well.",
+    " Half of the calls of the bare loop are answered before the other half was read.",
+    "memory_attach": "The record, the claim, the policies and what runs beside the reader.",
+    "memory_20_turns": "The last pieces of the transcript and the record's parts, which the bare loop does not keep;"
+    " they are bounded.",
+    "cpu_per_event": "Policies, record and metrics.",
+    "core_percent": "Most of it is the library's parser and the system's calls, which the bare loop pays as well.",
     "event_to_handler": "All calls share one core with their records' writes.",
     "accept_extra_ms": "HTTP of the function, the first renewal that confirms the claim, the record's transaction and"
-    " the REST call are on this way, and not on the floor's.",
+    " the REST call are on this way, and not on that of a bare publish and pull.",
     "function_p50": "The signature and the notice.",
     "cold_start_function": "Settings, tokens and the routes for browsers are loaded too.",
     "cold_start_supervisor": "OpenAI's client and types take 0.55 s to import. They are needed before the first call:"
     " the session is checked against the types, and the client makes the REST calls.",
-    "peers_cpu": "What is left is mostly the library's framing and the system's calls, which the floor pays as well:"
-    " the bare loop itself is not five times ahead of the better of these two where both have uvloop.",
+    "peers_cpu": "What is left is mostly the library's framing and the system's calls, which the bare loop pays as"
+    " well: it is itself not five times ahead of the better of these two where both have uvloop.",
     "peers": "The `openai` client keeps nothing of a call but its socket, and takes less memory at the attach. On all"
     " other rows we are ahead of all three.",
     "growth": "Less than 10 kB a call over an hour, most of which comes in the first of it.",
@@ -64,7 +64,7 @@ class Target(NamedTuple):
 
 
 def write(kept: Kept) -> dict[str, Any]:
-    """Write the page and the plot's series; returns the ratios."""
+    """Write the page, and the series of its plot; returns the ratios."""
     figures = {name: part["figures"] for name, part in kept.items()}
     SERIES.write_text(json.dumps(_plot(figures)))
     PAGE.write_text(Template(TEMPLATE.read_text()).substitute(_filled(kept, figures)))
@@ -72,21 +72,21 @@ def write(kept: Kept) -> dict[str, Any]:
 
 
 def _ratios(figures: dict[str, Any]) -> dict[str, Any]:
-    ours, floor = figures["peers"]["sideband"], figures["peers"]["floor"]
+    ours, bare = figures["peers"]["sideband"], figures["peers"][BARE_LOOP]
     large = _by_size(figures)[1000]
     return {
-        "cpu_per_event": _ratio(ours, floor, "cpu_us_per_event"),
-        "memory_attach": round(large["sideband"]["attach_kb"] / large["floor"]["attach_kb"], 2),
-        "memory_20_turns": round(large["sideband"]["after_20_turns_kb"] / large["floor"]["after_20_turns_kb"], 2),
-        "tool_turn_1": _ratio(ours, floor, "tool_turn_1_p50_ms"),
-        "tool_turn_500": _ratio(ours, floor, "tool_turn_500_p50_ms"),
+        "cpu_per_event": _ratio(ours, bare, "cpu_us_per_event"),
+        "memory_attach": round(large["sideband"]["attach_kb"] / large[BARE_LOOP]["attach_kb"], 2),
+        "memory_20_turns": round(large["sideband"]["after_20_turns_kb"] / large[BARE_LOOP]["after_20_turns_kb"], 2),
+        "tool_turn_1": _ratio(ours, bare, "tool_turn_1_p50_ms"),
+        "tool_turn_500": _ratio(ours, bare, "tool_turn_500_p50_ms"),
         "accept_extra_ms": round(figures["own_path"]["extra_ms"], 2),
         "function_p50": round(figures["function_requests"]["p50_ms"]["ratio"], 2),
         "cold_start_function": round(figures["cold_start"]["function_seconds"]["ratio"], 2),
         "cold_start_supervisor": round(figures["cold_start"]["supervisor_seconds"]["ratio"], 2),
         "peers": {
             name: {what: _ratio(figures["peers"][name], ours, what) for what in ours}
-            for name in ("floor", *PEERS, *ON_ASYNCIO)
+            for name in (BARE_LOOP, *PEERS, *ON_ASYNCIO)
         },
     }
 
@@ -98,12 +98,12 @@ def _targets(figures: dict[str, Any]) -> list[Target]:
     cpu_on_asyncio = min(ratios["peers"][name]["cpu_us_per_event"] for name in ON_ASYNCIO)
     worst = min(value for name in PEERS for value in ratios["peers"][name].values())
     return [
-        Target("cpu_per_event", "CPU per event ÷ floor", ratios["cpu_per_event"], 1.5),
-        Target("memory_attach", "Memory at attach ÷ floor (1,000 calls)", ratios["memory_attach"], 1.5),
-        Target("memory_20_turns", "Memory after 20 turns ÷ floor (1,000 calls)", ratios["memory_20_turns"], 1.5),
+        Target("cpu_per_event", "CPU per event ÷ bare loop", ratios["cpu_per_event"], 1.5),
+        Target("memory_attach", "Memory at attach ÷ bare loop (1,000 calls)", ratios["memory_attach"], 1.5),
+        Target("memory_20_turns", "Memory after 20 turns ÷ bare loop (1,000 calls)", ratios["memory_20_turns"], 1.5),
         Target("growth", "Memory at turn 200 ÷ at turn 20", round(long_kb[-1] / long_kb[0], 2), 1.1),
-        Target("tool_turn_1", "Tool turn p50, one call ÷ floor", ratios["tool_turn_1"], 1.3),
-        Target("tool_turn_500", "Tool turn p50, 500 at once ÷ floor", ratios["tool_turn_500"], 2.0),
+        Target("tool_turn_1", "Tool turn p50, one call ÷ bare loop", ratios["tool_turn_1"], 1.3),
+        Target("tool_turn_500", "Tool turn p50, 500 at once ÷ bare loop", ratios["tool_turn_500"], 2.0),
         Target("accept_extra_ms", "Webhook to accept, beyond a publish and a pull (ms)", ratios["accept_extra_ms"], 5),
         Target("function_p50", "Function p50 ÷ hello world", ratios["function_p50"], 1.3),
         Target("cold_start_function", "Cold start of the function ÷ hello world", ratios["cold_start_function"], 1.5),
@@ -125,7 +125,7 @@ def _targets(figures: dict[str, Any]) -> list[Target]:
 
 
 def _filled(kept: Kept, figures: dict[str, Any]) -> dict[str, str]:
-    """What the template leaves open."""
+    """Return what the template leaves open."""
     targets = _targets(figures)
     missed = [f"- **{target.what}**: {WHY[target.key]}" for target in targets if not target.met]
     rows = [(t.what, f"{t.measured:g}", f"{t.limit:g}", "" if t.met else "**missed**") for t in targets]
@@ -150,7 +150,7 @@ def _machine(kept: Kept) -> str:
     packages = ", ".join(peer.requirement.replace("==", " ") for peer in PEERS.values())
     return (
         f"Machine: {cpu.partition(':')[2].strip()}, {os.cpu_count()} cores, {platform.system()} {platform.release()},"
-        f" Python {platform.python_version()}. Ours and the floor: {own}. Peers: {packages}. Taken (UTC): {taken}."
+        f" Python {platform.python_version()}. Ours and the bare loop: {own}. Peers: {packages}. Taken (UTC): {taken}."
     )
 
 

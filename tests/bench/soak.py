@@ -25,9 +25,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from emulator.system import local_system
 from supervisor.records.opening import open_store
-from tests.bench.callers import LOOK, Callers, Said
+from tests.bench.callers import LOOK, Callers, LogSummary
 from tests.bench.soak_report import Sample, Soak, as_json, as_plot, show
-from tests.bench.vitals import SupervisorGoneError, Vitals, look
+from tests.bench.vitals import SupervisorGoneError, Vitals, read_vitals
 
 AGENT = "examples.bikes:agent"
 SAMPLES = Path("build/soak.json")
@@ -36,7 +36,7 @@ RAMP_SECONDS = 30.0  # in which the first callers come
 IDLE_SECONDS = 15.0  # until a supervisor that has no more calls has given everything back
 ATTEMPTS = 4  # calls alone at the end: idle connections are closed when the next one is made
 
-Look = Callable[[], Awaitable[Vitals]]
+ReadVitals = Callable[[], Awaitable[Vitals]]
 
 
 async def soak(
@@ -48,7 +48,7 @@ async def soak(
     speed: float = 1.0,
     on_sample: Callable[[Sample], None] = lambda _: None,
 ) -> Soak:
-    """Run it, and return what was seen.
+    """Let callers come and go for a while; returns what was seen.
 
     Args:
         minutes: for how long callers are followed by others.
@@ -61,14 +61,14 @@ async def soak(
     Raises:
         SupervisorGoneError: the supervisor does not answer any more.
     """
-    said = Said()
+    logs = LogSummary()
     environment = {"HEALTH_ADDRESS": "127.0.0.1:0", "MAX_CALLS": str(2 * calls)}
     async with (
         local_system(
             agent=agent,
             options={"speed": speed, "log_entries": 1000},
             environment=environment,
-            on_log=said.hear,
+            on_log=logs.add,
         ) as system,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http,
     ):
@@ -78,7 +78,7 @@ async def soak(
         callers = Callers(system, store, Random(seed))  # noqa: S311 - the same callers for the same seed
 
         async def now() -> Vitals:
-            return await look(supervisor, f"http://127.0.0.1:{port}/metrics", http)
+            return await read_vitals(supervisor, f"http://127.0.0.1:{port}/metrics", http)
 
         try:
             before = await _after_one_call(callers, now)
@@ -89,11 +89,14 @@ async def soak(
                     after = await _after_one_call(callers, now)
         finally:
             await store.close()
-    return Soak(calls, minutes, seed, before, after, samples, callers, said)
+    return Soak(calls, minutes, seed, before, after, samples, callers, logs)
 
 
-async def _after_one_call(callers: Callers, now: Look) -> Vitals:
-    """One call alone; then the supervisor as soon as it stands still without calls, or as it is when time is up."""
+async def _after_one_call(callers: Callers, now: ReadVitals) -> Vitals:
+    """Place one call alone; returns what the supervisor holds once it stands still.
+
+    When time is up, what it holds then.
+    """
     await callers.call([*LOOK, {"hang_up": True}])
     give_up_at = time.monotonic() + IDLE_SECONDS
     last = await now()
@@ -106,9 +109,9 @@ async def _after_one_call(callers: Callers, now: Look) -> Vitals:
 
 
 async def _crowd(
-    callers: Callers, now: Look, calls: int, seconds: float, on_sample: Callable[[Sample], None]
+    callers: Callers, now: ReadVitals, calls: int, seconds: float, on_sample: Callable[[Sample], None]
 ) -> list[Sample]:
-    """Let the crowd come and go, and sample the supervisor meanwhile."""
+    """Let the crowd come and go; returns samples of the supervisor."""
     samples: list[Sample] = []
     began = time.monotonic()
 
@@ -132,17 +135,20 @@ def main(
     calls: Annotated[int, typer.Option(min=1, max=2000, help="How many are alive at a time.")] = 300,
     seed: Annotated[int, typer.Option(help="The same seed gives the same callers.")] = 1,
 ) -> None:
-    """Soak a supervisor; exit status 1 if it did not end as it began, or if a caller was not served."""
+    """Let 300 calls at a time come, talk and go; what the supervisor holds must be given back.
+
+    The exit status is 1 if it did not end as it began, or if a caller was not served.
+    """
     console = Console(stderr=True, highlight=False)
     SAMPLES.parent.mkdir(exist_ok=True)
     SAMPLES.unlink(missing_ok=True)
     console.print(f"{calls} calls at a time for {minutes:g} minutes, seed {seed}")
     columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as progress:
-        line = progress.add_task("starting")
+        task = progress.add_task("starting")
 
         def on_sample(sample: Sample) -> None:
-            progress.update(line, description=str(sample))
+            progress.update(task, description=str(sample))
 
         try:
             soaked = asyncio.run(soak(minutes, calls=calls, seed=seed, on_sample=on_sample))

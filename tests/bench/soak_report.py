@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from emulator.demo import Check, summarise
-from tests.bench.callers import Callers, Said
+from tests.bench.callers import Callers, LogSummary
 from tests.bench.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Soak:
     after: Vitals
     samples: list[Sample]
     callers: Callers
-    said: Said
+    logs: LogSummary
 
     @property
     def steady(self) -> list[Sample]:
@@ -104,7 +104,7 @@ class Soak:
         """What has to hold."""
         faults, calls = self.callers.faults, len(self.callers.lives_seconds)
         held = {name: (of(self.before), of(self.after)) for name, (_, of) in SERIES.items() if name in GIVEN_BACK}
-        ends, errors = self.said.ends, self.said.errors
+        ends, errors = self.logs.ends, self.logs.errors
         return [
             *(Check(claim, not faults[fault], f"{faults[fault]} of {calls} not") for fault, claim in SERVED.items()),
             Check("each call was ended once", len(ends) == calls and set(ends.values()) == {1}, f"{ends.total()} ends"),
@@ -144,13 +144,13 @@ def show(console: Console, soak: Soak) -> None:
         f"they rang for {median(rang):.2f} s (median), {max(rang):.1f} s at most; "
         f"of a core, the supervisor took {supervisor:.0%}, the stand-ins {around:.0%}"
     )
-    for fault in [*soak.callers.told, *soak.said.errors]:
+    for fault in [*soak.callers.first_faults, *soak.logs.errors]:
         console.print(f"[red]{escape(fault)}[/]", soft_wrap=True)
     summarise(console, soak.checks)
 
 
 def as_json(soak: Soak) -> dict[str, Any]:
-    """The line for machines."""
+    """Return the line for machines."""
     supervisor, around = soak.cpu_shares
     rang = soak.callers.rang_seconds
     return {
@@ -172,12 +172,12 @@ def as_json(soak: Soak) -> dict[str, Any]:
         "cpu_supervisor": round(supervisor, 3),
         "cpu_stand_ins": round(around, 3),
         **{fault: soak.callers.faults[fault] for fault in SERVED},
-        "errors_logged": len(soak.said.errors),
+        "errors_logged": len(soak.logs.errors),
     }
 
 
 def as_plot(soak: Soak) -> Plot:
-    """The series for `tests/bench/plot.py`."""
+    """Return the series for `tests/bench/plot.py`."""
     minutes = [sample.at_seconds / 60 for sample in soak.samples]
     calls = len(soak.callers.lives_seconds)
     return {

@@ -52,11 +52,11 @@ class Piece:
         return cls(b"".join(frames), tuple(ends[1:]))
 
     def tagged(self, number: int) -> bytes:
-        """The frames with ids that no other number has."""
+        """Return the frames, with ids that no other number has."""
         return self.wire.replace(TAG, b"%08x" % number)
 
     def frames(self, number: int) -> list[bytes]:
-        """The same, one by one."""
+        """Return the same, one by one."""
         wire = memoryview(self.tagged(number))
         return [bytes(wire[start:end]) for start, end in pairwise((0, *self.ends))]
 
@@ -83,7 +83,7 @@ class Tape:
 
 
 def frame(payload: bytes) -> bytes:
-    """One text frame of a server's (RFC 6455, section 5.2)."""
+    """Encode one text frame of a server's (RFC 6455, section 5.2)."""
     size = len(payload)
     short, medium = 126, 65_536
     if size < short:
@@ -94,7 +94,7 @@ def frame(payload: bytes) -> bytes:
 
 
 async def record() -> Tape:
-    """Play a call to the stand-in, and keep what it sends."""
+    """Play a call on the stand-in, and cut what it sends into pieces."""
     async with asyncio.timeout(SECONDS), serve(options=Options(api_keys=[KEY], speed=200)) as openai:
         call = await openai.place_call(_SCRIPT, webhook=False)
         headers = {"Authorization": f"Bearer {KEY}"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emulator.openai import parse_script
-from tests.bench.callers import LIVES_SECONDS, Callers, Said, script
+from tests.bench.callers import LIVES_SECONDS, Callers, LogSummary, script
 from tests.bench.soak import AGENT, soak
 from tests.bench.soak_report import JUDGED_CALLS, SERVED, Sample, Soak, as_json, as_plot
 from tests.bench.vitals import Vitals
@@ -17,11 +17,12 @@ IDLE = Vitals(calls=0, leases=0, tasks=7, fds=27, threads=14, rss_kb=100_000, ps
 
 
 def failed(soaked: Soak) -> set[str]:
-    return {check.claim for check in soaked.checks if not check.holds}
+    """Return what did not hold."""
+    return {check.statement for check in soaked.checks if not check.holds}
 
 
 def soaked(*, kb_per_call: float = 0.0, calls: int = 2 * JUDGED_CALLS + 100, **changed: Any) -> Soak:
-    """A run that went well, but for what is changed in it, or how much memory each of its calls keeps."""
+    """Return a run that went well, but for what is changed, or the memory that each call keeps."""
     samples = [
         Sample(
             at_seconds=6.0 * number,
@@ -34,8 +35,8 @@ def soaked(*, kb_per_call: float = 0.0, calls: int = 2 * JUDGED_CALLS + 100, **c
     callers = Callers(system=None, store=None, random=Random(1))  # type: ignore[arg-type]  # noqa: S311 - places no call
     callers.lives_seconds = [40.0] * calls
     callers.rang_seconds = [0.1] * calls
-    ended = Said(ends=Counter(f"rtc_{number}" for number in range(calls)))
-    whole = Soak(300, 10.0, 1, before=IDLE, after=IDLE, samples=samples, callers=callers, said=ended)
+    logs = LogSummary(ends=Counter(f"rtc_{number}" for number in range(calls)))
+    whole = Soak(300, 10.0, 1, before=IDLE, after=IDLE, samples=samples, callers=callers, logs=logs)
     return replace(whole, **changed)
 
 
@@ -43,21 +44,23 @@ def soaked(*, kb_per_call: float = 0.0, calls: int = 2 * JUDGED_CALLS + 100, **c
     ("agent", "kept"),
     [(AGENT, set()), ("tests.bench.leaky:agent", {"tasks are back", "file descriptors are back"})],
 )
-async def test_what_a_supervisor_keeps_of_its_calls_is_found(agent: str, kept: set[str]) -> None:
-    """Real processes: eight callers at a time for six seconds."""
+async def test_what_calls_leave_is_found(agent: str, kept: set[str]) -> None:
+    """What a leaky tool leaves is found: real processes, eight callers at a time, for six seconds."""
     run = await soak(0.1, calls=8, seed=1, agent=agent, speed=30.0)
-    assert failed(run) == kept, run.callers.told
+    assert failed(run) == kept, run.callers.first_faults
     assert not run.callers.faults
     assert len(run.callers.lives_seconds) > 8
     assert max(sample.vitals.leases for sample in run.samples) >= 6
     assert as_json(run)["passed"] == (not kept)
 
 
-def test_a_run_that_went_well_passes() -> None:
+def test_a_good_run_passes() -> None:
+    """A run that went well passes."""
     assert not failed(soaked())
 
 
-def test_memory_that_grows_with_the_calls_is_found() -> None:
+def test_growing_memory_is_found() -> None:
+    """Memory that grows with the calls is found, if there were enough of them to tell."""
     assert soaked(kb_per_call=5).kb_per_1000_calls == pytest.approx(5000)
     assert failed(soaked(kb_per_call=5)) == {"memory does not grow"}
     assert not failed(soaked(kb_per_call=0.5))
@@ -65,38 +68,43 @@ def test_memory_that_grows_with_the_calls_is_found() -> None:
 
 
 @pytest.mark.parametrize("name", ["leases", "tasks", "fds"])
-def test_what_was_not_given_back_is_found(name: str) -> None:
+def test_what_is_kept_is_found(name: str) -> None:
+    """A lease, a task or a file more after the run than before it is found."""
     more = replace(IDLE, **{name: getattr(IDLE, name) + 1})
     assert len(failed(soaked(after=more))) == 1
     assert not failed(soaked(before=more))
 
 
 @pytest.mark.parametrize("fault", SERVED)
-def test_a_caller_who_was_not_served_is_found(fault: str) -> None:
+def test_an_unserved_caller_is_found(fault: str) -> None:
+    """A caller who was not served as they should be is found."""
     run = soaked()
     run.callers.faults[fault] += 1
     assert failed(run) == {SERVED[fault]}
 
 
-def test_calls_that_were_ended_twice_or_never_are_found() -> None:
+def test_wrong_ends_are_found() -> None:
+    """A call that the logs end twice, or never, is found."""
     twice, never = soaked(), soaked()
-    twice.said.ends["rtc_0"] += 1
-    del never.said.ends["rtc_0"]
+    twice.logs.ends["rtc_0"] += 1
+    del never.logs.ends["rtc_0"]
     assert failed(twice) == failed(never) == {"each call was ended once"}
 
 
-def test_a_lease_that_was_lost_is_found() -> None:
-    """Its caller rings until the lease has run out, and is served all the same."""
+def test_a_lost_lease_is_found() -> None:
+    """A lost lease is found, though its caller only rings until it has run out, and is served."""
     assert failed(soaked(after=replace(IDLE, lost_leases=1))) == {"no lease was lost"}
 
 
 def test_an_error_in_a_log_is_found() -> None:
+    """An error that any process logged is found."""
     run = soaked()
-    run.said.errors.append("supervisor: call_failed")
+    run.logs.errors.append("supervisor: call_failed")
     assert failed(run) == {"no process logged an error"}
 
 
-def test_the_same_seed_gives_the_same_callers_and_all_can_be_played() -> None:
+def test_callers_are_repeatable() -> None:
+    """The same seed gives the same callers, and what they say can be played."""
     first, second = (Random(7) for _ in range(2))  # noqa: S311 - repeatable, not secret
     for _ in range(100):
         steps = script(first)
@@ -105,7 +113,8 @@ def test_the_same_seed_gives_the_same_callers_and_all_can_be_played() -> None:
         assert sum(step.get("pause_ms", 0) for step in steps) < LIVES_SECONDS[1] * 1000
 
 
-def test_the_plot_has_a_panel_for_each_thing_that_is_watched() -> None:
+def test_what_the_plot_shows() -> None:
+    """The plot has a panel for each thing that is watched."""
     panels = as_plot(soaked())["panels"]
     assert {panel["title"] for panel in panels} >= {"Memory RSS", "Calls", "Leases", "Tasks", "File descriptors"}
     assert all(len(panel["x"]) == len(panel["y"]) == 101 for panel in panels)

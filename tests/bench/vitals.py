@@ -13,7 +13,7 @@ from emulator.system import Process
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """One look at a supervisor."""
+    """What a supervisor holds at one moment."""
 
     calls: int
     leases: int
@@ -35,7 +35,10 @@ class Vitals:
         return not (self.calls or self.leases)
 
     def within(self, other: Vitals) -> bool:
-        """Whether it holds no more than the other does of what is given back at a call's end."""
+        """Return whether it holds no more than the other.
+
+        Compared is what is given back at a call's end.
+        """
         return (self.calls, self.leases) == (other.calls, other.leases) and (
             self.tasks <= other.tasks and self.fds <= other.fds
         )
@@ -45,8 +48,8 @@ class SupervisorGoneError(RuntimeError):
     """The supervisor does not answer any more; the message says what it logged last."""
 
 
-async def look(process: Process, metrics_url: str, http: aiohttp.ClientSession) -> Vitals:
-    """Look at a supervisor.
+async def read_vitals(process: Process, metrics_url: str, http: aiohttp.ClientSession) -> Vitals:
+    """Read what a supervisor holds now.
 
     Raises:
         SupervisorGoneError: it does not answer.
@@ -79,6 +82,6 @@ async def look(process: Process, metrics_url: str, http: aiohttp.ClientSession) 
 
 
 def _kilobytes(text: str) -> dict[str, float]:
-    """The lines of /proc that end in kB, by name."""
+    """Return the lines of /proc that end in kB, by name."""
     rows = (line.split() for line in text.splitlines() if line.endswith(" kB"))
     return {name.rstrip(":"): float(value) for name, value, _unit in rows}

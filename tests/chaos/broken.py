@@ -12,15 +12,24 @@ from supervisor.records.record import JournalEntry
 
 
 def without_fencing() -> None:
-    """Claims that may always write, and that are never lost, not even to an owner with a later epoch."""
+    """Write always, and lose no claim, not even to a later owner."""
     claims.Claim.may_write = lambda _self: True  # type: ignore[assignment,method-assign]
     claims.Claims._fence = lambda *_args: None  # type: ignore[method-assign]
     close = Fence.close
     Fence.close = lambda fence, why: close(fence, why) if why is Why.HANDED_OVER else None  # type: ignore[assignment,method-assign]
 
 
+def without_handover() -> None:
+    """Stop without giving claims back: the next owner waits for the lease."""
+
+    async def release(*_args: Any, **_options: Any) -> None:
+        pass
+
+    claims.Claims.release = release  # type: ignore[method-assign]
+
+
 def without_journal() -> None:
-    """A journal that keeps nothing, and says that it did."""
+    """Keep nothing in the journal, and say that it was kept."""
 
     async def flush(*_args: Any) -> bool:
         return True
@@ -33,5 +42,5 @@ def without_journal() -> None:
 
 
 if __name__ == "__main__":
-    {"fencing": without_fencing, "journal": without_journal}[sys.argv[1]]()
+    {"fencing": without_fencing, "handover": without_handover, "journal": without_journal}[sys.argv[1]]()
     sys.exit(process.main())

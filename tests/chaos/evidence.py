@@ -12,8 +12,10 @@ from typing import Any, Literal
 
 from emulator.openai import Entry
 from supervisor.records.record import CallRecord
+from tests.chaos.stalls import Stall, seconds_without_stalls
 
 Kind = Literal["kill", "restart", "freeze", "stall", "isolate", "hiccup", "lock"]
+Span = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Disturbance:
     until: float = inf
 
     def strikes(self, pid: int) -> bool:
-        """Whether it was done to this process."""
+        """Return whether it was done to this process."""
         return self.pid in (None, pid)
 
 
@@ -42,13 +44,15 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """How a process went: its exit status, and how long after SIGTERM, if it was told to stop."""
+    """How a process ended."""
 
     pid: int
     status: int | None
-    seconds: float | None
-    told: bool
+    """Its exit status; None where it was killed, or given up."""
+    planned: bool
     """Whether the plan had it end."""
+    stopping: Span | None = None
+    """From SIGTERM to its end, where it was told to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,15 @@ class Evidence:
     records: Mapping[str, CallRecord | None]
     effects: Sequence[Effect] = ()
     disturbances: Sequence[Disturbance] = ()
-    said: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    log_lines: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """By process id: the lines that each supervisor logged."""
     stops: Sequence[Stop] = ()
+    stalls: Sequence[Stall] = ()
+    """When the machine was too busy to be in time."""
+
+    def seconds(self, since: float, until: float) -> float:
+        """Return the length of a span, less what the machine was late."""
+        return seconds_without_stalls(since, until, self.stalls)
 
 
 def read_effects(lines: Iterable[str]) -> list[Effect]:
@@ -77,6 +87,6 @@ def read_effects(lines: Iterable[str]) -> list[Effect]:
 
 
 def pid_of(who: str) -> int:
-    """The process id at the end of a supervisor's User-Agent; 0 for anybody else."""
+    """Read the process id in a supervisor's User-Agent; 0 for anybody else."""
     number = who.rstrip(")").rpartition("-")[2]
     return int(number) if number.isdigit() else 0

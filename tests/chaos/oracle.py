@@ -3,6 +3,7 @@
 | counter | invariant | what is counted |
 |---|---|---|
 | `lost` | I4, I5 | a call that nobody took, that was alone for more than a lease + 2 s, or that ended wrongly |
+| `slow_takeovers` | I4 | an owner that came more than a lease + 2 s after a crash, or 1 s after a hand-over |
 | `two_writers` | I1 | a frame of an owner that came after the first frame of a later one |
 | `unanswered_tools` | I2 | a tool call that an owner heard and had time for, and that was not answered exactly once |
 | `double_side_effects` | I3 | a tool that is not idempotent did its work twice for one tool call |
@@ -12,8 +13,9 @@
 | `lost_words` | I5 | the transcript lacks what an owner heard |
 | `crashes` | I6 | a process that ended by itself, or too late, or that failed a call by a bug |
 
-OpenAI replays nothing, so a tool call that reached no owner, or one that was struck at that moment, is unknown to the
-next. Such a call is `unheard`; what is asked for then is that the model is brought to go on.
+The invariants are those of docs/architecture.md. OpenAI replays nothing, so a tool call that reached no owner, or one
+that was struck at that moment, is unknown to the next. Such a call is `unheard`; what is asked for then is that the
+model is brought to go on. A second in which the machine was too busy to run the run's own timers counts for nobody.
 """
 
 from __future__ import annotations
@@ -27,16 +29,18 @@ from typing import Any
 from emulator.openai import Entry
 from supervisor.outcomes import EndReason
 from supervisor.records.record import CallRecord
-from tests.chaos.evidence import Evidence, Stop
-from tests.chaos.ownership import Gap, end_of, gaps_of, holds_of, orphaned_seconds, quiet_spans, took_effect
+from tests.chaos.evidence import Evidence, Span, Stop
+from tests.chaos.ownership import Change, Gap, end_of, gaps_of, holds_of, orphaned_spans, quiet_spans, took_effect
 
 HEARD_SECONDS = 1.5  # how long an owner must stay undisturbed after an event to have heard and written it
 ANSWER_SECONDS = 11.0  # what one undisturbed owner has for what is open: tools take 4 s, silence is broken after 4 s
-ORPHAN_SECONDS = 3.0  # more than a lease that a call may be alone: 2 by the design, 1 for a loaded machine
+CRASH_SECONDS = 2.0  # beyond the lease that a call may be alone
+HANDOVER_SECONDS = 1.0  # that a call may be alone where its owner was told to stop
 STOP_SECONDS = 10.0  # from SIGTERM until Cloud Run kills
 DONE = ("paid", "seen")  # what the chaos agent's tools say
 COUNTERS = (
     "lost",
+    "slow_takeovers",
     "two_writers",
     "unanswered_tools",
     "double_side_effects",
@@ -84,7 +88,7 @@ class Judgement:
 
 
 def judge(evidence: Evidence) -> Judgement:
-    """Judge a run."""
+    """Find what is wrong with a run."""
     judgement = Judgement(len(evidence.logs))
     for call_id in evidence.logs:
         _Case(call_id, evidence, judgement).judge()
@@ -94,12 +98,12 @@ def judge(evidence: Evidence) -> Judgement:
 
 
 def _judge_stop(stop: Stop, evidence: Evidence, judgement: Judgement) -> None:
-    if not stop.told:
-        messages = [str(line.get("message")) for line in evidence.said.get(stop.pid, ())]
+    if not stop.planned:
+        messages = [str(line.get("message")) for line in evidence.log_lines.get(stop.pid, ())]
         cause = next((message for message in reversed(messages) if "Error: " in message), "it did not say why")
         what = f"supervisor {stop.pid} ended by itself with status {stop.status}: {cause.strip(' |')}"
-    elif stop.seconds is not None and (stop.seconds > STOP_SECONDS or stop.status):
-        what = f"supervisor {stop.pid} took {stop.seconds:.1f} s to stop, with status {stop.status}"
+    elif stop.stopping and (evidence.seconds(*stop.stopping) > STOP_SECONDS or stop.status):
+        what = f"supervisor {stop.pid} took {evidence.seconds(*stop.stopping):.1f} s to stop, with status {stop.status}"
     else:
         return
     judgement.violations.append(Violation("crashes", None, what))
@@ -114,6 +118,7 @@ class _Case:
     judgement: Judgement
 
     def judge(self) -> None:
+        """Find what is wrong with the call."""
         record = self.evidence.records.get(self.call_id)
         self._judge_writers()
         self._judge_greetings()
@@ -140,7 +145,7 @@ class _Case:
 
     @cached_property
     def _tool_calls(self) -> dict[str, list[Entry]]:
-        """The completed tool calls, each with its entries: one for each socket that got it, or one when none did."""
+        """The completed tool calls, each with an entry for each socket that got it, or one if none did."""
         calls: dict[str, list[Entry]] = defaultdict(list)
         for entry in self._of("frame_out", "frame_lost", type_="response.output_item.done"):
             item = entry.payload["item"]
@@ -150,7 +155,7 @@ class _Case:
 
     @cached_property
     def _answers(self) -> dict[str, list[Mapping[str, Any]]]:
-        """The outputs that OpenAI took, by tool call id; each event counts once, however many sockets got it."""
+        """The outputs that OpenAI took, by tool call id, once however many sockets got them."""
         events = {
             e.payload["event_id"]: e.payload["item"]
             for e in self._of("frame_out", "frame_lost", type_="conversation.item.done")
@@ -162,23 +167,23 @@ class _Case:
         return answers
 
     @cached_property
-    def _quiet_spans(self) -> list[tuple[float, float]]:
+    def _quiet_spans(self) -> list[Span]:
         """When one owner had the call, and nothing was done to it."""
         return [span for hold in holds_of(self._log) for span in quiet_spans(hold, self.evidence.disturbances)]
 
     def _heard(self, entry: Entry) -> bool:
-        """Whether an owner got this event, and had the time to act on it."""
+        """Return whether an owner got this event, and had time to act on it."""
         at = entry.monotonic_seconds
         return entry.kind == "frame_out" and any(
-            since <= at and at + HEARD_SECONDS <= until
+            since <= at and self.evidence.seconds(at, until) >= HEARD_SECONDS
             for hold in holds_of(self._log)
             if hold.attach == entry.attach
             for since, until in quiet_spans(hold, self.evidence.disturbances)
         )
 
     def _had_time_after(self, at: float) -> bool:
-        """Whether an owner had the call undisturbed for long enough since."""
-        return any(until - max(since, at) >= ANSWER_SECONDS for since, until in self._quiet_spans)
+        """Return whether an owner had the call undisturbed for long enough since."""
+        return any(self.evidence.seconds(max(since, at), until) >= ANSWER_SECONDS for since, until in self._quiet_spans)
 
     # What is asked of it.
 
@@ -200,16 +205,26 @@ class _Case:
 
     def _judge_ownership(self) -> None:
         attempts: dict[int, int] = {}
-        left_at: dict[int, float] = {}
-        for pid, lines in self.evidence.said.items():
+        handed_over_at: dict[int, float] = {}
+        for pid, lines in self.evidence.log_lines.items():
             for line in lines:
                 if line.get("message") == "claimed" and line.get("call_id") == self.call_id:
                     attempts[pid] = line["delivery_attempt"]
-                    left_at[pid] = line.get("handed_over_at") or 0.0
-        self.judgement.gaps += gaps_of(self._log, self.evidence.disturbances, attempts, left_at)
-        alone_seconds = orphaned_seconds(self._log, self.evidence.disturbances)
-        if alone_seconds > self.evidence.lease_seconds + ORPHAN_SECONDS:
+                    handed_over_at[pid] = line.get("handed_over_at") or 0.0
+        gaps = list(gaps_of(self._log, self.evidence.disturbances, attempts, handed_over_at))
+        self.judgement.gaps += gaps
+        most: dict[Change, float] = {"crash": self._most_alone_seconds, "handover": HANDOVER_SECONDS}
+        for gap in gaps:
+            if gap.change in most and (seconds := self.evidence.seconds(gap.since, gap.until)) > most[gap.change]:
+                self._blame("slow_takeovers", f"{gap.change}: its next owner came after {seconds:.2f} s", gap.until)
+        spans = orphaned_spans(self._log, self.evidence.disturbances)
+        alone_seconds = max((self.evidence.seconds(*span) for span in spans), default=0.0)
+        if alone_seconds > self._most_alone_seconds:
             self._blame("lost", f"alive and without an owner for {alone_seconds:.1f} s")
+
+    @property
+    def _most_alone_seconds(self) -> float:
+        return self.evidence.lease_seconds + CRASH_SECONDS
 
     def _judge_tool(self, tool_call_id: str, entries: list[Entry]) -> None:
         asked_at = entries[0].monotonic_seconds
@@ -285,7 +300,8 @@ class _Case:
             self._blame("lost_words", what, entry.monotonic_seconds)
 
     def _judge_logs(self) -> None:
-        about = [line for lines in self.evidence.said.values() for line in lines if line.get("call_id") == self.call_id]
+        every_line = (line for lines in self.evidence.log_lines.values() for line in lines)
+        about = [line for line in every_line if line.get("call_id") == self.call_id]
         if (ends := sum(line.get("message") == "ended" for line in about)) > 1:
             self._blame("lost", f"its record was ended {ends} times")
         for line in about:

@@ -10,12 +10,9 @@ from types import MappingProxyType
 from typing import Literal
 
 from emulator.openai import Entry
-from tests.chaos.evidence import Disturbance, pid_of
+from tests.chaos.evidence import Disturbance, Span, pid_of
 
 Change = Literal["crash", "handover", "double_fault", "other"]
-Span = tuple[float, float]
-
-_TROUBLES = ("refused", "fault")  # entries that show why an owner could not attach, besides failed requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +32,25 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The time between two owners."""
+    """The time between two owners; it ends before it begins where the second was there before the first had left."""
 
     change: Change
-    ms: float
+    since: float
+    until: float
+
+    @property
+    def seconds(self) -> float:
+        """How long nobody could write."""
+        return max(0.0, self.until - self.since)
 
 
 def end_of(log: Sequence[Entry]) -> float:
-    """When the call ended; where it has not, the last that was seen of it."""
+    """Return when the call ended, or was last seen."""
     return next((e.monotonic_seconds for e in log if e.kind == "end"), log[-1].monotonic_seconds)
 
 
 def holds_of(log: Sequence[Entry]) -> list[Hold]:
-    """The sockets of a call, in the order in which they attached."""
+    """Return the sockets of a call, in the order in which they attached."""
     ended_at = end_of(log)
     gone = {e.attach: e.monotonic_seconds for e in log if e.kind == "detach"}
     return [
@@ -58,7 +61,10 @@ def holds_of(log: Sequence[Entry]) -> list[Hold]:
 
 
 def quiet_spans(hold: Hold, disturbances: Sequence[Disturbance]) -> list[Span]:
-    """The parts of a hold in which nothing was done to its process; a hiccup of Pub/Sub is not to be felt in a call."""
+    """Return the parts of a hold in which nothing was done to its process.
+
+    A hiccup of Pub/Sub does not count, since it is not to be felt in a call.
+    """
     spans: list[Span] = [(hold.since, hold.until)]
     for d in disturbances:
         if d.strikes(hold.pid) and d.kind != "hiccup":
@@ -69,30 +75,27 @@ def quiet_spans(hold: Hold, disturbances: Sequence[Disturbance]) -> list[Span]:
     return spans
 
 
-def orphaned_seconds(log: Sequence[Entry], disturbances: Sequence[Disturbance]) -> float:
-    """The longest that the living call had nobody, while nothing happened that explains it.
+def orphaned_spans(log: Sequence[Entry], disturbances: Sequence[Disturbance]) -> Iterator[Span]:
+    """Find when the living call had no owner, and nothing explains it.
 
-    Each further fault, and each of OpenAI's refusals, starts the count again: a lease is to be waited for once more.
+    Each further fault, and each of OpenAI's refusals, begins another span: a lease is to be waited for once more.
     """
     accepted_at = next((e.monotonic_seconds for e in log if took_effect(e)), None)
     if accepted_at is None:
-        return 0.0
+        return
     excuses = [moment for d in disturbances for moment in (d.at, d.until)]
-    excuses += [e.monotonic_seconds for e in log if e.kind in _TROUBLES or (e.kind == "rest" and e.payload["faulty"])]
-    longest = 0.0
+    excuses += [e.monotonic_seconds for e in log if e.kind == "fault" or _failed(e)]
     for since, until in _unheld(log, accepted_at, disturbances):
-        moments = sorted([since, *(moment for moment in excuses if since < moment < until), until])
-        longest = max(longest, *(later - earlier for earlier, later in pairwise(moments)))
-    return longest
+        yield from pairwise(sorted([since, *(moment for moment in excuses if since < moment < until), until]))
 
 
 def gaps_of(
     log: Sequence[Entry],
     disturbances: Sequence[Disturbance],
     attempts: Mapping[int, int],
-    left_at: Mapping[int, float] = MappingProxyType({}),
+    handed_over_at: Mapping[int, float] = MappingProxyType({}),
 ) -> Iterator[Gap]:
-    """The gaps between owners that are different processes.
+    """Find the gaps between owners that are different processes.
 
     A crash's begins with the kill or the freeze. A hand-over's begins when the one that was told to stop had written
     down that it leaves (until then it serves the call, and lets its tools finish), or with its last frame, or, where
@@ -104,7 +107,7 @@ def gaps_of(
         log: the call's.
         disturbances: what was done to which process.
         attempts: the delivery attempt that each process claimed the call in, by process id.
-        left_at: when the last owner had left, in Unix seconds, by the id of the process that read so in the record.
+        handed_over_at: when the last owner left, in Unix seconds, by the id of the process that read so in the record.
     """
     for last, following in pairwise(holds_of(log)):
         if last.who == following.who:
@@ -112,34 +115,39 @@ def gaps_of(
         change, since = _lost_by(last, following, log, disturbances)
         if change == "handover":
             to_monotonic = log[0].monotonic_seconds - log[0].unix_seconds
-            since = max(since, min(left_at.get(following.pid, 0.0) + to_monotonic, following.since))
+            since = max(since, min(handed_over_at.get(following.pid, 0.0) + to_monotonic, following.since))
         leased_in_vain = attempts.get(following.pid, 0) - attempts.get(last.pid, 0) > 1
         if leased_in_vain or _was_hindered(following, since, log, disturbances):
             change = "double_fault"
-        yield Gap(change, max(0.0, following.since - since) * 1000)
+        yield Gap(change, since, following.since)
 
 
 def _was_hindered(following: Hold, since: float, log: Sequence[Entry], disturbances: Sequence[Disturbance]) -> bool:
-    """Whether the next owner was struck itself, or refused by OpenAI, while it was to take the call."""
+    """Return whether something kept the next owner from taking the call."""
     struck = any(d.strikes(following.pid) and d.at < following.since and d.until > since for d in disturbances)
-    return struck or any(e.kind == "refused" and since < e.monotonic_seconds < following.since for e in log)
+    return struck or any(_failed(e) and since < e.monotonic_seconds < following.since for e in log)
+
+
+def _failed(entry: Entry) -> bool:
+    """Return whether OpenAI refused an attach, or failed a request."""
+    return entry.kind == "refused" or (entry.kind == "rest" and bool(entry.payload["faulty"]))
 
 
 def _lost_by(
     last: Hold, following: Hold, log: Sequence[Entry], disturbances: Sequence[Disturbance]
 ) -> tuple[Change, float]:
-    """How an owner lost the call to the next, and since when nobody could write."""
+    """Return what took the call from its owner, and since when nobody could write."""
     done = [d for d in disturbances if d.pid == last.pid and d.at <= following.since and d.until >= last.since]
     if crashes := [d.at for d in done if d.kind in ("kill", "freeze") and d.at <= last.until + 1]:
         return "crash", max(crashes[-1], last.since)
-    if told := [d.at for d in done if d.kind == "restart"]:
+    if stops := [d.at for d in done if d.kind == "restart"]:
         frames = [e.monotonic_seconds for e in log if e.kind == "frame_in" and e.who == last.who]
-        return "handover", max(told[-1], *(at for at in frames if at <= following.since), last.since)
+        return "handover", max(stops[-1], *(at for at in frames if at <= following.since), last.since)
     return "other", last.until
 
 
 def _unheld(log: Sequence[Entry], accepted_at: float, disturbances: Sequence[Disturbance]) -> Iterator[Span]:
-    """The parts of a call's life in which no process held it that could write."""
+    """Find when no process that could write held the living call."""
     held_until = accepted_at
     for hold in holds_of(log):
         ends = [d.at for d in disturbances if d.pid == hold.pid and d.kind in ("kill", "freeze") and d.at >= hold.since]
@@ -151,6 +159,6 @@ def _unheld(log: Sequence[Entry], accepted_at: float, disturbances: Sequence[Dis
 
 
 def took_effect(entry: Entry) -> bool:
-    """Whether this is the accept that took the call, whatever was answered to it."""
+    """Return whether this accept took the call, whatever was answered to it."""
     done = entry.kind == "rest" and entry.type == "accept" and entry.payload["applied"]
     return bool(done) and (entry.payload["faulty"] or entry.payload["status"] == HTTPStatus.OK)

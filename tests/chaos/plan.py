@@ -74,7 +74,7 @@ class Plan:
 
 
 def make_plan(*, seed: int, calls: int, seconds: float, supervisors: int, kinds: tuple[FaultKind, ...] = KINDS) -> Plan:
-    """Plan a run.
+    """Plan the calls and the faults of a run.
 
     Args:
         seed: the same seed gives the same plan.
@@ -90,7 +90,7 @@ def make_plan(*, seed: int, calls: int, seconds: float, supervisors: int, kinds:
 
 
 def _faults(chance: random.Random, seconds: float, supervisors: int, kinds: tuple[FaultKind, ...]) -> list[Fault]:
-    """The faults in turn, each on a supervisor that no other has in hand, as far as there is one."""
+    """Plan faults in turn, each on a supervisor that no other has in hand, if there is one."""
     span = seconds * (FAULTS_UNTIL - FAULTS_FROM)
     count = max(len(kinds), int(span / FAULT_EVERY_SECONDS))
     busy_until = [0.0] * supervisors
@@ -107,7 +107,7 @@ def _faults(chance: random.Random, seconds: float, supervisors: int, kinds: tupl
 
 
 def _script(chance: random.Random, seconds: float) -> Script:
-    """A caller's conversation: some turns with tools, pauses between them, and one of several ends."""
+    """Make up a conversation: turns with tools, pauses between them, and one of several ends."""
     steps: Script = [{"wait_for": "greeting"}]
     turn_seconds = max(2.0, min(8.0, seconds / 12))
     for _ in range(chance.randint(2, 4)):

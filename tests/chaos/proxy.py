@@ -23,7 +23,7 @@ class Proxy:
         self._through.set()
 
     def cut(self) -> None:
-        """Let nothing through any more, in either direction; connections stay open, as with a lost route."""
+        """Let nothing through any more; connections stay open, as with a lost route."""
         self._through.clear()
 
     def deaden(self) -> None:
@@ -31,7 +31,7 @@ class Proxy:
         self._dead |= self._open
 
     def mend(self) -> None:
-        """Let everything through again; what was open meanwhile is torn, so that clients connect anew."""
+        """Let everything through again; tear what was open, so that clients connect anew."""
         for writer in self._open:
             writer.transport.abort()
         self._through.set()

@@ -18,6 +18,7 @@ from google.pubsub_v1.types import PubsubMessage
 
 from emulator.openai import Call
 from emulator.pubsub.google import google_firestore_emulator
+from emulator.pubsub.topology import clients
 from emulator.system import TOPIC, Process, System, local_system
 from function.notice import CallNotice
 from supervisor.records.opening import open_store
@@ -26,7 +27,7 @@ from supervisor.records.store import Store
 from tests.chaos.evidence import Disturbance, Evidence, Kind, Stop, read_effects
 from tests.chaos.plan import LEASE_SECONDS, Fault, PlacedCall, Plan
 from tests.chaos.proxy import Proxy, proxy_to
-from tests.support.pubsub_servers import clients
+from tests.chaos.stalls import Stall, note_stalls_forever
 
 SPEED = 20.0  # of the conversations
 PATIENCE_SECONDS = 8.0  # how long a caller waits for an answer before they go on
@@ -38,8 +39,8 @@ OnFault = Callable[[str], None]
 OnTick = Callable[["Run"], None]
 
 
-def _ignore(_what: Any) -> None:
-    """Tell nobody."""
+def _ignore(_event: Any) -> None:
+    """Do nothing."""
 
 
 @dataclass
@@ -68,6 +69,7 @@ class Run:
     calls: list[Call] = field(default_factory=list)
     disturbances: list[Disturbance] = field(default_factory=list)
     stops: list[Stop] = field(default_factory=list)
+    stalls: list[Stall] = field(default_factory=list)
 
     async def start(self, slot: Slot) -> None:
         """Put a new supervisor into a slot."""
@@ -147,7 +149,7 @@ class Run:
                 case "kill":
                     self._note("kill", process, began)
                     process.send(signal.SIGKILL)
-                    self.stops.append(Stop(process.pid, None, None, told=True))
+                    self.stops.append(Stop(process.pid, None, planned=True))
                     await asyncio.sleep(fault.lasts_seconds)
                     await self.start(slot)
                 case "restart":
@@ -170,12 +172,13 @@ class Run:
     def _note(self, kind: Kind, process: Process, began: float, ended: float = float("inf")) -> None:
         self.disturbances.append(Disturbance(kind, process.pid, began, ended))
 
-    async def _see_out(self, process: Process, told_at: float) -> None:
-        """Time a process that was told to stop."""
+    async def _see_out(self, process: Process, stopped_at: float) -> None:
+        """Note how long a process takes that was told to stop."""
         with suppress(TimeoutError):
             async with asyncio.timeout(EXIT_SECONDS):
                 await process.child.wait()
-        self.stops.append(Stop(process.pid, process.child.returncode, time.monotonic() - told_at, told=True))
+        stopping = (stopped_at, time.monotonic())
+        self.stops.append(Stop(process.pid, process.child.returncode, planned=True, stopping=stopping))
 
     async def _block_store(self, seconds: float) -> None:
         began = time.monotonic()
@@ -188,18 +191,18 @@ class Run:
             await asyncio.to_thread(_lock, records.removeprefix("sqlite:"), seconds)
         self.disturbances.append(Disturbance("lock", None, began, time.monotonic()))
 
-    def unbidden_stops(self) -> list[Stop]:
-        """The supervisors that ended by themselves."""
-        told = {stop.pid for stop in self.stops}
+    def unplanned_stops(self) -> list[Stop]:
+        """Return the supervisors that ended by themselves."""
+        planned = {stop.pid for stop in self.stops}
         return [
-            Stop(process.pid, process.child.returncode, None, told=False)
+            Stop(process.pid, process.child.returncode, planned=False)
             for process in self.system.processes
-            if not process.running and process.pid not in told
+            if not process.running and process.pid not in planned
         ]
 
 
 def _lock(path: str, seconds: float) -> None:
-    """Hold a file of records for a while, as a backup or a careless query would."""
+    """Lock a file of records for a while, as a careless query would."""
     with closing(sqlite3.connect(path, isolation_level=None, timeout=seconds)) as db:
         db.execute("begin exclusive")
         time.sleep(seconds)
@@ -221,7 +224,7 @@ async def run(
     on_fault: OnFault = _ignore,
     on_tick: OnTick = _ignore,
 ) -> Evidence:
-    """Play a plan; the evidence is for `oracle.judge`.
+    """Play a plan; returns the evidence for `oracle.judge`.
 
     Args:
         plan: what happens.
@@ -231,7 +234,7 @@ async def run(
         records: the `RECORDS` of the supervisors; a SQLite file in `folder` unless given. `firestore:` starts Google's
             emulator, unless FIRESTORE_EMULATOR_HOST names one that runs.
         broken: the safeguard that the supervisors go without, see `tests.chaos.broken`.
-        on_fault: is told of each fault as it strikes.
+        on_fault: is called with each fault, in words, as it strikes.
         on_tick: is called once a second.
     """
     effects = folder / "effects"
@@ -255,25 +258,30 @@ async def run(
         module = f"tests.chaos.broken {broken}" if broken else "supervisor"
         playing = Run(system, publisher, slots, store_proxy, module, on_fault)
         await asyncio.gather(system.start_function(), *(playing.start(slot) for slot in slots))
-        ticking = system.group.create_task(playing.tick_forever(on_tick), name="tick")
+        watching = (
+            system.group.create_task(playing.tick_forever(on_tick), name="tick"),
+            system.group.create_task(note_stalls_forever(playing.stalls), name="note stalls"),
+        )
         try:
             await playing.play(plan)
             kept = await _records(system.environment, playing.calls)
         finally:
-            ticking.cancel()
+            for task in watching:
+                task.cancel()
         return Evidence(
             lease_seconds=LEASE_SECONDS,
             logs={call.call_id: list(call.log) for call in playing.calls},
             records=kept,
             effects=read_effects(effects.read_text().splitlines() if effects.exists() else ()),
             disturbances=list(playing.disturbances),
-            said={process.pid: list(process.lines) for process in system.processes},
-            stops=playing.stops + playing.unbidden_stops(),
+            log_lines={process.pid: list(process.lines) for process in system.processes},
+            stops=playing.stops + playing.unplanned_stops(),
+            stalls=playing.stalls,
         )
 
 
 async def _firestore(stack: AsyncExitStack) -> str:
-    """Google's Firestore emulator: the one that runs, or one for this run."""
+    """Find Google's Firestore emulator that runs, or start one for this run."""
     if running := os.environ.get("FIRESTORE_EMULATOR_HOST"):
         return running
     server = await stack.enter_async_context(google_firestore_emulator())
@@ -283,7 +291,7 @@ async def _firestore(stack: AsyncExitStack) -> str:
 
 
 async def _records(environment: dict[str, str], calls: list[Call]) -> dict[str, CallRecord | None]:
-    """Each call's record, as soon as all of them have ended, or when time is up."""
+    """Read each call's record once it has ended, or when time is up."""
     store = open_store(environment["RECORDS"], project=environment["GOOGLE_CLOUD_PROJECT"])
     give_up_at = time.monotonic() + LEASE_SECONDS + SETTLE_SECONDS
     try:

@@ -8,7 +8,7 @@ import pytest
 from tests.chaos.evidence import Evidence
 from tests.chaos.oracle import Judgement, judge
 from tests.chaos.plan import LEASE_SECONDS, Fault, PlacedCall, Plan, make_plan
-from tests.chaos.report import excerpt, gaps_ms, told
+from tests.chaos.report import excerpt, one_line
 from tests.chaos.run import run
 
 SLOW_TOOL: list[dict[str, Any]] = [
@@ -17,6 +17,8 @@ SLOW_TOOL: list[dict[str, Any]] = [
     {"pause_ms": 36_000},
     {"hang_up": "now"},
 ]
+
+PATIENT: list[dict[str, Any]] = [{"caller": "Hello."}, {"pause_ms": 18_000}, {"hang_up": "now"}]
 
 ASKED_AGAIN: list[dict[str, Any]] = [
     *SLOW_TOOL[:2],
@@ -31,11 +33,12 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def explained(judgement: Judgement, evidence: Evidence) -> str:
-    return "\n".join(line for v in judgement.violations[:3] for line in (told(v), *excerpt(v, evidence)))
+    """Return the first violations, each with its moment in the call."""
+    return "\n".join(line for v in judgement.violations[:3] for line in (one_line(v), *excerpt(v, evidence)))
 
 
-async def test_no_call_is_lost_whatever_is_done_to_supervisors(tmp_path: Path) -> None:
-    """Every kind of fault once; all counters stay at 0, and the gaps within the lease."""
+async def test_calls_outlive_chaos(tmp_path: Path) -> None:
+    """Every kind of fault strikes once, and no invariant is broken."""
     plan = make_plan(seed=1, calls=25, seconds=25, supervisors=3)
     evidence = await run(plan, folder=tmp_path)
     judgement = judge(evidence)
@@ -43,12 +46,10 @@ async def test_no_call_is_lost_whatever_is_done_to_supervisors(tmp_path: Path) -
     assert judgement.calls == 25
     assert judgement.tool_calls > 25
     assert len(judgement.gaps) > 2
-    assert max(gaps_ms(judgement, "crash"), default=0) <= (LEASE_SECONDS + 2) * 1000
-    assert max(gaps_ms(judgement, "handover"), default=0) <= 1000
 
 
-async def test_without_fencing_the_oracle_sees_two_writers(tmp_path: Path) -> None:
-    """A holder that was frozen for longer than its lease wakes, and goes on as if the call were still its own."""
+async def test_missing_fencing_is_seen(tmp_path: Path) -> None:
+    """An owner that was frozen for longer than its lease goes on writing when it wakes."""
     calls = [PlacedCall(0.2 * number, ASKED_AGAIN) for number in range(8)]
     plan = Plan(calls, [Fault(3.5, "freeze", 0, LEASE_SECONDS + 4)])
     judgement = judge(await run(plan, folder=tmp_path, supervisors=2, broken="fencing"))
@@ -56,8 +57,17 @@ async def test_without_fencing_the_oracle_sees_two_writers(tmp_path: Path) -> No
     assert not judgement.passed
 
 
-async def test_without_the_journal_the_oracle_sees_tool_calls_that_nobody_answers(tmp_path: Path) -> None:
-    """The next owner cannot know what the killed one was asked for."""
+async def test_a_missing_handover_is_seen(tmp_path: Path) -> None:
+    """An owner that stops without giving its claims back leaves the next one to wait for the lease."""
+    calls = [PlacedCall(0.2 * number, PATIENT) for number in range(4)]
+    plan = Plan(calls, [Fault(4, "restart", 0)])
+    judgement = judge(await run(plan, folder=tmp_path, supervisors=1, broken="handover"))
+    assert judgement.counters["slow_takeovers"] > 0
+    assert not judgement.passed
+
+
+async def test_a_missing_journal_is_seen(tmp_path: Path) -> None:
+    """The next owner cannot know which tool the killed one was to run, and leaves it unanswered."""
     calls = [PlacedCall(0.2 * number, SLOW_TOOL) for number in range(4)]
     plan = Plan(calls, [Fault(4.5, "kill", 0, 1)])
     judgement = judge(await run(plan, folder=tmp_path, supervisors=1, broken="journal"))

@@ -8,10 +8,12 @@ from tests.chaos.plan import KINDS, Plan, make_plan
 
 
 def plan_of(seed: int, *, calls: int = 20, seconds: float = 30.0, supervisors: int = 3) -> Plan:
+    """Make a small plan."""
     return make_plan(seed=seed, calls=calls, seconds=seconds, supervisors=supervisors)
 
 
-def test_a_plan_is_made_by_its_seed_and_size_alone() -> None:
+def test_a_plan_is_repeatable() -> None:
+    """A plan is made by its seed and its size alone."""
     assert plan_of(1) == plan_of(1)
     assert plan_of(1) != plan_of(2)
     assert plan_of(1) != plan_of(1, calls=21)
@@ -30,7 +32,7 @@ def test_every_plan_can_be_played(seed: int, seconds: float, supervisors: int) -
     assert all(fault.target < supervisors and 0 < fault.at_seconds < seconds for fault in plan.faults)
 
 
-def test_a_long_plan_leaves_each_supervisor_time_to_recover() -> None:
+def test_a_long_plan_leaves_time() -> None:
     """No process is struck while another fault has it in hand, as long as one is free."""
     plan = plan_of(3, seconds=240.0)
     held = [fault for fault in plan.faults if fault.kind in {"kill", "restart", "freeze", "isolate", "stall", "hiccup"}]

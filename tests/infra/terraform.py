@@ -20,7 +20,7 @@ _READ_BY_TERRAFORM = ("infra", "function", "docs/runbook.md")
 
 
 def read(module: Path = MODULE) -> dict[str, dict[str, Any]]:
-    """Return all resources of a module: type.name -> arguments, and `locals`, as the files have them."""
+    """Return a module's resources, type.name -> arguments, and its `locals`."""
     found: dict[str, dict[str, Any]] = {"locals": {}}
     for path in sorted(module.glob("*.tf")):
         document = hcl2.loads(path.read_text())
@@ -43,7 +43,7 @@ def environment(name: str, module: Path = MODULE) -> set[str]:
 
 
 def copy(folder: Path) -> Path:
-    """Copy all that Terraform reads, with its providers if they are installed; returns the copy's module."""
+    """Copy all that Terraform reads, also installed providers; returns the copy's module."""
     for name in _READ_BY_TERRAFORM:
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def run_tests(module: Path, file: str, *options: str, **environment: str) -> sub
 
 
 def init(module: Path) -> None:
-    """Install a module's providers and modules, unless they are there; skip the test where they can't be had."""
+    """Install a module's providers and modules; skip the test where they can't be had."""
     if not shutil.which("terraform"):
         pytest.skip("Terraform is not installed")
     if not (module / ".terraform").exists():
@@ -87,7 +87,7 @@ def run(module: Path, *arguments: str, **environment: str) -> subprocess.Complet
 
 
 def path_with_gcloud(folder: Path) -> str:
-    """Return a PATH with a gcloud that writes where it runs, and its arguments, to `gcloud.log` in a folder."""
+    """Return a PATH with a gcloud that writes its folder and arguments to `gcloud.log`."""
     gcloud = folder / "bin/gcloud"
     gcloud.parent.mkdir()
     gcloud.write_text(f'#!/bin/sh\nprintf "%s\\n" "$PWD" "$@" > "{folder}/gcloud.log"\n')
@@ -96,7 +96,7 @@ def path_with_gcloud(folder: Path) -> str:
 
 
 def schemas(module: Path) -> dict[str, set[str]]:
-    """Return what each type of resource takes, by the providers' own schemas: type -> names of arguments."""
+    """Return what resources take, by the providers' schemas: type -> names of arguments."""
     init(module)
     shown = json.loads(run(module, "providers", "schema", "-json").stdout)
     return {

@@ -24,7 +24,8 @@ FIRST_IMAGE = terraform.MODULE / "first-image.yaml"
 BUILT_IN = {"PROJECT_ID", "BUILD_ID"}
 
 
-def test_steps_run_in_an_order_that_exists() -> None:
+def test_steps_are_in_order() -> None:
+    """A step waits for steps before it alone, and the first one tests."""
     seen: set[str] = set()
     for step in BUILD["steps"]:
         assert set(step.get("waitFor", [])) <= seen | {"-"}, step["id"]
@@ -33,6 +34,7 @@ def test_steps_run_in_an_order_that_exists() -> None:
 
 
 def test_nothing_is_rolled_out_untested() -> None:
+    """What is pushed or rolled out waits for the tests."""
     waits = {step["id"]: set(step.get("waitFor", [])) for step in BUILD["steps"]}
 
     def after(step: str) -> set[str]:
@@ -43,19 +45,21 @@ def test_nothing_is_rolled_out_untested() -> None:
             assert "test" in after(step)
 
 
-def test_every_substitution_has_a_default_and_a_user() -> None:
+def test_substitutions() -> None:
+    """Every substitution has a default and is used."""
     text = (ROOT / "cloudbuild.yaml").read_text()
     used = set(re.findall(r"\$\{(_?[A-Z_]+)\}", text))
     assert used - BUILT_IN == set(BUILD["substitutions"])
 
 
-def test_logs_go_to_cloud_logging_alone() -> None:
+def test_logs_go_to_cloud_logging() -> None:
     """A build account of one's own may not write to Google's log bucket."""
     for name in (ROOT / "cloudbuild.yaml", FIRST_IMAGE):
         assert yaml.safe_load(name.read_text())["options"]["logging"] == "CLOUD_LOGGING_ONLY"
 
 
-def test_the_build_names_what_terraform_makes() -> None:
+def test_the_build_names_what_is_made() -> None:
+    """The build names the services, buckets, images and secrets that Terraform makes."""
     text = (ROOT / "cloudbuild.yaml").read_text()
     for name in ("${_NAME}-supervisor", "${_NAME}-function", "${PROJECT_ID}-${_NAME}-source", "/supervisor"):
         assert name in text
@@ -66,7 +70,8 @@ def test_the_build_names_what_terraform_makes() -> None:
     assert "${_NAME}-openai-webhook-secret" in text
 
 
-def test_scripts_name_files_that_exist() -> None:
+def test_files_of_scripts_exist() -> None:
+    """Scripts of the build name files that exist."""
     scripts = "\n".join(step.get("script", "") for step in BUILD["steps"])
     for path in re.findall(r"\b(?:infra|function|supervisor)/[\w/.-]+\.(?:py|txt)", scripts):
         assert (ROOT / path).is_file(), path
@@ -83,9 +88,8 @@ BUILD_SCRIPTS = {
     ("agent", "folder"),
     [("shop:agent", "shop"), ("shop.phones.desk:agent", "shop"), ("examples.bikes:agent", "examples")],
 )
-def test_one_name_of_an_agent_puts_its_folder_and_its_name_into_the_image(
-    tmp_path: Path, build: str, agent: str, folder: str
-) -> None:
+def test_an_agents_name_is_enough(tmp_path: Path, build: str, agent: str, folder: str) -> None:
+    """From an agent's name both its folder and its name get into the image."""
     done = build_image(tmp_path, BUILD_SCRIPTS[build], agent)
     assert done.returncode == 0, done.stderr
     assert {
@@ -97,7 +101,7 @@ def test_one_name_of_an_agent_puts_its_folder_and_its_name_into_the_image(
 
 
 @pytest.mark.parametrize("build", BUILD_SCRIPTS)
-def test_without_the_name_of_an_agent_nothing_is_built(tmp_path: Path, build: str) -> None:
+def test_no_build_without_an_agent(tmp_path: Path, build: str) -> None:
     """With a default, who forgot the name would put the example on a shop's line."""
     done = build_image(tmp_path, BUILD_SCRIPTS[build], agent="")
     assert done.returncode != 0
@@ -107,7 +111,7 @@ def test_without_the_name_of_an_agent_nothing_is_built(tmp_path: Path, build: st
 
 
 def build_image(folder: Path, script: str, agent: str) -> subprocess.CompletedProcess[str]:
-    """Run a build's script with a docker that prints its arguments."""
+    """Run a build's script, with a docker that prints its arguments."""
     docker = folder / "docker"
     docker.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     docker.chmod(0o755)
@@ -121,7 +125,8 @@ def build_image(folder: Path, script: str, agent: str) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environ)
 
 
-def test_every_build_is_told_the_agent() -> None:
+def test_every_build_names_the_agent() -> None:
+    """Each way to build an image passes the agent's name on."""
     for path in (ROOT / "cloudbuild.yaml", FIRST_IMAGE):
         assert '"AGENT=${_AGENT}"' in path.read_text(), path
     terraformed = terraform.read()
@@ -129,7 +134,8 @@ def test_every_build_is_told_the_agent() -> None:
     assert "_AGENT" in terraformed["google_cloudbuild_trigger.push"]["substitutions"]
 
 
-def test_no_state_and_no_secret_is_committed_or_sent_to_the_build(tmp_path: Path) -> None:
+def test_no_state_or_secret_leaves(tmp_path: Path) -> None:
+    """No state and no secret is committed, or sent to the build."""
     shutil.copyfile(ROOT / ".gitignore", tmp_path / ".gitignore")
     kept_out = {".env", "infra/terraform.tfstate", "infra/terraform.tfstate.backup", "infra/prod.tfvars", ".venv/x"}
     kept = {"sessions.json", "infra/backend.tf", "shop/__init__.py"}
@@ -140,22 +146,24 @@ def test_no_state_and_no_secret_is_committed_or_sent_to_the_build(tmp_path: Path
     assert "#!include:.gitignore" in (ROOT / ".gcloudignore").read_text().splitlines()
 
 
-def test_a_service_that_does_not_serve_fails_the_build() -> None:
-    def ask(service: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+def test_a_service_that_fails() -> None:
+    """A new revision that does not serve fails the build, and says why."""
+
+    def check(service: dict[str, Any]) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(ROOT / "infra/scripts/serving.py")]
         return subprocess.run(
             command, input=json.dumps(service), capture_output=True, text=True, check=False, timeout=60
         )
 
     good = {"uri": "https://f.run.app", "terminalCondition": {"state": "CONDITION_SUCCEEDED"}}
-    assert ask(good).stdout == "https://f.run.app\n"
+    assert check(good).stdout == "https://f.run.app\n"
     bad = {**good, "terminalCondition": {"state": "CONDITION_FAILED", "message": "the container did not start"}}
-    done = ask(bad)
+    done = check(bad)
     assert done.returncode == 1
     assert done.stderr == "The new revision does not serve: the container did not start\n"
 
 
-async def test_the_smoke_test_arrives_as_a_notice_and_rings_nobody() -> None:
+async def test_the_smoke_test_rings_nobody() -> None:
     """Signed, published, claimed, and settled as missed, since OpenAI knows no such call."""
     async with local_system(agent="examples.bikes:agent") as system:
         function = await system.start_function()
@@ -167,7 +175,8 @@ async def test_the_smoke_test_arrives_as_a_notice_and_rings_nobody() -> None:
         assert (await function.logged("Published a call"))["call_id"] == call_id
 
 
-def test_a_smoke_test_with_a_wrong_secret_or_nobody_there_fails() -> None:
+def test_a_smoke_test_fails() -> None:
+    """With a wrong secret, or nobody there, the smoke test fails."""
     wrong = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     command = [sys.executable, "-c", "from infra.scripts import smoke; smoke.TRIES = 1; smoke.PAUSE_SECONDS = 0;"]
     command[-1] += "raise SystemExit(smoke.main('http://127.0.0.1:9/webhooks/openai', '" + wrong + "'))"
@@ -190,7 +199,8 @@ def test_a_smoke_test_with_a_wrong_secret_or_nobody_there_fails() -> None:
         (("http://127.0.0.1:9/",), "whsec_c2VjcmV0x", "not a webhook's secret, whsec_ and base64"),
     ],
 )
-def test_a_smoke_test_that_is_called_wrongly_says_how(arguments: tuple[str, ...], secret: str, says: str) -> None:
+def test_usage_of_the_smoke_test(arguments: tuple[str, ...], secret: str, says: str) -> None:
+    """A smoke test that is called wrongly says how to call it."""
     command = [sys.executable, str(ROOT / "infra/scripts/smoke.py"), *arguments]
     environ = {"OPENAI_WEBHOOK_SECRET": secret}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environ)
@@ -199,7 +209,8 @@ def test_a_smoke_test_that_is_called_wrongly_says_how(arguments: tuple[str, ...]
     assert "Traceback" not in done.stderr
 
 
-async def test_a_smoke_test_with_another_secret_than_the_functions_says_so_at_once() -> None:
+async def test_a_smoke_tests_wrong_secret() -> None:
+    """With another secret than the function's, the smoke test says so."""
     async with local_system(agent="examples.bikes:agent") as system:
         await system.start_function()
         url = str(system.stand_in.options.webhook_url)

@@ -38,37 +38,39 @@ LEFT_OUT_OF_SUPERVISOR = {
 }
 
 
-# The locals that tell a workload: plain variables, secrets as variables, and secrets as files.
+# The locals that a workload is configured by: plain variables, secrets as variables, and secrets as files.
 PLAIN = {"function": ("function_environment", "browser_environment"), "supervisor": ("supervisor_environment",)}
 SECRET = {"function": ("browser_secrets",), "supervisor": ("supervisor_secrets",)}
 FILES = {"function": ("function_files", "browser_files"), "supervisor": ()}
 
 
-def told(workload: str, module: Path = terraform.MODULE) -> set[str]:
-    """The environment variables that Terraform sets for a workload."""
+def set_for(workload: str, module: Path = terraform.MODULE) -> set[str]:
+    """Return the environment variables that Terraform sets for a workload."""
     names = (*PLAIN[workload], *SECRET[workload], *FILES[workload])
     return {variable for name in names for variable in terraform.environment(name, module)}
 
 
 def read_by(settings: type[function.settings.Settings] | type[supervisor.settings.Settings]) -> set[str]:
-    """The environment variables that a settings class reads."""
+    """Return the environment variables that a settings class reads."""
     return {name.upper() for name in settings.model_fields}
 
 
-def test_the_function_is_told_what_it_reads() -> None:
-    """Also what it reads only when browsers may call."""
+def test_settings_of_the_function() -> None:
+    """Terraform sets what the function reads, also what it reads only when browsers may call."""
     reads = read_by(function.settings.Settings)
-    assert told("function") == reads - set(LEFT_OUT_OF_FUNCTION)
+    assert set_for("function") == reads - set(LEFT_OUT_OF_FUNCTION)
     assert set(LEFT_OUT_OF_FUNCTION) <= reads
 
 
-def test_the_supervisor_is_told_what_it_reads() -> None:
+def test_settings_of_the_supervisor() -> None:
+    """Terraform sets what the supervisor reads."""
     reads = read_by(supervisor.settings.Settings) - OF_THE_IMAGE
-    assert told("supervisor") - OF_OPENTELEMETRY == reads - set(LEFT_OUT_OF_SUPERVISOR)
+    assert set_for("supervisor") - OF_OPENTELEMETRY == reads - set(LEFT_OUT_OF_SUPERVISOR)
     assert set(LEFT_OUT_OF_SUPERVISOR) <= reads
 
 
 def test_what_is_left_out_has_a_default() -> None:
+    """A setting that Terraform leaves out has a default."""
     for settings, left_out in (
         (function.settings.Settings, LEFT_OUT_OF_FUNCTION),
         (supervisor.settings.Settings, LEFT_OUT_OF_SUPERVISOR),
@@ -76,14 +78,15 @@ def test_what_is_left_out_has_a_default() -> None:
         assert not [name for name in left_out if settings.model_fields[name.lower()].is_required()]
 
 
-def test_a_setting_that_is_renamed_on_one_side_is_seen(tmp_path: Path) -> None:
+def test_a_renamed_setting_is_seen(tmp_path: Path) -> None:
+    """A setting that is renamed on one side alone is found."""
     module = terraform.copy(tmp_path)
     terraform.change(module, "supervisor.tf", "    LEASE_SECONDS ", "    LEASE_TIME ")
     reads = read_by(supervisor.settings.Settings) - OF_THE_IMAGE
-    assert told("supervisor", module) - OF_OPENTELEMETRY != reads - set(LEFT_OUT_OF_SUPERVISOR)
+    assert set_for("supervisor", module) - OF_OPENTELEMETRY != reads - set(LEFT_OUT_OF_SUPERVISOR)
 
 
-def test_secrets_are_told_as_secrets() -> None:
+def test_secrets_are_set_as_secrets() -> None:
     """No setting that is secret is a plain variable."""
     for workload, settings in (("function", function.settings.Settings), ("supervisor", supervisor.settings.Settings)):
         secret = {name.upper() for name, field in settings.model_fields.items() if "Secret" in str(field.annotation)}
@@ -92,19 +95,22 @@ def test_secrets_are_told_as_secrets() -> None:
         assert not secret & plain
 
 
-def test_the_health_port_is_the_images() -> None:
+def test_the_health_port() -> None:
+    """The port that is probed is the one that the image serves."""
     (port,) = re.findall(r"health_port\s*=\s*(\d+)", (terraform.MODULE / "supervisor.tf").read_text())
     dockerfile = (ROOT / "supervisor/Dockerfile").read_text()
     assert f"HEALTH_ADDRESS=0.0.0.0:{port}" in dockerfile
     assert f"EXPOSE {port}" in dockerfile
 
 
-def test_the_time_to_hand_over_is_the_codes() -> None:
+def test_the_time_for_a_handover() -> None:
+    """Terraform gives a hand-over the time that the code takes by default."""
     (seconds,) = re.findall(r"HANDOVER_SECONDS\s*=\s*(\d+)", (terraform.MODULE / "supervisor.tf").read_text())
     assert float(seconds) == supervisor.settings.Settings.model_fields["handover_seconds"].default
 
 
-def test_alerts_charts_and_scaling_are_about_metrics_that_exist() -> None:
+def test_metrics_exist() -> None:
+    """Alerts, charts and scaling are about metrics that exist."""
     made = set(re.findall(r'"(sideband_\w+)"', Path(metrics.__file__).read_text()))
     files = [terraform.MODULE / name for name in ("alerts.tf", "dashboard.tf", "../crema/main.tf")]
     text = "\n".join(path.read_text() for path in files)
@@ -116,13 +122,14 @@ def test_alerts_charts_and_scaling_are_about_metrics_that_exist() -> None:
     assert len(used) > 8
 
 
-def test_every_alert_has_its_section_in_the_runbook_and_every_section_its_alert() -> None:
+def test_the_runbook_has_every_alert() -> None:
+    """Every alert has its section in the runbook, and every section its alert."""
     alerts = {name.strip('"') for name in terraform.read()["locals"]["alerts"] if not name.startswith("__")}
     sections = set(re.findall(r"(?m)^## (.+)$", (ROOT / "docs/runbook.md").read_text()))
     assert alerts == sections
 
 
-def test_the_archive_is_what_the_function_imports(tmp_path: Path) -> None:
+def test_what_is_in_the_archive(tmp_path: Path) -> None:
     """`main.py` and `requirements.txt` at the root, the package beside them, nothing of other rooms."""
     function_archive.write(tmp_path)
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
@@ -131,15 +138,16 @@ def test_the_archive_is_what_the_function_imports(tmp_path: Path) -> None:
     assert (tmp_path / "main.py").read_text() == (ROOT / "function/main.py").read_text()
 
 
-def test_what_is_in_the_package_but_no_module_is_in_the_archive_too() -> None:
+def test_data_files_are_in_the_archive() -> None:
     """A data file that the package reads has to be added to function-archive.json."""
-    left_out = {"requirements.txt"}
+    left_out = {"py.typed", "requirements.txt"}  # what type checkers read, and what is archived at the root
     files = {path.name for path in (ROOT / "function").iterdir() if path.is_file()} - left_out
     archived = {Path(name).name for name in function_archive.files() if name.startswith("function/")}
     assert files == archived
 
 
-def test_terraform_and_the_build_read_the_same_list() -> None:
+def test_one_list_of_archived_files() -> None:
+    """Terraform and the build read the same list of files."""
     assert f'"${{path.module}}/{function_archive.GLOBS.name}"' in (terraform.MODULE / "function.tf").read_text()
     assert function_archive.GLOBS.parent == terraform.MODULE
     assert set(json.loads(function_archive.GLOBS.read_text()).values()) == {"function/", ""}
@@ -150,12 +158,12 @@ def test_sessions_go_into_the_archive(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "sessions.json").write_text("{}")
     monkeypatch.setattr(function_archive, "ROOT", tmp_path)
     assert function_archive.files() == {"sessions.json": tmp_path / "sessions.json"}
-    told = terraform.read()["locals"]["browser_environment"]
-    assert told["SESSIONS_FILE"].strip('"') == "/workspace/sessions.json"
+    environment = terraform.read()["locals"]["browser_environment"]
+    assert environment["SESSIONS_FILE"].strip('"') == "/workspace/sessions.json"
 
 
-def test_a_transfer_target_that_terraform_takes_is_one_that_the_supervisor_takes() -> None:
-    """By the same expression."""
+def test_transfer_targets() -> None:
+    """Terraform takes the transfer targets that the supervisor takes, by the same expression."""
     (condition,) = re.findall(
         r"for target in var.transfer_targets : .*", (terraform.MODULE / "variables.tf").read_text()
     )
@@ -163,12 +171,12 @@ def test_a_transfer_target_that_terraform_takes_is_one_that_the_supervisor_takes
     assert terraformed.replace("\\\\", "\\") == PATTERN.pattern
 
 
-def test_all_that_a_record_is_kept_in_expires() -> None:
+def test_all_of_a_record_expires() -> None:
     """By the field that the store writes, in each of its collections; and none of its texts is indexed."""
     found = terraform.read()
     collections = found["locals"]["records_collections"]
-    told = {name.strip('"'): field.strip('"') for name, field in collections.items() if not name.startswith("__")}
-    assert told == firestore.JSON_FIELDS
+    expiring = {name.strip('"'): field.strip('"') for name, field in collections.items() if not name.startswith("__")}
+    assert expiring == firestore.JSON_FIELDS
     for name, field in (("expiry", "expires_at"), ("json", "each.value")):
         resource = found[f"google_firestore_field.{name}"]
         assert terraform.references(resource["for_each"]) == "local.records_collections"

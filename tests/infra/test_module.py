@@ -46,7 +46,7 @@ run "applied" {
 
 
 def own_root(folder: Path, source: str) -> Path:
-    """Make a repository of an agent of one's own, with the README's call of the module."""
+    """Make a repository with an agent, and the README's call of the module."""
     (call,) = re.findall(r"```hcl\n(.*?)```", README.read_text(), re.DOTALL)
     assert call.count(SOURCE) == 1
     (folder / "tests").mkdir(parents=True)
@@ -59,18 +59,21 @@ def own_root(folder: Path, source: str) -> Path:
 
 
 def by_path(folder: Path) -> str:
-    """From a folder beside the root's."""
+    """Copy the module to a folder beside the root's; returns its source."""
     return f"../{terraform.copy(folder).relative_to(folder.parent)}"
 
 
 def by_absolute_path(folder: Path) -> str:
-    """With `//`, or Terraform takes the module's folder alone."""
+    """Copy the module; returns its source by an absolute path.
+
+    It has a `//`, or Terraform would take the module's folder alone.
+    """
     terraform.copy(folder)
     return f"{folder}//{terraform.MODULE.relative_to(terraform.ROOT)}"
 
 
 def by_git(folder: Path) -> str:
-    """Commit what Terraform reads of this repository, as a version of it."""
+    """Commit what Terraform reads, as a version of its own; returns its source."""
     terraform.copy(folder)
     for installed in list(folder.rglob(".terraform*")):
         shutil.rmtree(installed) if installed.is_dir() else installed.unlink()

@@ -43,7 +43,7 @@ AUTOSCALER: set[Grant] = {
 
 
 def grants(module: Path = terraform.MODULE) -> dict[str, set[Grant]]:
-    """Every grant that Terraform makes: account -> (kind of resource, which, role)."""
+    """Return every grant: account -> (kind of resource, which, role)."""
     found: dict[str, set[Grant]] = {}
     for address, resource in terraform.read(module).items():
         type_, _, _ = address.partition(".")
@@ -62,7 +62,7 @@ def _account(member: str) -> str:
 
 
 def _what(resource: dict[str, Any]) -> str:
-    """The resource that a grant is on, by its name in Terraform."""
+    """Return the resource that a grant is on, by its name in Terraform."""
     if "condition" in resource:
         (condition,) = resource["condition"]
         (path,) = re.findall(r'resource\.name == \\"\$\{([\w.]+)\}\\"', condition["expression"])
@@ -78,7 +78,8 @@ def _what(resource: dict[str, Any]) -> str:
     return ""
 
 
-def test_each_account_has_exactly_the_roles_that_it_needs() -> None:
+def test_each_account_has_its_roles() -> None:
+    """Each account has exactly the roles that it needs."""
     assert grants() == {
         "function": FUNCTION,
         "supervisor": SUPERVISOR,
@@ -87,7 +88,8 @@ def test_each_account_has_exactly_the_roles_that_it_needs() -> None:
     }
 
 
-def test_the_autoscaler_may_scale_this_pool_and_nothing_else() -> None:
+def test_roles_of_the_autoscaler() -> None:
+    """The autoscaler may scale this pool, and nothing else."""
     assert grants(terraform.INFRA / "modules/crema") == {"this": AUTOSCALER}
 
 
@@ -99,13 +101,15 @@ def test_nobody_else_is_let_in() -> None:
         assert "google_service_account_key" not in text, path
 
 
-def test_a_role_that_is_widened_is_seen(tmp_path: Path) -> None:
+def test_a_wider_role_is_seen(tmp_path: Path) -> None:
+    """A role that is widened is found."""
     module = terraform.copy(tmp_path)
     terraform.change(module, "iam.tf", '"roles/pubsub.publisher"', '"roles/pubsub.editor"')
     assert grants(module)["function"] != FUNCTION
 
 
-def test_a_grant_that_is_moved_from_a_resource_to_the_project_is_seen(tmp_path: Path) -> None:
+def test_a_grant_on_the_project_is_seen(tmp_path: Path) -> None:
+    """A grant that is moved from a resource to the project is found."""
     module = terraform.copy(tmp_path)
     (module / "more.tf").write_text(
         'resource "google_project_iam_member" "more" {\n'
@@ -117,7 +121,8 @@ def test_a_grant_that_is_moved_from_a_resource_to_the_project_is_seen(tmp_path: 
     assert grants(module)["supervisor"] - SUPERVISOR == {("google_project", "", "roles/pubsub.subscriber")}
 
 
-def test_the_function_reads_openais_key_only_if_browsers_may_call() -> None:
+def test_secrets_for_browsers_alone() -> None:
+    """The function may read OpenAI's key, and the tokens' secret, only if browsers may call."""
     resources = terraform.read()
     for name, condition in (
         ("function_makes_calls", "local.browsers ? 1 : 0"),

@@ -23,7 +23,8 @@ from tests.infra import terraform
     ],
     ids=["exactly-once turned off", "a retry policy"],
 )
-def test_a_claim_that_is_no_ownership_is_seen(tmp_path: Path, before: str, after: str, complaint: str) -> None:
+def test_a_broken_claim_is_seen(tmp_path: Path, before: str, after: str, complaint: str) -> None:
+    """A subscription whose lease would not be the ownership of a call is found."""
     module = terraform.copy(tmp_path)
     terraform.change(module, "pubsub.tf", before, after)
     done = terraform.run_tests(module, "claims")
@@ -32,6 +33,7 @@ def test_a_claim_that_is_no_ownership_is_seen(tmp_path: Path, before: str, after
 
 
 def test_unbroken_it_passes(tmp_path: Path) -> None:
+    """The module as it is passes the same test."""
     done = terraform.run_tests(terraform.copy(tmp_path), "claims")
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -66,14 +68,15 @@ run "browsers" {
 
 
 @pytest.mark.parametrize("made", [False, True], ids=["without sessions.json", "with it"])
-def test_calls_from_browsers_need_the_agents_sessions(tmp_path: Path, *, made: bool) -> None:
+def test_browsers_need_sessions(tmp_path: Path, *, made: bool) -> None:
+    """Calls from browsers need the agent's sessions, and the error says how to write them."""
     module = terraform.copy(tmp_path)
     (module / "tests/browsers.tftest.hcl").write_text(BROWSERS)
     if made:
         (tmp_path / "sessions.json").write_text("{}")
     done = terraform.run_tests(module, "browsers")
     assert (done.returncode == 0) == made, done.stderr
-    assert ("python -m sideband.sessions examples.bikes:agent > sessions.json" in " ".join(done.stderr.split())) != made
+    assert ("sideband sessions examples.bikes:agent > sessions.json" in " ".join(done.stderr.split())) != made
 
 
 def test_project_and_labels_are_set(tmp_path: Path) -> None:

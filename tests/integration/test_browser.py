@@ -106,8 +106,11 @@ async def call_of(system: System) -> Call:
     return system.stand_in.calls[entry.call_id]
 
 
-async def test_a_person_calls_from_a_page_and_hangs_up(chromium: str, tmp_path: Path) -> None:
-    """Microphone, token, relay, ICE, DTLS and data channel are real; a tool runs; hanging up ends the call."""
+async def test_a_person_calls_from_a_page(chromium: str, tmp_path: Path) -> None:
+    """A person calls from a page, and hangs up.
+
+    Microphone, token, relay, ICE, DTLS and data channel are real; a tool runs; hanging up ends the call.
+    """
     options = {"webrtc_media": True, "webrtc_script": SCRIPT}
     async with everything(tmp_path, **options) as (system, page_url, _), page_at(chromium, page_url) as page:
         state = page.locator("#state")
@@ -137,8 +140,11 @@ async def test_a_person_calls_from_a_page_and_hangs_up(chromium: str, tmp_path: 
 
 
 @pytest.mark.parametrize("attaches_with", ["standard", "ephemeral"])
-async def test_a_call_that_a_browser_made_by_itself_is_registered_and_taken(tmp_path: Path, attaches_with: str) -> None:
-    """Whichever key OpenAI lets attach to such a call: the project's is tried first, then the browser's own."""
+async def test_a_browsers_own_call_is_served(tmp_path: Path, attaches_with: str) -> None:
+    """A call that a browser made by itself is registered, and served.
+
+    Whichever key OpenAI lets attach to such a call: the project's is tried first, then the browser's own.
+    """
     options = {"ephemeral_calls_attach_with": attaches_with}
     async with everything(tmp_path, **options) as (system, _, edge_url), ClientSession() as browser:
         permission = {"Authorization": f"Bearer {token()}"}
@@ -159,8 +165,11 @@ async def test_a_call_that_a_browser_made_by_itself_is_registered_and_taken(tmp_
         assert await call.until(lambda: conversation.responses_started > 0, CALL_SECONDS), "it was not greeted"
 
 
-async def test_what_goes_wrong_is_said_on_the_page(chromium: str, tmp_path: Path) -> None:
-    """OpenAI refuses the offer: the person is told, the microphone is let go, and they can try again."""
+async def test_what_goes_wrong_is_on_the_page(chromium: str, tmp_path: Path) -> None:
+    """What goes wrong is said on the page.
+
+    OpenAI refuses the offer: the person is told, the microphone is let go, and they can try again.
+    """
     async with everything(tmp_path) as (system, page_url, _), page_at(chromium, page_url, may_fail=True) as page:
         system.stand_in.inject({"fault": "rest", "operation": "create", "status": 400})
         await page.get_by_role("button", name="Call", exact=True).click()

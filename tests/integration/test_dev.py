@@ -1,6 +1,7 @@
-"""`python -m emulator dev` and `call`: everything on one machine, and again when code changes."""
+"""`sideband dev` and `call`: everything on one machine, and again when code changes."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from emulator.dev import FUNCTION, SUPERVISORS, concerned
+from emulator.openai import Options, serve
 from emulator.system import ROOT, local_system
 
 SECONDS = 60
@@ -22,7 +24,7 @@ agent = Agent(session=session, greeting="Say hello.")
 
 
 class Command:
-    """A command of the emulator's, and what it prints."""
+    """A command that runs, and what it prints."""
 
     def __init__(self, child: asyncio.subprocess.Process) -> None:
         self.child = child
@@ -40,10 +42,10 @@ class Command:
 
 
 @asynccontextmanager
-async def emulator(folder: Path, *arguments: str) -> AsyncIterator[Command]:
-    """Run `python -m emulator ...` in a folder."""
+async def command(folder: Path, *arguments: str, module: str = "sideband") -> AsyncIterator[Command]:
+    """Run a module's command in a folder."""
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "emulator", *arguments),
+        *(sys.executable, "-m", module, *arguments),
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"},
         stdout=asyncio.subprocess.PIPE,
@@ -58,15 +60,16 @@ async def emulator(folder: Path, *arguments: str) -> AsyncIterator[Command]:
             await child.communicate()
 
 
-async def test_a_call_is_served_and_a_change_of_the_agent_restarts_both_supervisors(tmp_path: Path) -> None:
+async def test_a_changed_agent_is_restarted(tmp_path: Path) -> None:
+    """A call is served, and a change of the agent restarts both supervisors."""
     shop = tmp_path / "shop.py"
     shop.write_text(SHOP)
-    async with emulator(tmp_path, "dev", "--agent", "shop:agent") as dev:
+    async with command(tmp_path, "dev", "shop:agent") as dev:
         await dev.prints("place a call")
-        async with emulator(tmp_path, "call", "--say", "Is it ready?", "--say", "Thank you.") as call:
+        async with command(tmp_path, "call", "--say", "Is it ready?", "--say", "Thank you.") as call:
             await call.prints("caller  Is it ready?")
             await call.prints("caller  Thank you.")
-            await call.prints("ended: caller_hung_up")
+            await call.prints("ended   caller_hung_up")
             assert await call.child.wait() == 0
         await dev.prints("settled: caller_hung_up")
 
@@ -83,14 +86,30 @@ async def test_a_call_is_served_and_a_change_of_the_agent_restarts_both_supervis
     assert not (tmp_path / "build/dev.json").exists()
 
 
-async def test_a_call_where_nothing_runs_says_what_to_start(tmp_path: Path) -> None:
-    async with emulator(tmp_path, "call") as call:
-        await call.prints("nothing runs here; start it with: make dev")
+async def test_a_call_where_nothing_runs(tmp_path: Path) -> None:
+    """A call where nothing runs says what to start."""
+    async with command(tmp_path, "call") as call:
+        await call.prints("nothing runs in this folder; start it with: sideband dev AGENT")
         assert await call.child.wait() == 2
 
 
-async def test_the_stand_in_serves_what_runs_elsewhere(tmp_path: Path) -> None:
-    """As emulator/compose.yaml has it: a Pub/Sub that runs already, and a function at an address that is known."""
+async def test_unanswered_call_fails(tmp_path: Path) -> None:
+    """A script can tell from the exit status and the JSON that nobody took the call."""
+    options = Options.model_validate({"api_keys": ["sk-local"], "ring_seconds": 0.2})
+    async with serve(options=options) as stand_in:
+        (tmp_path / "build").mkdir()
+        (tmp_path / "build/dev.json").write_text(json.dumps({"stand_in": stand_in.base_url.removesuffix("/v1")}))
+        async with command(tmp_path, "call", "--json") as call:
+            placed = json.loads(await call.prints("{"))
+            assert (placed["answered"], placed["end_reason"]) == (False, "gave_up")
+            assert await call.child.wait() == 1
+
+
+async def test_it_serves_what_runs_elsewhere(tmp_path: Path) -> None:
+    """The stand-in serves a system that runs elsewhere.
+
+    As emulator/compose.yaml has it: a Pub/Sub that runs already, and a function at an address that is known.
+    """
     async with local_system(agent="examples.bikes:agent") as system:
         await system.start_function()
         secret, project = system.environment["OPENAI_WEBHOOK_SECRET"], system.environment["GOOGLE_CLOUD_PROJECT"]
@@ -98,11 +117,11 @@ async def test_the_stand_in_serves_what_runs_elsewhere(tmp_path: Path) -> None:
             *("--webhook-url", str(system.stand_in.options.webhook_url), "--port", "0", "--pubsub", system.pubsub),
             *("--api-key", "sk-local", "--webhook-secret", secret, "--project", project),
         )
-        async with emulator(tmp_path, "openai", *arguments) as openai:
+        async with command(tmp_path, "openai", *arguments, module="emulator") as openai:
             url = (await openai.prints("serves at ")).split()[-1]
             await system.start_supervisor(OPENAI_BASE_URL=url, OPENAI_API_KEY="sk-local")
-            async with emulator(tmp_path, "call", "--say", "Hello?") as call:
-                await call.prints("ended: caller_hung_up")
+            async with command(tmp_path, "call", "--say", "Hello?") as call:
+                await call.prints("ended   caller_hung_up")
             await openai.prints("sideband attached")
 
 
@@ -116,4 +135,5 @@ async def test_the_stand_in_serves_what_runs_elsewhere(tmp_path: Path) -> None:
     ],
 )
 def test_a_change_restarts_what_it_concerns(changed: str, restarted: list[str]) -> None:
+    """A change restarts the processes that it concerns."""
     assert concerned([ROOT / changed]) == restarted

@@ -30,8 +30,8 @@ async def run(*command: str | Path, **environment: str) -> None:
 
 
 async def test_the_archive_holds_the_edge_alone(tmp_path: Path) -> None:
-    """Each module that serves, and nothing of the operator's command."""
-    await run(sys.executable, ROOT / "infra/function_archive.py", tmp_path)
+    """The archive holds the edge alone. Each module that serves, and nothing of the operator's command."""
+    await run(sys.executable, ROOT / "infra/scripts/function_archive.py", tmp_path)
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     served = {f"function/{path.name}" for path in (ROOT / "function").glob("*.py")}
     assert files - {"sessions.json"} == served | {"main.py", "requirements.txt"}
@@ -39,7 +39,8 @@ async def test_the_archive_holds_the_edge_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(INSTALL_SECONDS + 60)
-async def test_the_archive_boots_in_a_clean_environment_and_publishes_a_call(tmp_path: Path) -> None:
+async def test_the_archive_boots_and_publishes(tmp_path: Path) -> None:
+    """The archive boots in a clean environment, and publishes a call."""
     archive, clean = tmp_path / "archive", tmp_path / "clean"
     await run(sys.executable, ROOT / "infra/scripts/function_archive.py", archive)
     await run(BIN / "uv", "venv", "--quiet", "--python", sys.executable, clean)

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 
-from tests.support.deliveries import incoming, signed
+from tests.support.deliveries import new_call, on_the_wire, signed
 from tests.support.edge_process import PATIENCE_SECONDS, Edge, running_edge
 from tests.support.edge_pubsub import create_topic, free_port, pubsub
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 THREADS = 8
 WAVE = 60
 BAD_SIGNATURES = 2000
-CONNECTIONS = 4
-MAX_CPU_MS = 1.0
 MAX_GROWTH_KB = 8 * 1024
-BODY_SECONDS = 5.0
 
 
 def status_of(pid: int) -> dict[str, int]:
@@ -37,15 +28,6 @@ def status_of(pid: int) -> dict[str, int]:
     return {"threads": int(fields["Threads"]), "rss_kb": int(fields["VmRSS"].split()[0])}
 
 
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def new_call() -> bytes:
-    return incoming(created_at=int(time.time()), call_id=f"rtc_{uuid4().hex}")
-
-
 async def wave(edge: Edge) -> Counter[tuple[int, str]]:
     """Deliver many calls at once; every one is refused politely."""
     answers = await asyncio.gather(*(edge.deliver(new_call()) for _ in range(WAVE)))
@@ -53,8 +35,11 @@ async def wave(edge: Edge) -> Counter[tuple[int, str]]:
     return Counter(answer.error for answer in answers)
 
 
-async def test_while_pubsub_hangs_nothing_piles_up_and_when_it_is_back_calls_go_through(tmp_path: Path) -> None:
-    """Three waves of 60 calls on 8 threads against a Pub/Sub that takes connections and never answers."""
+async def test_nothing_piles_up_behind_pubsub(tmp_path: Path) -> None:
+    """While Pub/Sub hangs nothing piles up, and when it is back calls go through.
+
+    Three waves of 60 calls on 8 threads against a Pub/Sub that takes connections and never answers.
+    """
     port = free_port()
     settings = {
         "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{port}",
@@ -65,11 +50,9 @@ async def test_while_pubsub_hangs_nothing_piles_up_and_when_it_is_back_calls_go_
         with socket.create_server(("127.0.0.1", port)):
             seen = []
             for _ in range(3):
-                began = time.monotonic()
                 refused = await wave(edge)
                 assert set(refused) <= {(503, "publish_failed"), (503, "busy")}
                 assert refused[(503, "busy")] > refused[(503, "publish_failed")], "most are told at once"
-                assert time.monotonic() - began < 15
                 assert (await edge.request("GET", "/")).status == 200
                 seen.append(status_of(edge.worker))
         assert seen[-1]["threads"] == seen[0]["threads"]
@@ -86,61 +69,37 @@ async def test_while_pubsub_hangs_nothing_piles_up_and_when_it_is_back_calls_go_
         assert edge.restarted_workers.empty()
 
 
-async def test_threads_that_wait_for_pubsub_leave_others_for_requests_that_do_not(tmp_path: Path) -> None:
+async def test_waiting_threads_leave_others_free(tmp_path: Path) -> None:
+    """Threads that wait for Pub/Sub leave others for requests that do not."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         where = f"127.0.0.1:{silent.getsockname()[1]}"
-        settings = {"PUBSUB_EMULATOR_HOST": where, "PUBLISH_TIMEOUT_SECONDS": "5", "THREADS": str(THREADS)}
+        settings = {"PUBSUB_EMULATOR_HOST": where, "PUBLISH_TIMEOUT_SECONDS": "15", "THREADS": str(THREADS)}
         async with running_edge(tmp_path, settings) as edge:
             waiting = [asyncio.create_task(edge.deliver(new_call()), name="call") for _ in range(THREADS // 2)]
-            began = time.monotonic()
             assert (await edge.request("GET", "/")).status == 200
             assert (await edge.deliver(new_call(), webhook_id="wh_2")).error == (401, "invalid_signature")
-            assert time.monotonic() - began < 3
+            assert not any(task.done() for task in waiting)
             assert {answer.error for answer in await asyncio.gather(*waiting)} == {(503, "publish_failed")}
 
 
-async def test_a_flood_of_bad_signatures_costs_little_and_does_not_fill_the_log(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
-    """CPU time of the whole worker, gunicorn and Flask included, for each of 2,000 bad signatures."""
-    async with running_edge(tmp_path, PUBSUB_EMULATOR_HOST="127.0.0.1:1") as edge:
-        await flood(edge, 200)
-        before, lines = cpu_seconds(edge.worker), len(edge.log_lines)
-        await flood(edge, BAD_SIGNATURES)
-        milliseconds = (cpu_seconds(edge.worker) - before) / BAD_SIGNATURES * 1000
-        record_property("figures", f"a bad signature costs the edge {milliseconds:.2f} ms of CPU")
-        assert milliseconds < MAX_CPU_MS
-        assert len(edge.log_lines) - lines <= 10
+async def test_bad_signatures_do_not_fill_the_log(tmp_path: Path) -> None:
+    """Of many bad signatures few are logged.
 
-
-async def flood(edge: Edge, requests: int) -> None:
-    """Send bad signatures over a few connections that are kept alive."""
+    Of 2,000 deliveries with a bad signature 10 are logged in a minute; `tests/bench` measures what they cost.
+    """
     body = new_call()
-    headers = signed(body, timestamp=int(time.time()), webhook_id="wh_2")
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    request = (
-        f"POST /webhooks/openai HTTP/1.1\r\nHost: edge\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode() + body
-    )
-
-    async def one_connection() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(edge.url.rpartition(":")[2]))
-        for _ in range(requests // CONNECTIONS):
-            writer.write(request)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            assert b" 401 " in answer
-            length = next(line for line in answer.split(b"\r\n") if line.startswith(b"Content-Length: "))
-            await reader.readexactly(int(length.split()[1]))
-        writer.close()
-        await writer.wait_closed()
-
-    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as tasks:
-        for number in range(CONNECTIONS):
-            tasks.create_task(one_connection(), name=f"flood {number}")
+    request = on_the_wire("POST", "/webhooks/openai", body, signed(body, timestamp=int(time.time()), webhook_id="wh_2"))
+    async with running_edge(tmp_path, PUBSUB_EMULATOR_HOST="127.0.0.1:1") as edge:
+        await edge.repeat(request, BAD_SIGNATURES, status=401)
+        assert sum("invalid_signature" in line for line in edge.log_lines) == 10
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
-async def test_a_body_that_trickles_in_is_cut_off_and_holds_nobody_up(tmp_path: Path, framing: str) -> None:
-    """A byte each tenth of a second: no pause is long, but the whole takes too long."""
+async def test_a_trickling_body_is_cut_off(tmp_path: Path, framing: str) -> None:
+    """A body that trickles in is cut off, and holds nobody up.
+
+    A byte each tenth of a second: no pause is long, but the whole takes too long.
+    """
     async with running_edge(tmp_path, PUBSUB_EMULATOR_HOST="127.0.0.1:1", THREADS="4") as edge:
         port = int(edge.url.rpartition(":")[2])
         head = f"POST / HTTP/1.1\r\nHost: edge\r\nContent-Type: application/json\r\n{framing}\r\n\r\n".encode()
@@ -156,11 +115,10 @@ async def test_a_body_that_trickles_in_is_cut_off_and_holds_nobody_up(tmp_path: 
             writer.close()
             return answer.result()
 
-        began = time.monotonic()
         slow = [asyncio.create_task(trickle(), name="trickle") for _ in range(3)]
         assert (await edge.request("GET", "/")).status == 200
-        assert time.monotonic() - began < BODY_SECONDS
-        for answer in await asyncio.gather(*slow):
-            assert b" 408 " in answer
-        assert time.monotonic() - began < BODY_SECONDS + 3
+        assert not any(task.done() for task in slow)
+        async with asyncio.timeout(PATIENCE_SECONDS):  # the whole body would take more than three times as long
+            answers = await asyncio.gather(*slow)
+        assert all(b" 408 " in answer for answer in answers)
         assert edge.logs[-1]["code"] == "body_too_slow"

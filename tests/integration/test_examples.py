@@ -14,7 +14,8 @@ import pytest
 from examples import bikes, clinic, reception
 from sideband import Agent
 from sideband import _rig as rig
-from sideband.testing import RehearsalError, rehearse, rehearse_file
+from sideband.cli.rehearsal_file import RehearsalError, rehearse_file
+from sideband.testing import rehearse
 
 # A caller who lets the greeting end: until then, and a moment more, they are not listened to.
 HEARD: list[dict[str, Any]] = [{"wait_for": "greeting"}, {"pause_ms": 300}]
@@ -22,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class TestBikes:
-    async def test_an_order_is_looked_up_and_remembered(self) -> None:
+    async def test_an_order_is_looked_up(self) -> None:
+        """An order is looked up and remembered."""
         rehearsal = await rehearse(
             bikes.agent,
             [
@@ -39,13 +41,15 @@ class TestBikes:
         assert rehearsal.end_reason == "caller_hung_up"
 
     async def test_the_rehearsal_file_is_met(self) -> None:
+        """Nothing that the rehearsal file expects is missed."""
         rehearsal, missed = await rehearse_file("examples.bikes:agent", ROOT / "examples/rehearsals/bikes.yaml")
         assert missed == []
         assert rehearsal.end_reason == "agent_hung_up"
 
 
 class TestReception:
-    def test_the_office_hours(self) -> None:
+    def test_office_hours(self) -> None:
+        """The office is open on working days from 9 to 17."""
         monday, saturday = datetime(2026, 11, 16, 9, tzinfo=UTC), datetime(2026, 11, 21, 12, tzinfo=UTC)
         assert reception.is_open(monday)
         assert not reception.is_open(monday.replace(hour=8, minute=59))
@@ -53,6 +57,7 @@ class TestReception:
         assert not reception.is_open(saturday)
 
     async def test_a_caller_is_connected(self) -> None:
+        """A caller is connected to the department they name."""
         script: list[dict[str, Any]] = [
             *HEARD,
             {"caller": "Sales, please."},
@@ -63,6 +68,7 @@ class TestReception:
         assert rehearsal.end_reason == "transferred"
 
     async def test_a_key_connects_too(self) -> None:
+        """A caller is connected to the department whose key they press."""
         script: list[dict[str, Any]] = [
             *HEARD,
             {"caller": "Hm."},
@@ -74,7 +80,8 @@ class TestReception:
         assert rehearsal.transfers == ["tel:+31201110002"]
         assert rehearsal.end_reason == "transferred"
 
-    async def test_a_transfer_without_effect_ends_in_a_message(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_no_answer_ends_in_a_message(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A caller whose transfer had no effect leaves a message."""
         monkeypatch.setattr("supervisor.calls.call_control.TRANSFER_SECONDS", 0.5)
         message = {"message": "Call me back.", "name": "Jan"}
         rehearsal = await rehearse(
@@ -95,7 +102,8 @@ class TestReception:
 
 
 class TestClinic:
-    async def test_a_patient_sees_only_their_own_appointments(self) -> None:
+    async def test_patients_see_only_their_own(self) -> None:
+        """A patient sees only their own appointments."""
         ask: dict[str, Any] = {"tool": "appointments", "arguments": {"patient": "patient-8"}}
         script: list[dict[str, Any]] = [
             {"caller": "I am patient 8."},
@@ -110,11 +118,13 @@ class TestClinic:
         assert "de Vries" in own
         assert "Jansen" not in own
 
-    async def test_a_caller_whom_nobody_vouched_for_is_refused(self) -> None:
+    async def test_an_unknown_caller_is_refused(self) -> None:
+        """A caller whom nobody vouched for is refused."""
         rehearsal = await rehearse(clinic.agent, [])
         assert rehearsal.rejected_with == 403
 
     async def test_an_emergency_is_sent_elsewhere(self) -> None:
+        """A caller in an emergency is told to call 112."""
         script: list[dict[str, Any]] = [
             {"caller": "I can't breathe."},
             {"model": "Let us find a date."},
@@ -125,6 +135,7 @@ class TestClinic:
         assert any("call 112" in told for told in rehearsal.instructions)
 
     async def test_medical_advice_is_cut_off(self) -> None:
+        """Medical advice is cut off, and the caller sent to their doctor."""
         advice = "Of course, the right dosage for somebody like you would be more than you think, so listen carefully."
         script: list[dict[str, Any]] = [
             {"caller": "How much?"},
@@ -137,6 +148,7 @@ class TestClinic:
 
     @pytest.mark.parametrize(("amount", "approved"), [(20, True), (2000, False), ("all", False)])
     async def test_small_refunds_are_approved(self, amount: object, approved: bool) -> None:
+        """Small refunds are approved; large and unreadable ones are not."""
         refund = {"server_label": "billing", "name": "refund", "arguments": {"amount_eur": amount}, "approval": True}
         script: list[dict[str, Any]] = [
             {"caller": "Refund me."},
@@ -164,21 +176,24 @@ class TestRehearsals:
             ("", r"the file: Input should be a valid dictionary .*; it begins with script:"),
         ],
     )
-    async def test_a_wrong_file_is_explained_in_one_line(self, tmp_path: Path, text: str, says: str) -> None:
+    async def test_a_wrong_file_is_explained(self, tmp_path: Path, text: str, says: str) -> None:
+        """A wrong file is explained in one line."""
         file = tmp_path / "wrong.yaml"
         file.write_text(text)
         with pytest.raises(RehearsalError, match=says) as raised:
             await rehearse_file("examples.bikes:agent", file)
         assert "\n" not in str(raised.value)
 
-    async def test_a_script_without_an_end_is_explained(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_an_endless_script_is_explained(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A script in which nobody hangs up is explained."""
         monkeypatch.setattr(rig, "WAIT_SECONDS", 2)
         file = tmp_path / "endless.yaml"
         file.write_text("script: [{caller: Hi}]")
         with pytest.raises(RehearsalError, match=r"endless\.yaml: the call did not end: end the script with hang_up"):
             await rehearse_file("examples.bikes:agent", file)
 
-    async def test_what_was_expected_and_did_not_happen_is_said(self, tmp_path: Path) -> None:
+    async def test_unmet_expectations_are_listed(self, tmp_path: Path) -> None:
+        """What was expected and did not happen is listed."""
         file = tmp_path / "unmet.yaml"
         file.write_text(
             "script: [{caller: Hi}, {model: Hello.}, {hang_up: true}]\nexpect: {tools: [order_status], says: [Bye]}"
@@ -187,10 +202,11 @@ class TestRehearsals:
         assert missed == ["tools: expected ['order_status'], got []", "says: nobody said 'Bye'"]
 
     def test_the_command_line_plays_a_file(self) -> None:
+        """The command line plays a file and says how the call ended."""
         command = [
             sys.executable,
             "-m",
-            "emulator",
+            "sideband",
             "rehearse",
             "examples.bikes:agent",
             "examples/rehearsals/bikes.yaml",
@@ -199,10 +215,11 @@ class TestRehearsals:
         assert played.returncode == 0, played.stderr
         assert "ended: agent_hung_up" in played.stdout
 
-    def test_on_the_command_line_json_is_one_line_a_file_whatever_the_agent_prints(self, tmp_path: Path) -> None:
+    def test_json_is_one_line_a_file(self, tmp_path: Path) -> None:
+        """The command line prints one line of JSON for each file, whatever the agent prints."""
         code = "from examples.bikes import agent\nprint('loading')\nagent.on_end(lambda call: print('bye') or 1 / 0)"
         (tmp_path / "chatty.py").write_text(code)
-        command = [sys.executable, "-m", "emulator", "rehearse", "--json", "chatty:agent"]
+        command = [sys.executable, "-m", "sideband", "rehearse", "--json", "chatty:agent"]
         environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
         played = subprocess.run(
             [*command, str(ROOT / "examples/rehearsals/bikes.yaml")],
@@ -215,7 +232,8 @@ class TestRehearsals:
         assert json.loads(played.stdout)["end_reason"] == "agent_hung_up"
         assert "handler_failed" in played.stderr
 
-    async def test_several_agents_can_be_rehearsed_at_once(self) -> None:
+    async def test_rehearsals_run_side_by_side(self) -> None:
+        """Several agents can be rehearsed at once."""
         answering = Agent(session={"model": "gpt-realtime-2.1"})
         script: list[dict[str, Any]] = [{"caller": "Hi."}, {"model": "Hello."}, {"hang_up": True}]
         ended = await asyncio.gather(*(rehearse(answering, script) for _ in range(3)))

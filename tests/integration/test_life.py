@@ -13,13 +13,14 @@ from function.notice import CallNotice
 from sideband import Agent, Call
 from sideband._rig import Rig, entries, greetings, outputs, rig
 from supervisor.outcomes import EndReason
+from tests.support.rigged import SESSION, STAY, agent, greeter
 
 TALK: list[dict[str, Any]] = [{"caller": "Hello?"}, {"model": "Good morning."}]
-STAY: dict[str, Any] = {"pause_ms": 60_000}
 
 
-def agent() -> Agent:
-    answering = Agent(session={"model": "gpt-realtime-2.1"}, greeting="Say hello.")
+def note_taker() -> Agent:
+    """Make an agent that greets, and takes notes in the call's state."""
+    answering = greeter()
 
     @answering.tool()
     async def note(call: Call, text: str) -> int:
@@ -45,9 +46,12 @@ async def dead_letter(rigged: Rig) -> PubsubMessage:
 
 
 @pytest.mark.parametrize("close_code", [None, 1000, 1001, 1008, 1011, 1012, 1013, 4000])
-async def test_a_socket_lost_with_any_code_is_attached_again(close_code: int | None) -> None:
-    """No close code tells the end of a call from the loss of a socket, so each is followed by an attach."""
-    async with rig(agent()) as rigged:
+async def test_a_lost_socket_is_attached_again(close_code: int | None) -> None:
+    """A socket that is lost, with whatever close code, is attached again.
+
+    No close code tells the end of a call from the loss of a socket, so each is followed by an attach.
+    """
+    async with rig(note_taker()) as rigged:
         call = await rigged.ring([{"wait_for": "greeting"}, {"pause_ms": 400}, *TALK, NOTE, {"hang_up": True}])
         await rigged.seen(call, "frame_out", "output_audio_buffer.stopped")
         rigged.stand_in.inject({"fault": "cut", "call_id": call.call_id, "close_code": close_code})
@@ -60,8 +64,9 @@ async def test_a_socket_lost_with_any_code_is_attached_again(close_code: int | N
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-async def test_an_upgrade_that_is_refused_for_a_while_is_tried_again(status: int) -> None:
-    async with rig(agent()) as rigged:
+async def test_a_refused_upgrade_is_retried(status: int) -> None:
+    """An upgrade that is refused for a while is tried again."""
+    async with rig(note_taker()) as rigged:
         rigged.stand_in.inject({"fault": "upgrade", "status": status, "times": 3})
         call = await rigged.ring([*TALK, {"hang_up": True}])
         record = await rigged.ended(call)
@@ -71,8 +76,9 @@ async def test_an_upgrade_that_is_refused_for_a_while_is_tried_again(status: int
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_an_upgrade_that_this_key_may_not_have_is_left_to_another_supervisor(status: int) -> None:
-    async with rig(agent(), supervisors=2) as rigged:
+async def test_a_forbidden_upgrade_is_passed_on(status: int) -> None:
+    """An upgrade that this key may not have is left to another supervisor."""
+    async with rig(note_taker(), supervisors=2) as rigged:
         rigged.stand_in.inject({"fault": "upgrade", "status": status, "times": 1})
         call = await rigged.ring([*TALK, {"hang_up": True}])
         record = await rigged.ended(call)
@@ -82,24 +88,27 @@ async def test_an_upgrade_that_this_key_may_not_have_is_left_to_another_supervis
 
 
 @pytest.mark.parametrize("ended_status", [404, 410])
-async def test_a_reattach_that_finds_no_call_is_the_end(ended_status: int) -> None:
-    async with rig(agent(), options={"ended_attach_status": ended_status}) as rigged:
+async def test_a_reattach_to_nothing_is_the_end(ended_status: int) -> None:
+    """A reattach that finds no call is the end."""
+    async with rig(note_taker(), options={"ended_attach_status": ended_status}) as rigged:
         call = await rigged.ring([*TALK, {"hang_up": True}])
         record = await rigged.ended(call)
         assert record.end_reason is EndReason.CALLER_HUNG_UP
         assert len(entries(call, "refused")) == 1
 
 
-async def test_an_attach_that_is_not_possible_yet_is_tried_again() -> None:
-    async with rig(agent(), options={"attachable_after_ms": 700}) as rigged:
+async def test_an_early_attach_is_retried() -> None:
+    """An attach that is not possible yet is tried again."""
+    async with rig(note_taker(), options={"attachable_after_ms": 700}) as rigged:
         call = await rigged.ring([*TALK, {"hang_up": True}])
         record = await rigged.ended(call)
         assert record.end_reason is EndReason.CALLER_HUNG_UP
         assert entries(call, "refused")
 
 
-async def test_an_accept_that_was_applied_but_not_answered_is_found_by_the_attach() -> None:
-    async with rig(agent()) as rigged:
+async def test_an_unanswered_accept_is_found() -> None:
+    """An accept that was applied but not answered is found by the attach."""
+    async with rig(note_taker()) as rigged:
         rigged.stand_in.inject({"fault": "rest", "operation": "accept", "status": 500, "applied": True})
         call = await rigged.ring([*TALK, {"hang_up": True}])
         record = await rigged.ended(call)
@@ -108,8 +117,9 @@ async def test_an_accept_that_was_applied_but_not_answered_is_found_by_the_attac
         assert greetings(call) == 1
 
 
-async def test_a_call_that_openai_does_not_let_us_accept_is_refused_instead_of_left_ringing() -> None:
-    async with rig(agent()) as rigged:
+async def test_an_impossible_accept_is_rejected() -> None:
+    """A call that OpenAI does not let us accept is refused instead of left ringing."""
+    async with rig(note_taker()) as rigged:
         rigged.stand_in.inject({"fault": "rest", "operation": "accept", "status": 400})
         call = await rigged.ring([])
         record = await rigged.ended(call)
@@ -117,9 +127,12 @@ async def test_a_call_that_openai_does_not_let_us_accept_is_refused_instead_of_l
         assert call.end_reason == "rejected"
 
 
-async def test_the_same_call_announced_five_times_is_taken_once() -> None:
-    """Five messages under different ids, two supervisors: one accept, one owner, one greeting."""
-    async with rig(agent(), supervisors=2) as rigged:
+async def test_five_notices_are_one_call() -> None:
+    """The same call, announced five times, is taken once.
+
+    Five messages under different ids, two supervisors: one accept, one owner, one greeting.
+    """
+    async with rig(note_taker(), supervisors=2) as rigged:
         call = await rigged.ring([{"wait_for": "greeting"}, {"pause_ms": 300}, {"hang_up": True}])
         for _ in range(4):
             await rigged.announce(call)
@@ -130,8 +143,9 @@ async def test_the_same_call_announced_five_times_is_taken_once() -> None:
         assert greetings(call) == 1
 
 
-async def test_a_caller_who_hangs_up_while_a_tool_runs_leaves_its_outcome_in_the_record() -> None:
-    answering = Agent(session={"model": "gpt-realtime-2.1"})
+async def test_a_hang_up_keeps_a_tools_outcome() -> None:
+    """A caller who hangs up while a tool runs leaves its outcome in the record."""
+    answering = Agent(session=SESSION)
     started, may_finish = asyncio.Event(), asyncio.Event()
 
     @answering.tool()
@@ -152,11 +166,9 @@ async def test_a_caller_who_hangs_up_while_a_tool_runs_leaves_its_outcome_in_the
         assert [segment.text for segment in record.transcript] == []
 
 
-async def test_what_was_said_is_in_the_record_in_order() -> None:
-    answering = Agent(
-        session={"model": "gpt-realtime-2.1", "audio": {"input": {"transcription": {"model": "gpt-live-transcribe"}}}}
-    )
-    async with rig(answering) as rigged:
+async def test_what_was_said_is_in_the_record() -> None:
+    """What was said is in the record, whole."""
+    async with rig(agent()) as rigged:
         call = await rigged.ring([*TALK, {"hang_up": True}])
         record = await rigged.ended(call)
         assert {(said.role, said.text) for said in record.transcript} == {
@@ -166,8 +178,9 @@ async def test_what_was_said_is_in_the_record_in_order() -> None:
         assert not record.transcript_cut
 
 
-async def test_the_limit_of_the_session_ends_the_call_and_the_agent_was_told_before() -> None:
-    answering = agent()
+async def test_the_session_limit_is_announced() -> None:
+    """The session's limit ends the call, and the agent was told before."""
+    answering = note_taker()
     told: list[str] = []
 
     @answering.on_expiring
@@ -181,11 +194,12 @@ async def test_the_limit_of_the_session_ends_the_call_and_the_agent_was_told_bef
         assert told == [call.call_id]
 
 
-async def test_a_call_whose_handling_fails_again_and_again_is_refused_and_becomes_a_dead_letter(
+async def test_a_poisonous_call_is_a_dead_letter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A call whose handling fails again and again is refused, and becomes a dead letter."""
     monkeypatch.setattr("supervisor.calls.owner.FAILED_AGAIN_SECONDS", 0)
-    poisonous = agent()
+    poisonous = note_taker()
     poisonous.session["model"] = object()
     async with rig(poisonous) as rigged:
         call = await rigged.ring([])
@@ -198,8 +212,9 @@ async def test_a_call_whose_handling_fails_again_and_again_is_refused_and_become
         assert dead.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "50"
 
 
-async def test_hang_up_is_asked_once_and_tried_until_it_succeeds() -> None:
-    answering = Agent(session={"model": "gpt-realtime-2.1"})
+async def test_a_hang_up_is_tried_until_done() -> None:
+    """A hang-up is asked for once, and tried until it succeeds."""
+    answering = agent()
 
     @answering.tool()
     async def leave(call: Call) -> None:
@@ -213,9 +228,12 @@ async def test_hang_up_is_asked_once_and_tried_until_it_succeeds() -> None:
         assert [entry.payload["status"] for entry in entries(call, "rest", "hangup")] == [503, 503, 200]
 
 
-async def test_an_output_whose_arrival_is_unknown_is_asked_for_before_it_is_sent_again() -> None:
-    """The socket is cut after OpenAI took the output and before it said so."""
-    async with rig(agent()) as rigged:
+async def test_an_uncertain_output_is_looked_up() -> None:
+    """An output whose arrival is unknown is asked for before it is sent again.
+
+    The socket is cut after OpenAI took the output and before it said so.
+    """
+    async with rig(note_taker()) as rigged:
         call = await rigged.ring([{"caller": "Note a."}, NOTE, {"model": "Noted."}, {"hang_up": True}])
         rigged.stand_in.inject({"fault": "cut", "call_id": call.call_id, "on_client_event": "conversation.item.create"})
         record = await rigged.ended(call)
@@ -223,3 +241,34 @@ async def test_an_output_whose_arrival_is_unknown_is_asked_for_before_it_is_sent
         assert [len(sent) for sent in outputs(call).values()] == [1]
         assert entries(call, "frame_in", "conversation.item.retrieve")
         assert record.state == {"notes": ["a"]}
+
+
+async def test_the_record_has_words_and_cost() -> None:
+    """The record holds the transcript in order, and what the call cost."""
+    async with rig(agent(greeting="Say hello.")) as rigged:
+        script: list[dict[str, Any]] = [
+            {"caller": "One."},
+            {"model": "Two."},
+            {"caller": "Three."},
+            {"model": "Four."},
+            {"hang_up": True},
+        ]
+        record = await rigged.ended(await rigged.ring(script))
+        said = [segment.text for segment in sorted(record.transcript, key=lambda segment: segment.order)]
+        assert said[-4:] == ["One.", "Two.", "Three.", "Four."]
+        assert record.cost_usd > 0
+        assert record.tokens > 0
+        assert record.caller == "+31201234567"
+        assert record.dialled == "+31207654321"
+
+
+async def test_an_accept_that_leads_nowhere() -> None:
+    """An accept after which no socket can be attached is hung up, as `never_attached`.
+
+    OpenAI said 200 to a session that it can't use; nothing can be attached to.
+    """
+    async with rig(agent(), options={"attachable_after_ms": 60_000}) as rigged:
+        call = await rigged.ring([])
+        record = await rigged.ended(call)
+        assert record.end_reason is EndReason.NEVER_ATTACHED
+        assert call.end_reason == "hangup"

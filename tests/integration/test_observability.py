@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.parser import text_string_to_metric_families
 
 from emulator.system import Process, local_system
+from tests.support.pubsub_servers import LONG_LEASE_SECONDS
 
 CALL_SECONDS = 60
 ORDER: list[dict[str, Any]] = [
@@ -85,8 +87,11 @@ async def samples(process: Process) -> dict[str, float]:
     }
 
 
-async def test_a_call_is_seen_from_webhook_to_end() -> None:
-    """One trace, metrics by both ways, the call's id and trace in each of its lines, and nothing personal."""
+async def test_a_call_is_seen_to_its_end() -> None:
+    """A call is seen from its webhook to its end.
+
+    One trace, metrics by both ways, the call's id and trace in each of its lines, and nothing personal.
+    """
     async with collector() as otlp:
         environment = {
             "HEALTH_ADDRESS": "127.0.0.1:0",
@@ -97,9 +102,11 @@ async def test_a_call_is_seen_from_webhook_to_end() -> None:
         async with local_system(agent="examples.bikes:agent", environment=environment) as system:
             await system.start_function()
             supervisor = await system.start_supervisor()
+            began = int(time.time())  # as OpenAI's `created_at`, from which ages are counted
             call = await system.stand_in.place_call(ORDER)
             assert await call.ended(CALL_SECONDS) == "hangup"
             await supervisor.logged("ended")
+            elapsed_seconds = time.time() - began
             seen = await samples(supervisor)
             assert (await ask(supervisor, "/livez"))[0] == 200
             status, state = await ask(supervisor, "/readyz")
@@ -110,9 +117,11 @@ async def test_a_call_is_seen_from_webhook_to_end() -> None:
     assert seen["sideband_claims_total taken_over=false"] == 1
     assert seen["sideband_tool_seconds_count tool=order_status"] == 1
     assert seen["sideband_calls_max"] == 200
-    for stage in ("claimed", "accepted", "attached", "greeted"):
-        assert seen[f"sideband_stage_seconds_count stage={stage}"] == 1
-        assert 0 <= seen[f"sideband_stage_seconds_sum stage={stage}"] < 10
+    stages = ("claimed", "accepted", "attached", "greeted")
+    assert [seen[f"sideband_stage_seconds_count stage={stage}"] for stage in stages] == [1] * 4
+    ages = [seen[f"sideband_stage_seconds_sum stage={stage}"] for stage in stages]
+    in_order = [0.0, *ages, seen["sideband_call_seconds_sum"], elapsed_seconds]
+    assert in_order == sorted(in_order), "each stage comes after the one before, and the last before the end"
     assert otlp.metrics >= {name.split()[0].removesuffix("_count").removesuffix("_sum") for name in seen}
 
     lines = [line for line in supervisor.lines if line.get("call_id") == call.call_id]
@@ -135,11 +144,14 @@ async def test_a_call_is_seen_from_webhook_to_end() -> None:
     assert parents[tool.parent_span_id] == "hold the call"
 
 
-async def test_a_hand_over_is_seen_on_both_sides() -> None:
-    """The one that stops is no longer ready and counts a hand-over; the other, how long nobody was attached."""
+async def test_a_hand_over_is_seen() -> None:
+    """A hand-over is seen on both sides.
+
+    The one that stops is no longer ready and counts a hand-over; the other, how long nobody was attached.
+    """
     async with local_system(
         agent="examples.bikes:agent",
-        environment={"HEALTH_ADDRESS": "127.0.0.1:0", "LEASE_SECONDS": "10"},
+        environment={"HEALTH_ADDRESS": "127.0.0.1:0", "LEASE_SECONDS": str(LONG_LEASE_SECONDS)},
     ) as system:
         await system.start_function()
         first = await system.start_supervisor("A")
@@ -150,18 +162,23 @@ async def test_a_hand_over_is_seen_on_both_sides() -> None:
         assert (holding["sideband_calls"], holding["sideband_leases"]) == (1, 1)
         assert (idle["sideband_calls"], idle["sideband_leases"]) == (0, 0)
         assert holding["sideband_tasks"] > idle["sideband_tasks"] > 0
+        began = time.time()
         await first.stop()
         assert await second.logged("attached")
         assert (await first.logged("handed_over"))["severity"] == "INFO"
+        elapsed_seconds = time.time() - began
         seen = await samples(second)
         assert seen["sideband_claims_total taken_over=true"] == 1
         assert seen["sideband_orphan_seconds_count cause=handover"] == 1
-        assert seen["sideband_orphan_seconds_sum cause=handover"] < 2
+        assert 0 <= seen["sideband_orphan_seconds_sum cause=handover"] <= elapsed_seconds
         assert not any(name.startswith("sideband_stage_seconds") for name in seen)
 
 
-async def test_a_supervisor_that_may_not_claim_is_alive_and_not_ready() -> None:
-    """A revision without Pub/Sub never becomes ready, so that Cloud Run keeps the one before."""
+async def test_without_pubsub_it_is_not_ready() -> None:
+    """A supervisor that may not claim calls is alive and not ready.
+
+    A revision without Pub/Sub never becomes ready, so that Cloud Run keeps the one before.
+    """
     async with local_system(agent="examples.bikes:agent", environment={"HEALTH_ADDRESS": "127.0.0.1:0"}) as system:
         process = await system.start_supervisor(CALLS_SUBSCRIPTION="not-there")
         await process.logged("pull_failed")
@@ -170,7 +187,8 @@ async def test_a_supervisor_that_may_not_claim_is_alive_and_not_ready() -> None:
         assert (status, json.loads(state)) == (503, {"calls": 0, "max_calls": 200, "leases": 0, "ready": False})
 
 
-async def test_a_health_port_that_is_taken_is_told_in_one_line() -> None:
+async def test_a_taken_health_port_is_named() -> None:
+    """A health port that is taken is said in one line."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -10,7 +10,8 @@ from websockets.exceptions import ConnectionClosedError
 from tests.support.openai_stand_in import SESSION, accepted_call, attach, kinds, next_event, opened, refused_with, say
 
 
-async def test_requests_fail_before_or_after_they_took_effect() -> None:
+async def test_requests_fail_before_or_after() -> None:
+    """Requests fail before or after they took effect."""
     async with opened() as (stand_in, client):
         call = await stand_in.place_call()
         stand_in.inject({"fault": "rest", "operation": "accept", "status": 500})
@@ -23,7 +24,8 @@ async def test_requests_fail_before_or_after_they_took_effect() -> None:
         assert [entry.payload["applied"] for entry in call.log if entry.kind == "rest"] == [False, True]
 
 
-async def test_a_request_may_take_effect_and_then_hang() -> None:
+async def test_a_request_takes_effect_and_hangs() -> None:
+    """A request may take effect and then hang."""
     async with opened() as (stand_in, client):
         call = await stand_in.place_call()
         stand_in.inject({"fault": "rest", "operation": "accept", "hang_seconds": 30})
@@ -32,7 +34,8 @@ async def test_a_request_may_take_effect_and_then_hang() -> None:
         assert call.state == "accepted"
 
 
-async def test_attaches_are_refused_as_often_as_asked() -> None:
+async def test_attaches_are_refused_as_asked() -> None:
+    """Attaches are refused as often as asked."""
     async with opened() as (stand_in, _):
         call = await accepted_call(stand_in)
         stand_in.inject({"fault": "upgrade", "status": 503, "times": 2, "call_id": call.call_id})
@@ -43,7 +46,8 @@ async def test_attaches_are_refused_as_often_as_asked() -> None:
 
 
 @pytest.mark.parametrize("close_code", [None, 1012])
-async def test_sockets_are_cut_and_the_call_goes_on(close_code: int | None) -> None:
+async def test_sockets_are_cut(close_code: int | None) -> None:
+    """Sockets are cut, and the call goes on."""
     async with opened() as (stand_in, _):
         call = await accepted_call(stand_in)
         async with attach(stand_in, call) as socket:
@@ -56,7 +60,8 @@ async def test_sockets_are_cut_and_the_call_goes_on(close_code: int | None) -> N
             await next_event(socket, "response.done")
 
 
-async def test_a_socket_is_cut_in_place_of_an_event() -> None:
+async def test_a_cut_in_place_of_an_event() -> None:
+    """A socket is cut in place of a server event."""
     async with opened() as (stand_in, _):
         call = await accepted_call(stand_in, {"tool": "a"})
         stand_in.inject({"fault": "cut", "on_server_event": "response.function_call_arguments.done"})
@@ -69,7 +74,8 @@ async def test_a_socket_is_cut_in_place_of_an_event() -> None:
         assert "response.done" in kinds(call, "frame_lost")
 
 
-async def test_a_socket_is_cut_after_a_client_event_took_effect() -> None:
+async def test_a_cut_after_a_client_event() -> None:
+    """A socket is cut after a client event took effect."""
     async with opened() as (stand_in, _):
         call = await accepted_call(stand_in)
         stand_in.inject({"fault": "cut", "on_client_event": "conversation.item.create", "call_id": call.call_id})
@@ -86,6 +92,7 @@ async def test_a_socket_is_cut_after_a_client_event_took_effect() -> None:
 
 
 async def test_frames_are_held_back_in_order() -> None:
+    """Frames are held back, in order."""
     async with opened() as (stand_in, _):
         call = await accepted_call(stand_in)
         fault = stand_in.inject({"fault": "delay", "delay_ms": 50, "times": 2})

@@ -10,7 +10,8 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Conne
 from tests.support.openai_stand_in import SESSION, accepted_call, attach, kinds, next_event, opened, refused_with, say
 
 
-async def test_a_call_is_attachable_only_from_accept_to_its_end() -> None:
+async def test_attachable_from_accept_to_end() -> None:
+    """A call is attachable only from its accept to its end."""
     async with opened(attachable_after_ms=0) as (stand_in, _):
         call = await stand_in.place_call()
         assert await refused_with(stand_in, call) == 404
@@ -24,11 +25,13 @@ async def test_a_call_is_attachable_only_from_accept_to_its_end() -> None:
 
 
 async def test_an_attach_may_come_too_early() -> None:
+    """An attach may come too early."""
     async with opened(attachable_after_ms=60_000) as (stand_in, _):
         assert await refused_with(stand_in, await accepted_call(stand_in)) == 404
 
 
-async def test_an_attach_is_silent_unless_told_otherwise() -> None:
+async def test_an_attach_is_silent() -> None:
+    """An attach is silent unless told otherwise."""
     async with opened() as (stand_in, _):
         call = await accepted_call(stand_in)
         async with attach(stand_in, call) as socket:
@@ -39,7 +42,8 @@ async def test_an_attach_is_silent_unless_told_otherwise() -> None:
             assert json.loads(await socket.recv())["type"] == "session.created"
 
 
-async def test_two_sockets_both_hear_everything_unless_the_second_is_refused() -> None:
+async def test_two_sockets_hear_everything() -> None:
+    """Two sockets both hear everything, unless the second is refused."""
     async with opened() as (stand_in, _):
         call = await accepted_call(stand_in)
         async with attach(stand_in, call) as first, attach(stand_in, call) as second:
@@ -50,6 +54,7 @@ async def test_two_sockets_both_hear_everything_unless_the_second_is_refused() -
 
 
 async def test_a_caller_gives_up_ringing() -> None:
+    """A caller whom nobody answers gives up."""
     async with opened(ring_seconds=0.05) as (stand_in, client):
         call = await stand_in.place_call()
         assert await call.ended() == "gave_up"
@@ -57,7 +62,8 @@ async def test_a_caller_gives_up_ringing() -> None:
             await client.realtime.calls.accept(call.call_id, **SESSION)
 
 
-async def test_a_caller_may_be_gone_without_anybody_noticing() -> None:
+async def test_a_caller_may_be_gone_unnoticed() -> None:
+    """A caller may be gone without anybody noticing."""
     async with opened(accept_after_caller_gone="allow") as (stand_in, client):
         call = await stand_in.place_call([{"caller": "Hello?"}])
         call.hang_up()
@@ -68,15 +74,19 @@ async def test_a_caller_may_be_gone_without_anybody_noticing() -> None:
         assert "Caller" not in kinds(call, "script")
 
 
-async def test_a_caller_who_is_not_greeted_speaks_first() -> None:
+async def test_an_ungreeted_caller_speaks_first() -> None:
+    """A caller who is not greeted speaks first."""
     async with opened(hello_seconds=0.05) as (stand_in, _):
         call = await accepted_call(stand_in, {"caller": "Anybody there?"})
         async with attach(stand_in, call) as socket:
             await next_event(socket, "input_audio_buffer.speech_started")
 
 
-async def test_the_call_goes_on_without_a_sideband_and_the_script_after_a_new_attach() -> None:
-    """What happens while nobody is attached is lost; the caller waits for the tool, and then goes on."""
+async def test_a_call_goes_on_without_a_sideband() -> None:
+    """A call goes on without a sideband, and its script after a new attach.
+
+    What happens while nobody is attached is lost; the caller waits for the tool, and then goes on.
+    """
     script: list[dict[str, Any]] = [
         {"caller": "Where is it?"},
         {"tool": "find", "call_id": "call_1"},
@@ -107,6 +117,7 @@ async def test_the_call_goes_on_without_a_sideband_and_the_script_after_a_new_at
 
 
 async def test_a_caller_does_not_wait_for_ever() -> None:
+    """A caller does not wait for ever for an answer."""
     script: list[dict[str, Any]] = [{"wait_for": "greeting"}, {"model": "Never said."}, {"hang_up": True}]
     async with opened(patience_seconds=0.05) as (stand_in, _):
         call = await accepted_call(stand_in, *script)
@@ -114,7 +125,8 @@ async def test_a_caller_does_not_wait_for_ever() -> None:
         assert kinds(call, "script") == ["impatient", "WaitFor", "skipped", "HangUp"]
 
 
-async def test_a_caller_interrupts_in_the_middle_of_a_call_of_a_function() -> None:
+async def test_a_caller_interrupts_a_function_call() -> None:
+    """A caller interrupts in the middle of a function call."""
     script: list[dict[str, Any]] = [
         {"caller": "Cancel order B-1042"},
         {"tool": "cancel", "arguments": {"order_id": "B-1042"}},
@@ -139,7 +151,8 @@ async def test_a_caller_interrupts_in_the_middle_of_a_call_of_a_function() -> No
 
 
 @pytest.mark.parametrize(("style", "raised"), [("drop", ConnectionClosedError), ("clean", ConnectionClosedOK)])
-async def test_sockets_go_at_the_end_of_a_call(style: str, raised: type[ConnectionClosed]) -> None:
+async def test_sockets_close_when_a_call_ends(style: str, raised: type[ConnectionClosed]) -> None:
+    """Sockets close when a call ends."""
     async with opened(close_style=style) as (stand_in, _):
         call = await accepted_call(stand_in)
         async with attach(stand_in, call) as socket:
@@ -148,7 +161,8 @@ async def test_sockets_go_at_the_end_of_a_call(style: str, raised: type[Connecti
                 await socket.recv()
 
 
-async def test_a_session_expires_with_the_services_words_and_then_the_socket_goes() -> None:
+async def test_a_session_expires_in_words() -> None:
+    """A session expires with the service's words, and then the socket goes."""
     async with opened(session_seconds=0.2) as (stand_in, _):
         call = await accepted_call(stand_in)
         async with attach(stand_in, call) as socket:

@@ -55,7 +55,8 @@ async def serve_call(client: AsyncOpenAI, call_id: str) -> list[str]:
     return spoken
 
 
-async def test_the_official_client_hears_of_a_call_takes_it_and_runs_a_tool_turn() -> None:
+async def test_the_official_client_takes_a_call() -> None:
+    """The official client hears of a call, takes it, and runs a turn with a tool."""
     async with (
         webhook_receiver(200) as (url, deliveries),
         opened(webhook_url=url, webhook_secrets=[OLD_SECRET, SECRET]) as (stand_in, client),
@@ -82,7 +83,8 @@ async def test_the_official_client_hears_of_a_call_takes_it_and_runs_a_tool_turn
         assert await call.ended() == "caller_hung_up"
 
 
-async def test_the_official_client_rejects_refers_and_hangs_up() -> None:
+async def test_the_official_client_ends_calls() -> None:
+    """The official client rejects, refers and hangs up."""
     async with opened() as (stand_in, client):
         rejected = await stand_in.place_call()
         await client.realtime.calls.reject(rejected.call_id, status_code=486)
@@ -103,7 +105,8 @@ async def test_the_official_client_rejects_refers_and_hangs_up() -> None:
             assert gone.value.request_id
 
 
-async def test_the_official_client_makes_a_call_by_webrtc_that_runs_the_default_script() -> None:
+async def test_the_official_client_makes_a_call() -> None:
+    """The official client makes a call by WebRTC, which runs the default script."""
     async with opened(webrtc_script=[{"caller": "Hello?"}, {"hang_up": True}], hello_seconds=0) as (stand_in, client):
         made = await client.realtime.calls.with_raw_response.create(sdp=OFFER, session=SESSION)
         assert made.http_response.status_code == 201
@@ -118,9 +121,8 @@ async def test_the_official_client_makes_a_call_by_webrtc_that_runs_the_default_
 @pytest.mark.parametrize(
     ("which", "standard", "ephemeral"), [("either", 101, 101), ("standard", 101, 404), ("ephemeral", 404, 101)]
 )
-async def test_which_key_attaches_to_a_call_made_with_an_ephemeral_key(
-    which: str, standard: int, ephemeral: int
-) -> None:
+async def test_which_key_attaches(which: str, standard: int, ephemeral: int) -> None:
+    """Which key attaches to a call that was made with an ephemeral key is an option."""
     async with opened(ephemeral_calls_attach_with=which) as (stand_in, client):
         secret = await client.realtime.client_secrets.create(
             expires_after={"anchor": "created_at", "seconds": 60}, session=SESSION
@@ -140,7 +142,8 @@ async def test_which_key_attaches_to_a_call_made_with_an_ephemeral_key(
                     await next_event(socket, "session.updated")
 
 
-async def test_a_wrong_key_and_no_key_are_401_everywhere() -> None:
+async def test_wrong_keys_are_401_everywhere() -> None:
+    """A wrong key and no key are 401 everywhere."""
     async with opened() as (stand_in, _):
         call = await accepted_call(stand_in)
         stranger = client_of(stand_in, "sk-wrong")
@@ -167,9 +170,8 @@ async def test_a_wrong_key_and_no_key_are_401_everywhere() -> None:
         ),
     ],
 )
-async def test_an_accept_that_cannot_work_is_refused_and_the_phone_rings_on(
-    body: dict[str, Any], code: str, param: str
-) -> None:
+async def test_an_unusable_accept_is_refused(body: dict[str, Any], code: str, param: str) -> None:
+    """An accept that cannot work is refused, and the phone rings on."""
     async with opened() as (stand_in, client):
         call = await stand_in.place_call()
         with pytest.raises(openai.BadRequestError) as refused:
@@ -190,9 +192,8 @@ async def test_an_accept_that_cannot_work_is_refused_and_the_phone_rings_on(
         ("client_secrets", "application/json", b'{"expires_after": {"seconds": 5}}', 400),
     ],
 )
-async def test_a_bad_request_gets_an_error_in_the_services_shape_and_an_id(
-    path: str, content_type: str, body: bytes, status: int
-) -> None:
+async def test_a_bad_request_gets_an_error(path: str, content_type: str, body: bytes, status: int) -> None:
+    """A bad request gets an error in the service's shape, and an id."""
     async with opened() as (stand_in, _), aiohttp.ClientSession() as http:
         call = await stand_in.place_call()
         url = f"{stand_in.base_url}/realtime/{path.replace('KNOWN', call.call_id)}"
@@ -206,7 +207,8 @@ async def test_a_bad_request_gets_an_error_in_the_services_shape_and_an_id(
         assert call.state == "ringing"
 
 
-async def test_the_first_decision_on_a_call_counts() -> None:
+async def test_the_first_decision_counts() -> None:
+    """The first decision on a call counts."""
     async with opened() as (stand_in, client):
         call = await accepted_call(stand_in)
         for decision in (
@@ -220,7 +222,8 @@ async def test_the_first_decision_on_a_call_counts() -> None:
         await client.realtime.calls.accept(call.call_id, **SESSION)
 
 
-async def test_an_unusable_accept_may_get_200_and_a_dead_call() -> None:
+async def test_an_unusable_accept_may_get_200() -> None:
+    """An unusable accept may get 200, and a dead call."""
     async with opened(unusable_accept="swallow") as (stand_in, client):
         call = await stand_in.place_call()
         await client.post(f"/realtime/calls/{call.call_id}/accept", body={"type": "realtime", "x": 1}, cast_to=object)
@@ -229,6 +232,7 @@ async def test_an_unusable_accept_may_get_200_and_a_dead_call() -> None:
 
 
 async def test_a_refer_may_have_no_effect() -> None:
+    """A transfer may be answered with 200 and have no effect."""
     async with opened(refer="no_effect") as (stand_in, client):
         call = await accepted_call(stand_in)
         async with attach(stand_in, call) as socket:
@@ -239,7 +243,8 @@ async def test_a_refer_may_have_no_effect() -> None:
             await client.realtime.calls.refer(call.call_id, target_uri="mailto:a@b")
 
 
-async def test_the_log_says_who_wrote_what_through_which_socket(tmp_path: Path) -> None:
+async def test_the_log_says_who_wrote_what(tmp_path: Path) -> None:
+    """The log says who wrote what through which socket."""
     path = tmp_path / "log.jsonl"
     async with opened(log_path=str(path)) as (stand_in, client):
         call = await stand_in.place_call()
@@ -263,7 +268,8 @@ async def test_the_log_says_who_wrote_what_through_which_socket(tmp_path: Path) 
     assert [line["type"] for line in lines if line["kind"] == "frame_in"] == ["session.update"] * 2
 
 
-async def test_another_process_does_the_same_over_http() -> None:
+async def test_another_process_controls_it() -> None:
+    """Another process does the same over HTTP."""
     async with (
         opened(hello_seconds=0) as (stand_in, _),
         aiohttp.ClientSession(stand_in.base_url.replace("/v1", "/stand-in/")) as http,
@@ -303,7 +309,8 @@ async def test_another_process_does_the_same_over_http() -> None:
         ("GET", "log?after=x", None, "invalid literal"),
     ],
 )
-async def test_what_is_wrong_over_http_is_said(method: str, path: str, body: Any, complaint: str) -> None:
+async def test_wrong_requests_are_explained(method: str, path: str, body: Any, complaint: str) -> None:
+    """What is wrong with a request over HTTP is said."""
     async with (
         opened() as (stand_in, _),
         aiohttp.ClientSession(stand_in.base_url.replace("/v1", "/stand-in/")) as http,
@@ -313,7 +320,8 @@ async def test_what_is_wrong_over_http_is_said(method: str, path: str, body: Any
         assert complaint in (await answer.json())["error"]["message"]
 
 
-async def test_closing_the_stand_in_ends_its_calls_and_leaves_no_task() -> None:
+async def test_closing_leaves_no_task() -> None:
+    """Closing the stand-in ends its calls, and leaves no task."""
     async with serve() as stand_in:
         call = await accepted_call(stand_in, {"caller": "Hello?"})
         socket = await attach(stand_in, call)
@@ -323,7 +331,9 @@ async def test_closing_the_stand_in_ends_its_calls_and_leaves_no_task() -> None:
     assert not [task for task in asyncio.all_tasks() if call.call_id in task.get_name()]
 
 
-async def test_an_error_in_the_users_block_comes_out_as_it_is() -> None:
+async def test_an_error_in_the_block_comes_out() -> None:
+    """An error in the user's block comes out as it is."""
+
     async def fail() -> None:
         async with serve() as stand_in:
             await stand_in.place_call()

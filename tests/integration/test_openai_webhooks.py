@@ -7,7 +7,8 @@ import pytest
 from tests.support.openai_stand_in import SECRET, opened, webhook_receiver
 
 
-async def test_a_failed_delivery_is_tried_again_with_the_same_id_and_a_time_of_its_own() -> None:
+async def test_a_failed_delivery_is_retried() -> None:
+    """A failed delivery is tried again, with the same id and a time of its own."""
     async with (
         webhook_receiver(500, 302, 204) as (url, deliveries),
         opened(webhook_url=url, webhook_secrets=[SECRET], webhook_backoff_seconds=0.01) as (stand_in, client),
@@ -21,7 +22,8 @@ async def test_a_failed_delivery_is_tried_again_with_the_same_id_and_a_time_of_i
         assert [entry.payload["attempt"] for entry in call.log if entry.kind == "webhook"] == [1, 2, 3]
 
 
-async def test_an_endpoint_that_is_down_is_tried_a_bounded_number_of_times() -> None:
+async def test_attempts_are_bounded() -> None:
+    """An endpoint that is down is tried a bounded number of times."""
     async with opened(
         webhook_url="http://127.0.0.1:9/", webhook_secrets=[SECRET], webhook_attempts=2, webhook_backoff_seconds=0.01
     ) as (stand_in, _):
@@ -30,7 +32,8 @@ async def test_an_endpoint_that_is_down_is_tried_a_bounded_number_of_times() -> 
         assert "127.0.0.1" in last.payload["error"]
 
 
-async def test_deliveries_are_doubled_dropped_late_and_twinned_on_demand() -> None:
+async def test_deliveries_go_wrong_on_demand() -> None:
+    """Deliveries are doubled, dropped, late and twinned on demand."""
     async with (
         webhook_receiver(200) as (url, deliveries),
         opened(webhook_url=url, webhook_secrets=[SECRET]) as (stand_in, _),
@@ -53,7 +56,8 @@ async def test_deliveries_are_doubled_dropped_late_and_twinned_on_demand() -> No
         assert deliveries.empty()
 
 
-async def test_a_webhook_without_an_address_is_refused_at_once() -> None:
+async def test_a_webhook_needs_an_address() -> None:
+    """A webhook without an address is refused at once."""
     async with opened() as (stand_in, _):
         with pytest.raises(ValueError, match="webhook_url"):
             await stand_in.place_call(webhook=True)

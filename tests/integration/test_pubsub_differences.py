@@ -25,7 +25,7 @@ async def test_short_ack_deadlines(pubsub: Pubsub) -> None:
             await pubsub.subscribe(ack_deadline_seconds=5)
 
 
-async def test_the_default_ack_deadline_of_exactly_once(pubsub: Pubsub) -> None:
+async def test_default_exactly_once_deadline(pubsub: Pubsub) -> None:
     """The service takes 60 s; Google's emulator takes 10 s as for any subscription."""
     await pubsub.create_topic()
     made = await pubsub.subscribe(enable_exactly_once_delivery=True)
@@ -92,7 +92,7 @@ async def test_subscriptions_of_an_unknown_topic(pubsub: Pubsub) -> None:
             await asked
 
 
-async def test_a_pull_waits_on_a_subscription_that_is_deleted(pubsub: Pubsub) -> None:
+async def test_a_pull_on_a_deleted_subscription(pubsub: Pubsub) -> None:
     """The embedded server ends the wait with NOT_FOUND; Google's lets it run out."""
     await pubsub.create_calls()
     async with clients(pubsub.server.host_port) as (_, subscriber):
@@ -108,7 +108,7 @@ async def test_a_pull_waits_on_a_subscription_that_is_deleted(pubsub: Pubsub) ->
                 await waiting
 
 
-async def test_race_a_pull_is_cancelled_while_it_waits(pubsub: Pubsub) -> None:
+async def test_race_of_a_cancel_with_a_pull(pubsub: Pubsub) -> None:
     """In the embedded server it has taken nothing; in Google's it may still swallow a message, for one lease.
 
     What the service does is not documented; a supervisor had better let its last pull end, and nack what comes.

@@ -21,8 +21,11 @@ from tests.support.pubsub_servers import ONCE, REQUEST_SECONDS, Pubsub, lost
 
 
 class TestResources:
-    async def test_setup_makes_what_the_design_asks_for(self, pubsub: Pubsub) -> None:
-        """`create_calls` makes both topics and both subscriptions, and may be run again."""
+    async def test_setup_makes_all_that_is_needed(self, pubsub: Pubsub) -> None:
+        """`create_calls` makes both topics and both subscriptions.
+
+        `create_calls` makes both topics and both subscriptions, and may be run again.
+        """
         for _ in range(2):
             await create_calls(
                 pubsub.server.host_port,
@@ -48,12 +51,14 @@ class TestResources:
 
     @pytest.mark.parametrize("name", ["ab", "1ab", "goog-x", "a b c", "a/bc", "a" * 256, "ünicode"])
     async def test_bad_names_are_refused(self, pubsub: Pubsub, name: str) -> None:
+        """Bad names of topics and subscriptions are refused."""
         with pytest.raises(exceptions.InvalidArgument, match="name"):
             await pubsub.create_topic(name)
         with pytest.raises(exceptions.InvalidArgument, match="name"):
             await pubsub.subscribe(name)
 
     async def test_what_is_unknown_is_not_found(self, pubsub: Pubsub) -> None:
+        """A request about an unknown topic or subscription is NOT_FOUND."""
         for request in (
             pubsub.topics.get_topic(topic=pubsub.topic(), **ONCE),
             pubsub.topics.delete_topic(topic=pubsub.topic(), **ONCE),
@@ -69,13 +74,15 @@ class TestResources:
                 await request
 
     async def test_what_exists_is_not_made_again(self, pubsub: Pubsub) -> None:
+        """What exists is not made again."""
         await pubsub.create_calls()
         with pytest.raises(exceptions.AlreadyExists):
             await pubsub.create_topic()
         with pytest.raises(exceptions.AlreadyExists):
             await pubsub.subscribe()
 
-    async def test_settings_out_of_bounds_are_refused(self, pubsub: Pubsub) -> None:
+    async def test_bad_settings_are_refused(self, pubsub: Pubsub) -> None:
+        """A subscription's settings out of bounds are refused."""
         await pubsub.create_topic()
         unknown = DeadLetterPolicy(dead_letter_topic=pubsub.topic("unknown"), max_delivery_attempts=5)
         with pytest.raises(exceptions.NotFound, match="Dead letter topic"):
@@ -92,6 +99,7 @@ class TestResources:
                 await pubsub.subscribe(message_retention_duration=retention)
 
     async def test_lists_come_in_pages(self, pubsub: Pubsub) -> None:
+        """Lists come in pages, in the order of names."""
         await pubsub.create_topic("calls")
         await pubsub.create_topic("other")
         for name in ("one", "two", "three"):
@@ -105,7 +113,8 @@ class TestResources:
         of_topic = await pubsub.topics.list_topic_subscriptions(topic=pubsub.topic("calls"), **ONCE)
         assert {it async for it in of_topic} == {pubsub.subscription(it) for it in ("one", "two", "three")}
 
-    async def test_a_subscription_outlives_its_topic_with_what_it_holds(self, pubsub: Pubsub) -> None:
+    async def test_a_subscription_outlives_its_topic(self, pubsub: Pubsub) -> None:
+        """A subscription outlives its topic, with what it holds."""
         await pubsub.create_calls()
         await pubsub.publish(b"left")
         await pubsub.topics.delete_topic(topic=pubsub.topic(), **ONCE)
@@ -116,7 +125,8 @@ class TestResources:
         claims = await pubsub.subscriber.get_subscription(subscription=pubsub.subscription(), **ONCE)
         assert claims.topic == "_deleted-topic_"
 
-    async def test_a_subscription_made_again_starts_empty(self, pubsub: Pubsub) -> None:
+    async def test_a_remade_subscription_is_empty(self, pubsub: Pubsub) -> None:
+        """A subscription that is made again starts empty."""
         await pubsub.create_calls()
         await pubsub.publish()
         [held] = await pubsub.pull()
@@ -129,8 +139,11 @@ class TestResources:
 
 
 class TestPublish:
-    async def test_a_message_reaches_every_subscription_that_is_there(self, pubsub: Pubsub) -> None:
-        """Data, attributes and id arrive; a subscription made later, or on another topic, gets nothing."""
+    async def test_every_subscription_gets_it(self, pubsub: Pubsub) -> None:
+        """A message reaches every subscription that is there.
+
+        Data, attributes and id arrive; a subscription made later, or on another topic, gets nothing.
+        """
         await pubsub.create_topic()
         await pubsub.create_topic("other")
         for name in ("one", "two"):
@@ -147,7 +160,8 @@ class TestPublish:
             assert before - 1 < received.message.publish_time.timestamp() < time.time() + 1
         assert await pubsub.ready("elsewhere") == await pubsub.ready("late") == []
 
-    async def test_empty_requests_and_messages_are_refused(self, pubsub: Pubsub) -> None:
+    async def test_empty_messages_are_refused(self, pubsub: Pubsub) -> None:
+        """Empty requests and empty messages are refused whole."""
         await pubsub.create_calls()
         for messages in ([], [PubsubMessage()], [PubsubMessage(data=b"full"), PubsubMessage()]):
             with pytest.raises(exceptions.InvalidArgument):
@@ -155,7 +169,7 @@ class TestPublish:
         assert await pubsub.ready() == []
 
     async def test_threads_share_a_publisher(self, pubsub: Pubsub) -> None:
-        """Each of 100 messages, published from four threads, arrives once."""
+        """Threads can share a publisher. Each of 100 messages, published from four threads, arrives once."""
         await pubsub.create_calls()
 
         def publish(thread: int) -> list[str]:
@@ -169,8 +183,11 @@ class TestPublish:
         assert len({it.message.data for it in received}) == 100
         assert await pubsub.ready() == []
 
-    async def test_a_publisher_works_in_forked_workers(self, pubsub: Pubsub) -> None:
-        """Made before the fork, as in a gunicorn arbiter, and used in both children."""
+    async def test_a_publisher_survives_a_fork(self, pubsub: Pubsub) -> None:
+        """A publisher works in forked workers.
+
+        Made before the fork, as in a gunicorn arbiter, and used in both children.
+        """
         await pubsub.create_calls()
         workers = """
 import os, sys

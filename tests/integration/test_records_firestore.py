@@ -33,8 +33,8 @@ async def head_time(store: FirestoreStore, call_id: str) -> datetime:
     return time
 
 
-async def test_every_document_says_when_it_expires(store: FirestoreStore) -> None:
-    """For the TTL policies, which delete each document by itself."""
+async def test_every_document_expires(store: FirestoreStore) -> None:
+    """Every document says when it expires. For the TTL policies, which delete each document by itself."""
     record = await store.open("call", "message")
     await store.write([Change.of(record, [ENTRY], [Segment(item_id="i1", role="caller", text="Hello", at=1.0)])])
     in_a_month = datetime.now(UTC) + timedelta(days=30)
@@ -46,9 +46,8 @@ async def test_every_document_says_when_it_expires(store: FirestoreStore) -> Non
 
 
 @pytest.mark.parametrize("megabytes", [1.1, 11], ids=["a document", "a request"])
-async def test_a_record_beyond_the_limits_is_refused_and_holds_up_no_other(
-    store: FirestoreStore, megabytes: float
-) -> None:
+async def test_a_record_too_large_is_refused(store: FirestoreStore, megabytes: float) -> None:
+    """A record beyond Firestore's limits is refused, and holds up no other."""
     large, small = await store.open("large", "message"), await store.open("small", "message")
     large.state = {"large": "x" * round(megabytes * 1024 * 1024)}
     assert await store.write([Change.of(large, [ENTRY]), Change.of(small, [ENTRY])]) == [
@@ -60,8 +59,11 @@ async def test_a_record_beyond_the_limits_is_refused_and_holds_up_no_other(
     assert (kept.state, kept.journal) == ({}, {})
 
 
-async def test_a_commit_that_was_given_up_and_arrives_late_undoes_nothing(store: FirestoreStore) -> None:
-    """Race: a commit times out here, but is still on its way when the next one is written."""
+async def test_race_of_a_late_commit(store: FirestoreStore) -> None:
+    """A commit that was given up and arrives late undoes nothing.
+
+    Race: a commit times out here, but is still on its way when the next one is written.
+    """
     record = await store.open("call", "message")
     before = await head_time(store, "call")
     given_up = Change.of(record)
@@ -71,17 +73,15 @@ async def test_a_commit_that_was_given_up_and_arrives_late_undoes_nothing(store:
     assert await store.read("call") == record
 
 
-async def test_a_first_commit_that_arrives_late_undoes_nothing(store: FirestoreStore) -> None:
-    """Race: the same, for the commit that makes a record."""
+async def test_race_of_a_late_first_commit(store: FirestoreStore) -> None:
+    """A first commit that arrives late undoes nothing. Race: the same, for the commit that makes a record."""
     record = await store.open("call", "message")
     assert not await store._commit(Change.of(CallRecord(call_id="call", message_id="other")), None)
     assert await store.read("call") == record
 
 
-async def test_what_it_remembers_of_its_writes_is_bounded(
-    store: FirestoreStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What it has forgotten it asks for again."""
+async def test_remembered_writes_are_bounded(store: FirestoreStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the store remembers of its writes is bounded. What it has forgotten it asks for again."""
     monkeypatch.setattr("supervisor.records.firestore.MAX_UPDATE_TIMES", 2)
     records = [await store.open(f"call-{n}", "message") for n in range(4)]
     assert len(store._updated) == 2
@@ -89,7 +89,8 @@ async def test_what_it_remembers_of_its_writes_is_bounded(
     assert len(store._updated) == 2
 
 
-async def test_a_machine_without_credentials_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_credentials_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without credentials is told so at start."""
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)

@@ -53,7 +53,8 @@ async def sending(*frames: str) -> AsyncIterator[int]:
     ],
     ids=["type first", "id first"],
 )
-async def test_what_nobody_reads_is_left_out(unread: str) -> None:
+async def test_unread_frames_are_left_out(unread: str) -> None:
+    """A frame of a type that nobody reads is left out."""
     async with sending('{"type":"wait"}', unread, '{"type":"response.done"}') as port, attached(port) as sideband:
         sideband.skim(lambda type_: type_ != DELTA)
         await sideband.send({"type": "go"})
@@ -70,14 +71,16 @@ async def test_what_nobody_reads_is_left_out(unread: str) -> None:
     ],
     ids=["the type of a part", "an id that looks like a type", "spaces"],
 )
-async def test_a_frame_is_left_out_for_its_own_type_alone(read: str) -> None:
+async def test_only_its_own_type_counts(read: str) -> None:
+    """A frame is left out for its own type alone."""
     async with sending(read) as port, attached(port) as sideband:
         sideband.skim(lambda type_: type_ != DELTA)
         await sideband.send({"type": "go"})
         assert await sideband.receive() == orjson.loads(read)
 
 
-async def test_a_connection_that_answers_pings_stays() -> None:
+async def test_answered_pings_keep_it() -> None:
+    """A connection that answers pings stays."""
     async with sending('{"type":"one"}') as port, attached(port) as sideband:
         for _ in range(3):
             await sideband.ping()
@@ -87,7 +90,9 @@ async def test_a_connection_that_answers_pings_stays() -> None:
         assert (await sideband.receive())["type"] == "one"
 
 
-async def test_a_connection_whose_other_end_is_silent_is_dropped_at_the_second_ping() -> None:
+async def test_silence_drops_it() -> None:
+    """A connection whose other end is silent is dropped at the second ping."""
+
     async def shake_hands_and_fall_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         protocol = ServerProtocol()
         protocol.receive_data(await reader.readuntil(b"\r\n\r\n"))

@@ -1,17 +1,17 @@
 """Agents for tests with real processes. What their tools do in the world is a line in the file `EFFECTS`."""
 
-import asyncio
 import os
 import time
 from pathlib import Path
 
 from sideband import Agent, Call
+from tests.support.polling import until
 
 agent = Agent(session={"model": "gpt-realtime-2.1"}, greeting="Say hello.")
 
 
 def effect(call: Call, tool: str) -> None:
-    """Leave a trace that survives the process."""
+    """Append a line that survives the process."""
     line = f"{tool} {call.idempotency_key} {os.getpid()} {time.time()}\n"
     file = os.open(os.environ["EFFECTS"], os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
     os.write(file, line.encode())
@@ -21,9 +21,7 @@ def effect(call: Call, tool: str) -> None:
 
 async def until_told() -> None:
     """Wait until the file `GO` is there."""
-    go = Path(os.environ["GO"])
-    while not go.exists():
-        await asyncio.sleep(0.02)
+    await until(Path(os.environ["GO"]).exists, within_seconds=600)
 
 
 @agent.tool()

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from function.notice import CallNotice
 from sideband import Agent
+from supervisor.agents.router import as_router
 from supervisor.calls.fence import Fence
 from supervisor.calls.services import CallContext, Services
-from supervisor.claims import Claim
+from supervisor.claims import Claim, Claims
+from supervisor.errors import ControlError
 from supervisor.openai.sideband import Sideband
+from supervisor.openai.signalling import Signalling
 from supervisor.records.handle import RecordHandle
+from supervisor.records.writer import RecordWriter
 
 
 class Frames:
@@ -49,8 +54,35 @@ class Frames:
         self.aborted = True
 
     def as_sideband(self) -> Sideband:
-        """Pass for a sideband."""
+        """Return itself, as what a writer takes."""
         return cast("Sideband", self)
+
+
+@dataclass
+class Signals:
+    """Stands in for `Signalling`: notes what is requested, and answers when it may."""
+
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    requested: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    fails: bool = False
+
+    async def refer(self, call_id: str, _target_uri: str) -> None:
+        """Refer a call."""
+        self.requested.put_nowait("refer")
+        await self.may_answer.wait()
+        if self.fails:
+            raise ControlError("refer", call_id, 400, None, "not now")
+
+    async def hang_up(self, _notice: CallNotice) -> bool:
+        """End a call."""
+        self.requested.put_nowait("hang up")
+        await self.may_answer.wait()
+        return not self.fails
+
+    def services(self, agent: Agent, writer: RecordWriter, *transfer_targets: str) -> Services:
+        """Make the services of a process that signals by this."""
+        router, signalling = as_router(agent), cast("Signalling", self)
+        return Services(router, cast("Claims", None), signalling, writer, transfer_targets)
 
 
 def lasting_claim() -> Claim:

@@ -34,12 +34,13 @@ class ConversationDriver:
         )
 
     def perform(self, play: Generator[float, None, None]) -> None:
+        """Begin something that takes time; it yields the milliseconds to wait for."""
         delay_ms = next(play, None)
         if delay_ms is not None:
             heapq.heappush(self._plays, (self._now_ms + delay_ms, next(self._numbers), play))
 
     def step(self) -> bool:
-        """Let time pass until the next thing has happened; false, if nothing is going on."""
+        """Let time pass until the next thing has happened; False if nothing is going on."""
         if not self._plays:
             return False
         self._now_ms, _, play = heapq.heappop(self._plays)
@@ -47,16 +48,18 @@ class ConversationDriver:
         return True
 
     def run(self) -> list[str]:
-        """Let time pass until nothing is going on; the answer is what has been sent since the last time."""
+        """Let time pass until nothing is going on; returns what was sent meanwhile."""
         while self.step():
             pass
         return self.drain()
 
     def run_until(self, event_type: str) -> None:
+        """Let time pass until such an event is sent."""
         while not any(event["type"] == event_type for event in self.events):
             assert self.step(), f"{event_type} never came"
 
     def drain(self) -> list[str]:
+        """Check the events since the last time; returns their types."""
         sent = [event["type"] for event in self.events]
         for event in self.events:
             check_server_event(event)
@@ -65,15 +68,19 @@ class ConversationDriver:
         return sent
 
     def client(self, type_: str, **fields: Any) -> None:
+        """Send a client event."""
         self.conversation.receive({"type": type_, **fields})
 
     def say(self, text: str, transcription: str = "completed") -> None:
+        """Let the caller say something."""
         self.perform(self.conversation.hear(text, transcription))
 
     def last(self, event_type: str) -> Event:
+        """Return the last event of this type."""
         return next(event for event in reversed(self.all_events + self.events) if event["type"] == event_type)
 
     def error(self) -> Event:
+        """Return the last error."""
         return dict(self.last("error")["error"])
 
 
@@ -116,4 +123,5 @@ TRANSCRIBED = {"audio": {"input": {"transcription": {"model": "gpt-transcribe"}}
 
 
 def output(call_id: str, text: str = "sunny", **more: Any) -> Event:
+    """Return the item that holds a tool's output."""
     return {"type": "function_call_output", "call_id": call_id, "output": text, **more}

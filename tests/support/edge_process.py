@@ -1,4 +1,4 @@
-"""The edge as a process of its own: functions-framework under gunicorn, as it is deployed."""
+"""The function as a process of its own: functions-framework under gunicorn, as it is deployed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 PROJECT = "demo-project"
 PATIENCE_SECONDS = 30
+KEPT_ALIVE = 4  # connections of `Edge.repeat`
 STOP_SECONDS = 45  # gunicorn gives a worker 30 s, and one that is told before it hears signals takes them all
 FROM_REPOSITORY = (sys.executable, "-m", "functions_framework", "--source", "function/main.py", "--target", "edge")
 
 
 class Answer:
-    """An answer of the edge's."""
+    """What the function answered."""
 
     def __init__(self, status: int, headers: Mapping[str, str], text: str) -> None:
         self.status = status
@@ -38,11 +39,12 @@ class Answer:
 
     @property
     def outcome(self) -> tuple[int, str]:
+        """The status, and what became of the event."""
         return self.status, json.loads(self.text)["outcome"]
 
     @property
     def error(self) -> tuple[int, str]:
-        """The status and code of an error, if it has the promised shape: one line of JSON."""
+        """The status and the code of an error, which is one line of JSON."""
         assert self.headers["Content-Type"] == "application/json"
         assert self.text.count("\n") == 1
         error = json.loads(self.text)["error"]
@@ -64,10 +66,12 @@ class Edge:
 
     @property
     def log_lines(self) -> list[str]:
+        """What it has logged so far."""
         return self._log_file.read_text().splitlines()
 
     @property
     def logs(self) -> list[dict[str, Any]]:
+        """The same, parsed."""
         return [json.loads(line) for line in self.log_lines]
 
     async def request(
@@ -77,35 +81,57 @@ class Edge:
         body: bytes | AsyncIterator[bytes] = b"",
         headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
     ) -> Answer:
+        """Send a request over a connection of its own."""
         async with self._session.request(method, self.url + path, data=body, headers=headers) as response:
             return Answer(response.status, response.headers, await response.text())
 
     async def deliver(self, body: bytes, *, path: str = "/webhooks/openai", **changed: str) -> Answer:
-        """Deliver as OpenAI does, signed just now, with some headers changed."""
+        """Deliver a webhook, signed just now, with some headers changed after that."""
         return await self.request("POST", path, body, signed(body, timestamp=int(time.time()), **changed))
 
     async def send(self, request: bytes, *, then_end: bool = False) -> Answer:
-        """Send bytes that no HTTP client would, and no more after them; say so if `then_end`."""
+        """Send bytes that no HTTP client would, and close this direction if `then_end`."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             reader, writer = await asyncio.open_connection("127.0.0.1", int(self.url.rpartition(":")[2]))
             try:
                 writer.write(request)
                 if then_end:
                     writer.write_eof()
-                status = int((await reader.readline()).split()[1])
-                headers = [line async for line in _header_lines(reader)]
-                length = int(dict(headers)["Content-Length"])
-                return Answer(status, dict(headers), (await reader.readexactly(length)).decode())
+                return await _next_answer(reader)
             finally:
                 writer.close()
                 with suppress(ConnectionError):
                     await writer.wait_closed()
 
+    async def repeat(self, request: bytes, times: int, *, status: int) -> None:
+        """Send a request many times, over a few connections that are kept alive.
 
-async def _header_lines(reader: asyncio.StreamReader) -> AsyncIterator[tuple[str, str]]:
+        Raises:
+            AssertionError: an answer had another status.
+        """
+        async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
+            for number in range(KEPT_ALIVE):
+                group.create_task(self._repeat(request, times // KEPT_ALIVE, status), name=f"connection {number}")
+
+    async def _repeat(self, request: bytes, times: int, status: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(self.url.rpartition(":")[2]))
+        for _ in range(times):
+            writer.write(request)
+            answer = await _next_answer(reader)
+            assert answer.status == status, answer.text
+        writer.close()
+        await writer.wait_closed()
+
+
+async def _next_answer(reader: asyncio.StreamReader) -> Answer:
+    """Read one answer off a connection."""
+    status = int((await reader.readline()).split()[1])
+    headers = dict[str, str]()
     while line := (await reader.readline()).decode().strip():
         name, _, value = line.partition(": ")
-        yield name, value
+        headers[name] = value
+    body = await reader.readexactly(int(headers["Content-Length"]))
+    return Answer(status, headers, body.decode())
 
 
 @asynccontextmanager
@@ -118,7 +144,16 @@ async def running_edge(
     port: int = 0,
     **settings: str,
 ) -> AsyncIterator[Edge]:
-    """Run the function until the block is left, on a free port unless one is named."""
+    """Run the function until the block is left.
+
+    Args:
+        folder: where its log goes.
+        more_settings: environment variables, beside `settings`.
+        command: what serves it, without host and port.
+        cwd: where the command runs.
+        port: a free one unless it is named.
+        settings: environment variables.
+    """
     log_file = folder / f"edge-{uuid4().hex}.log"
     environment = {
         "PATH": os.environ["PATH"],
@@ -161,12 +196,13 @@ async def running_edge(
 
 
 async def _line_with(stderr: asyncio.StreamReader, pattern: str) -> str:
-    said = []
+    """Read until a line fits; returns what its group holds."""
+    lines = []
     while line := (await stderr.readline()).decode():
-        said.append(line)
+        lines.append(line)
         if match := re.search(pattern, line):
             return match[1]
-    raise AssertionError(f"the edge did not start: {''.join(said)}")
+    raise AssertionError(f"the function did not start: {''.join(lines)}")
 
 
 async def _watch_workers(stderr: asyncio.StreamReader, restarted: asyncio.Queue[int]) -> None:

@@ -47,6 +47,7 @@ class FaultyStore:
         self._records: dict[str, CallRecord] = {}
 
     async def open(self, call_id: str, message_id: str) -> CallRecord:
+        """Open a record, as `Store.open` does."""
         self.opened.append(call_id)
         await self._answer()
         if call_id in self.hanging:
@@ -64,6 +65,7 @@ class FaultyStore:
         return replace(deepcopy(record), transcript=[])
 
     async def write(self, changes: Sequence[Change]) -> list[WriteResult]:
+        """Write changes, as `Store.write` does."""
         self.batches.append([change.call_id for change in changes])
         await self._answer()
         if any(change.call_id in self.odd for change in changes):
@@ -74,14 +76,16 @@ class FaultyStore:
         return fates
 
     async def read(self, call_id: str) -> CallRecord | None:
+        """Read a record, as `Store.read` does."""
         await self._answer()
         return self.look(call_id) if call_id in self._records else None
 
     async def close(self) -> None:
+        """Note that it was closed."""
         self.closed = True
 
     def look(self, call_id: str) -> CallRecord:
-        """What it has, whether it answers or not."""
+        """Return what it has, whether it answers or not."""
         return deepcopy(self._records[call_id])
 
     async def _answer(self) -> None:

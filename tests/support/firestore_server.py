@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def firestore_server() -> AsyncIterator[str]:
-    """Give the `host:port` of Google's Firestore emulator; skips where it is missing, but fails in CI."""
+    """Give the HOST:PORT of Google's Firestore emulator.
+
+    Skips where it is missing, but fails in CI.
+    """
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("JDK_JAVA_OPTIONS", "-Xmx256m -XX:TieredStopAtLevel=1")
         try:
@@ -31,7 +34,7 @@ async def firestore_server() -> AsyncIterator[str]:
 
 @pytest.fixture
 def firestore_project(firestore_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Give a project of this test's own; clients made in the test use the emulator."""
+    """Give a project of the test's own, on the emulator."""
     monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", firestore_server)
     monkeypatch.setattr("supervisor.records.firestore.OPERATION_SECONDS", 20.0)  # a JVM is slow to warm up
     return f"p-{uuid.uuid4().hex[:12]}"

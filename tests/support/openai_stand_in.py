@@ -23,7 +23,10 @@ SESSION: Any = {"type": "realtime", "model": "gpt-realtime-2.1"}
 
 @asynccontextmanager
 async def opened(**options: Any) -> AsyncIterator[tuple[StandIn, AsyncOpenAI]]:
-    """A stand-in and a client of it; afterwards, everything that was sent is held against OpenAI's types."""
+    """Serve a stand-in, with a client of it.
+
+    Everything that it sent is held against OpenAI's types afterwards.
+    """
     async with serve(options=Options(**options)) as stand_in:
         async with client_of(stand_in) as client:
             yield stand_in, client
@@ -33,6 +36,7 @@ async def opened(**options: Any) -> AsyncIterator[tuple[StandIn, AsyncOpenAI]]:
 
 
 def client_of(stand_in: StandIn, api_key: str = "sk-test") -> AsyncOpenAI:
+    """Make OpenAI's client of a stand-in."""
     return AsyncOpenAI(
         api_key=api_key,
         webhook_secret=SECRET,
@@ -43,12 +47,14 @@ def client_of(stand_in: StandIn, api_key: str = "sk-test") -> AsyncOpenAI:
 
 
 async def accepted_call(stand_in: StandIn, *script: dict[str, Any]) -> Call:
+    """Place a call, and accept it."""
     call = await stand_in.place_call(script)
     call.accept(SESSION)
     return call
 
 
 def attach(stand_in: StandIn, call: Call, *, key: str = "sk-test", who: str = "test/1") -> connect:
+    """Open a sideband of a call."""
     return connect(
         f"{stand_in.websocket_base_url}/realtime?call_id={call.call_id}",
         additional_headers={"Authorization": f"Bearer {key}"},
@@ -58,12 +64,14 @@ def attach(stand_in: StandIn, call: Call, *, key: str = "sk-test", who: str = "t
 
 
 async def refused_with(stand_in: StandIn, call: Call, **more: Any) -> int:
+    """Try to open a sideband; returns the status of the refusal."""
     with pytest.raises(InvalidStatus) as refused:
         await attach(stand_in, call, **more)
     return refused.value.response.status_code
 
 
 async def next_event(socket: ClientConnection, wanted: str) -> dict[str, Any]:
+    """Read until an event of this type comes."""
     async with asyncio.timeout(10):
         while True:
             event: dict[str, Any] = json.loads(await socket.recv())
@@ -72,17 +80,22 @@ async def next_event(socket: ClientConnection, wanted: str) -> dict[str, Any]:
 
 
 async def say(socket: ClientConnection, **event: Any) -> None:
+    """Send a client event, if OpenAI would take it."""
     check_client_event(event)
     await socket.send(json.dumps(event))
 
 
 def kinds(call: Call, *wanted: str) -> list[str]:
+    """Return the types of a call's log entries of these kinds."""
     return [entry.type for entry in call.log if entry.kind in wanted]
 
 
 @asynccontextmanager
 async def webhook_receiver(*statuses: int) -> AsyncIterator[tuple[str, "asyncio.Queue[tuple[bytes, dict[str, str]]]"]]:
-    """An endpoint that answers deliveries with these statuses in turn, the last one for ever."""
+    """Serve an endpoint of webhooks; yields its URL, and what is delivered to it.
+
+    It answers with these statuses in turn, and with the last one for ever.
+    """
     deliveries: asyncio.Queue[tuple[bytes, dict[str, str]]] = asyncio.Queue()
     answers = list(statuses)
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from google.api_core import exceptions
 
 REQUEST_SECONDS = 10
+LONG_LEASE_SECONDS = 600
+"""Longer than any test waits: what comes all the same has not waited for a lease."""
 
 
 class _Once(TypedDict):
@@ -48,14 +50,17 @@ _METADATA_BYTES = 4 * 1024 * 1024
 
 @pytest.fixture
 async def embedded_pubsub() -> AsyncIterator[str]:
-    """Give the `host:port` of an embedded Pub/Sub of this test's own."""
+    """Give the HOST:PORT of an embedded Pub/Sub of the test's own."""
     async with serve() as server:
         yield server.host_port
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def google_pubsub() -> AsyncIterator[str]:
-    """Give the `host:port` of Google's emulator; skips where it is missing, but fails in CI."""
+    """Give the HOST:PORT of Google's emulator.
+
+    Skips where it is missing, but fails in CI.
+    """
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("CLOUD_PUBSUB_EMULATOR_OPTS", "-Xmx256m")
         try:
@@ -91,7 +96,7 @@ async def pubsub(pubsub_server: PubsubServer, monkeypatch: pytest.MonkeyPatch) -
 
 @asynccontextmanager
 async def clients(host_port: str) -> AsyncIterator[tuple[PublisherAsyncClient, SubscriberAsyncClient]]:
-    """Google's generated asyncio clients on one channel, with a connection of its own."""
+    """Open Google's generated asyncio clients on one channel, with a connection of its own."""
     options = [("grpc.max_metadata_size", _METADATA_BYTES), ("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(host_port, options) as channel:
         yield (
@@ -102,7 +107,7 @@ async def clients(host_port: str) -> AsyncIterator[tuple[PublisherAsyncClient, S
 
 @dataclass(frozen=True)
 class Pubsub:
-    """A server, real clients on it, and the few words that the tests are written in. Nothing is retried."""
+    """A server, real clients on it, and what tests do with them. Nothing is retried."""
 
     server: PubsubServer
     project: str
@@ -128,12 +133,18 @@ class Pubsub:
         return await self.subscriber.create_subscription(request=wanted, timeout=REQUEST_SECONDS, retry=None)
 
     async def create_calls(
-        self, *, exactly_once: bool = True, dead_letter_policy: DeadLetterPolicy | None = None
+        self,
+        *,
+        exactly_once: bool = True,
+        lease_seconds: int = 10,
+        dead_letter_policy: DeadLetterPolicy | None = None,
     ) -> None:
-        """Create the topic `calls` and the subscription `claims`, with the shortest lease."""
+        """Create the topic `calls` and the subscription `claims`, with the shortest lease unless told otherwise."""
         await self.create_topic()
         await self.subscribe(
-            enable_exactly_once_delivery=exactly_once, ack_deadline_seconds=10, dead_letter_policy=dead_letter_policy
+            enable_exactly_once_delivery=exactly_once,
+            ack_deadline_seconds=lease_seconds,
+            dead_letter_policy=dead_letter_policy,
         )
 
     async def publish(self, data: bytes = b"call", topic: str = "calls", **attributes: str) -> str:
@@ -143,7 +154,7 @@ class Pubsub:
     async def pull(
         self, max_messages: int = 1, name: str = "claims", seconds: float = REQUEST_SECONDS
     ) -> list[ReceivedMessage]:
-        """Pull, waiting for the first message until shortly before `seconds` are over."""
+        """Pull, waiting for the first message for nearly `seconds`."""
         answer = await self.subscriber.pull(
             subscription=self.subscription(name), max_messages=max_messages, timeout=seconds, retry=None
         )
@@ -166,7 +177,7 @@ class Pubsub:
         return list(answer.received_messages)
 
     async def acknowledge(self, *ack_ids: str, name: str = "claims") -> None:
-        """Acknowledge."""
+        """Acknowledge messages."""
         await self.subscriber.acknowledge(
             subscription=self.subscription(name), ack_ids=list(ack_ids), timeout=REQUEST_SECONDS, retry=None
         )

@@ -1,4 +1,4 @@
-"""A process that writes a call's record and says of each tool call when it is durable: `record_writer URL CALL_ID`."""
+"""A process that writes a call's record, and prints which tool calls are durable: `record_writer URL CALL_ID`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from supervisor.records.writer import RecordWriter
 
 
 async def write_forever(url: str, call_id: str) -> None:
+    """Write to a call's record without end, and print the id of each tool call that is durable."""
     record_writer = RecordWriter(open_store(url, project="unused"))
     async with asyncio.TaskGroup() as group:
         group.create_task(record_writer.run(), name="write records")

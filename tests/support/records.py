@@ -30,7 +30,7 @@ async def open_record(record_writer: RecordWriter, call_id: str = "call", messag
 
 
 async def open_late(store: FaultyStore, record_writer: RecordWriter, call_id: str = "call") -> RecordHandle:
-    """Give the handle of a record that can't be opened yet; the store is up again when this returns."""
+    """Give a handle that was made while the store was down; it is up again now."""
     store.mode = Mode.DOWN
     handle = await open_record(record_writer, call_id)
     store.mode = Mode.WELL

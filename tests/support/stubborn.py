@@ -6,7 +6,7 @@ import asyncio
 
 
 async def wait_stubbornly(release: asyncio.Event) -> None:
-    """Wait for this alone, whoever cancels."""
+    """Wait for an event, whoever cancels."""
     while not release.is_set():
         try:
             await release.wait()

@@ -13,12 +13,12 @@ OTHER_TOKEN_SECRET = "what-somebody-else-has-instead-of-it"
 
 
 def claims(**changed: Any) -> dict[str, Any]:
-    """The claims of a good token, some of them `changed`; None leaves one out."""
+    """Return a good token's claims, some of them changed; None leaves one out."""
     good = {"aud": "sideband", "sub": "user-17", "exp": int(time.time()) + 300, "jti": uuid4().hex, "tier": "gold"}
     return {name: value for name, value in (good | changed).items() if value is not None}
 
 
 def token(*, key: Any = TOKEN_SECRET, algorithm: str = "HS256", key_id: str | None = None, **changed: Any) -> str:
-    """A token with these claims."""
+    """Sign a token with these claims."""
     headers = {"kid": key_id} if key_id else None
     return jwt.encode(claims(**changed), key, algorithm=algorithm, headers=headers)

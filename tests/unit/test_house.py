@@ -1,18 +1,19 @@
-"""The house stays in order: sizes, names, and citations that lead somewhere."""
+"""The house stays in order: sizes, names, a test for each module, and citations that lead somewhere."""
 
 from __future__ import annotations
 
+import ast
 import io
 import re
-import subprocess
 import tokenize
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT, anchors, tracked
+
 MOST_LINES = 400
+MOST_CHARACTERS = 40  # of a test's name
 
 # What things were called before, by the names that now say what they are.
 OLD_FILES = {
@@ -45,23 +46,10 @@ OLD_NAMES = {
 }
 
 
-@cache
-def tracked(*patterns: str) -> list[Path]:
-    """The files of the repository that git knows, and that are there."""
-    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
-    return [ROOT / name for name in listed.stdout.split() if (ROOT / name).exists()]
-
-
 def names_in(path: Path) -> set[str]:
     """The identifiers of a Python file."""
     tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
     return {token.string for token in tokens if token.type == tokenize.NAME}
-
-
-def anchors(document: Path) -> set[str]:
-    """The anchors of a document's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ +(.+?) *$", document.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_files_are_short() -> None:
@@ -72,7 +60,9 @@ def test_files_are_short() -> None:
 
 def test_no_old_file_names() -> None:
     """No file has the name of before the rooms."""
-    old = [path for path in tracked("*.py") if path.stem.removeprefix("test_") in OLD_FILES]
+    mirrored = tracked("tests/unit/*.py")
+    old = [path for path in tracked("*.py") if path.stem in OLD_FILES]
+    old += [path for path in mirrored if path.stem.removeprefix("test_") in OLD_FILES]
     assert [path for path in old if path != Path(__file__)] == []
 
 
@@ -113,3 +103,110 @@ def test_nothing_outside_is_cited() -> None:
     bare = re.compile(r"\b[Rr]eference,? \d|\b[Rr]eference,? section|\b[Dd]esign, I\d|OpenAI reference")
     cited = {path.relative_to(ROOT): bare.findall(path.read_text()) for path in tracked("*.py", "*.tf", "docs/*.md")}
     assert {path: found for path, found in cited.items() if found and path.name != "test_house.py"} == {}
+
+
+# Modules without a unit test, and where they are tested instead: they are shells of I/O around what the others decide.
+TESTED_ELSEWHERE = {
+    "emulator/__main__.py": "tests/infra/test_compose.py",
+    "emulator/dev.py": "tests/integration/test_dev.py",
+    "emulator/openai/__init__.py": "tests/integration/test_openai_stand_in.py",
+    "emulator/openai/api/requests.py": "tests/integration/test_openai_stand_in.py",
+    "emulator/openai/api/rest.py": "tests/integration/test_openai_stand_in.py",
+    "emulator/openai/api/sideband.py": "tests/integration/test_openai_sidebands.py",
+    "emulator/openai/api/stand_in_control.py": "tests/integration/test_openai_stand_in.py",
+    "emulator/openai/api/webhook_endpoints.py": "tests/integration/test_webhook_command.py",
+    "emulator/openai/api/webrtc.py": "tests/integration/test_webrtc.py",
+    "emulator/openai/calls/browser_peer.py": "tests/integration/test_browser.py",
+    "emulator/openai/calls/call.py": "tests/integration/test_openai_sidebands.py",
+    "emulator/openai/calls/caller.py": "tests/integration/test_openai_sidebands.py",
+    "emulator/openai/calls/sideband_socket.py": "tests/integration/test_openai_faults.py",
+    "emulator/openai/stand_in.py": "tests/integration/test_openai_stand_in.py",
+    "emulator/openai/webhooks.py": "tests/integration/test_openai_webhooks.py",
+    "emulator/pubsub/topology.py": "tests/integration/test_pubsub_resources.py",
+    "emulator/system.py": "tests/integration/test_main_job.py",
+    "function/publisher.py": "tests/integration/test_edge.py",
+    "function/webhook_admin/commands.py": "tests/integration/test_webhook_command.py",
+    "function/webhook_admin/notice_watch.py": "tests/integration/test_webhook_command.py",
+    "function/webhook_admin/secret_manager.py": "tests/integration/test_webhook_command.py",
+    "sideband/_rig.py": "tests/integration/test_life.py",
+    "sideband/cli/call.py": "tests/integration/test_dev.py",
+    "sideband/cli/dev.py": "tests/integration/test_dev.py",
+    "sideband/cli/rehearse.py": "tests/integration/test_examples.py",
+    "sideband/cli/webhook.py": "tests/integration/test_webhook_command.py",
+    "sideband/testing.py": "tests/integration/test_examples.py",
+    "supervisor/calls/attached.py": "tests/integration/test_in_the_call.py",
+    "supervisor/calls/owner.py": "tests/integration/test_endings.py",
+    "supervisor/calls/services.py": "tests/integration/test_user_code.py",
+    "supervisor/calls/setup.py": "tests/integration/test_decisions.py",
+    "supervisor/claims/connection.py": "tests/integration/test_claims_network.py",
+    "supervisor/openai/rest.py": "tests/unit/supervisor/openai/test_signalling.py",
+    "supervisor/openai/sideband.py": "tests/integration/test_sideband.py",
+    "supervisor/records/firestore.py": "tests/integration/test_records_firestore.py",
+    "supervisor/records/sqlite.py": "tests/integration/test_records_sqlite.py",
+    "supervisor/supervisor.py": "tests/integration/test_supervisor.py",
+    "supervisor/telemetry/setup.py": "tests/integration/test_observability.py",
+}
+# Modules that declare what others use, and decide nothing: no statement in them branches.
+DECLARATIONS = {
+    *("emulator/openai/errors.py", "emulator/openai/ids.py", "emulator/openai/realtime/context.py"),
+    *("emulator/pubsub/__init__.py", "function/errors.py", "function/webhook_admin/settings.py"),
+    *("sideband/__main__.py", "supervisor/__main__.py", "supervisor/conversation/actions.py"),
+    *("supervisor/errors.py", "supervisor/outcomes.py"),
+}
+MODULES = {
+    str(path.relative_to(ROOT)): path
+    for path in tracked("sideband/*.py", "supervisor/*.py", "function/*.py", "emulator/*.py")
+    if "template" not in path.parts and (path.stem != "__init__" or len(ast.parse(path.read_text()).body) > 1)
+}
+UNIT_TESTS = [path for path in tracked("tests/unit/*/test_*.py") if path.parent != ROOT / "tests/unit"]
+
+
+def modules_of(test: Path) -> set[str]:
+    """Find the module that a unit test is about, by its place and its name.
+
+    `test_writer_late.py` is about `writer.py`; `test_cli.py`, in the folder of `cli`, about the package itself.
+    """
+    folder, name = test.parent.relative_to(ROOT / "tests/unit"), test.stem.removeprefix("test_")
+    stems = {module: Path(module).stem for module in MODULES if Path(module).parent == folder}
+    names = {module: folder.name if stem == "__init__" else stem for module, stem in stems.items()}
+    return {module for module, of in names.items() if name == of or name.startswith(f"{of}_")}
+
+
+def branches(module: Path) -> list[int]:
+    """Give the lines of a module in whose functions something branches."""
+    tree = ast.walk(ast.parse(module.read_text()))
+    functions = [node for node in tree if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    kinds = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Match, ast.Try, ast.With, ast.AsyncWith)
+    return [node.lineno for function in functions for node in ast.walk(function) if isinstance(node, kinds)]
+
+
+def test_every_module_has_its_test() -> None:
+    """A module has a unit test of its name, or stands in one of the two tables, and in no more than one."""
+    tested = {module for test in UNIT_TESTS for module in modules_of(test)}
+    places = [tested, set(TESTED_ELSEWHERE), DECLARATIONS]
+    counts = {module: sum(module in place for place in places) for module in set.union(set(MODULES), *places)}
+    assert {module: count for module, count in counts.items() if count != 1 or module not in MODULES} == {}
+
+
+def test_every_test_has_its_module() -> None:
+    """A unit test stands where its module does, and has its name."""
+    assert [test.relative_to(ROOT) for test in UNIT_TESTS if not modules_of(test)] == []
+
+
+def test_the_tables_are_true() -> None:
+    """What is tested elsewhere is tested there, as far as its file exists; declarations branch nowhere."""
+    assert {test for test in TESTED_ELSEWHERE.values() if not (ROOT / test).exists()} == set()
+    assert {module: branches(MODULES[module]) for module in DECLARATIONS if branches(MODULES[module])} == {}
+
+
+@pytest.mark.parametrize("folder", ["unit", "integration", "chaos", "bench", "infra", "journey"])
+def test_tests_have_short_names(folder: str) -> None:
+    """A test's name fits into a list, and its docstring is the sentence."""
+    wrong = []
+    for path in tracked(f"tests/{folder}/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                sentence = ast.get_docstring(node) or ""
+                if len(node.name) > MOST_CHARACTERS or not sentence.splitlines()[:1]:
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.name}")
+    assert wrong == []

@@ -192,7 +192,7 @@ resource "google_cloud_run_v2_service" "function" {
     ]
     precondition {
       condition     = !local.browsers || local._has_sessions
-      error_message = "Calls from browsers need the agents' sessions in source_code.folder: python -m supervisor.session ${var.agent} > sessions.json"
+      error_message = "Calls from browsers need the agents' sessions in source_code.folder: sideband sessions ${var.agent} > sessions.json"
     }
   }
 

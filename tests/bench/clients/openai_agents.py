@@ -7,7 +7,7 @@ import sys
 from agents import function_tool
 from agents.realtime import RealtimeAgent, RealtimeRunner
 from agents.realtime.openai_realtime import OpenAIRealtimeSIPModel
-from waiting import attach_as_told, run
+from common import attach_on_request, run
 
 
 @function_tool
@@ -26,4 +26,4 @@ async def hold(url: str, call_id: str) -> None:
             pass
 
 
-run(attach_as_told(lambda call_id: hold(f"ws{sys.argv[1].removeprefix('http')}", call_id)))
+run(attach_on_request(lambda call_id: hold(f"ws{sys.argv[1].removeprefix('http')}", call_id)))

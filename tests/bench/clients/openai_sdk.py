@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from common import attach_on_request, run
 from openai import AsyncOpenAI
-from waiting import attach_as_told, run
 
 
 async def hold(client: AsyncOpenAI, call_id: str) -> None:
@@ -20,9 +20,9 @@ async def hold(client: AsyncOpenAI, call_id: str) -> None:
 
 
 async def main() -> None:
-    """One client for all calls."""
+    """Hold all calls with one client."""
     client = AsyncOpenAI(api_key="sk-bench", base_url=sys.argv[1])
-    await attach_as_told(lambda call_id: hold(client, call_id))
+    await attach_on_request(lambda call_id: hold(client, call_id))
 
 
 run(main())

@@ -31,7 +31,7 @@ async def main() -> None:
 
 
 async def never(_connection: ServerConnection) -> None:
-    """No connection becomes a WebSocket."""
+    """Serve nothing: every request is answered before it becomes a WebSocket."""
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from function.concurrency import WAIT_SECONDS, ConcurrencyLimit
 from function.errors import UnavailableError
 
 
-def test_who_finds_all_places_taken_is_told_so_soon_and_a_place_comes_free_again() -> None:
+def test_a_full_limit_refuses() -> None:
+    """Who finds all slots taken is refused after a short wait; each slot comes free again, also after an error."""
     limit = ConcurrencyLimit("it", 1)
     with limit.slot():
         began = time.monotonic()
@@ -24,7 +25,8 @@ def test_who_finds_all_places_taken_is_told_so_soon_and_a_place_comes_free_again
         pass
 
 
-def test_a_short_wait_for_a_place_is_no_refusal() -> None:
+def test_a_short_wait_is_no_refusal() -> None:
+    """Who gets a slot after a short wait is not refused."""
     limit = ConcurrencyLimit("it", 1)
     inside, leave = threading.Event(), threading.Event()
 

@@ -7,7 +7,8 @@ from typing import Any
 from function.logs import CloudLoggingFormatter, Sampler
 
 
-def test_of_each_kind_some_lines_are_kept_in_each_minute_and_the_rest_is_counted() -> None:
+def test_lines_are_sampled() -> None:
+    """Of each kind of line some are kept in each minute, and the rest is counted."""
     now = [0.0]
     sampler = Sampler(lines=3, seconds=60, clock=lambda: now[0])
     assert [sampler.count("a") for _ in range(10)] == [0, 0, 0] + [None] * 7
@@ -26,7 +27,7 @@ def entry_of(**record: Any) -> dict[str, Any]:
 
 
 def test_a_record_becomes_a_json_line() -> None:
-    """With its severity, and what was passed as `extra`; a line break in a message stays inside."""
+    """A log record becomes one line of JSON, with its severity and what was passed as `extra`."""
     entry = entry_of(levelname="WARNING", name="function", msg="Refused\n%s", args=("all",), code="busy", tags={503})
     assert (entry["severity"], entry["message"], entry["logger"]) == ("WARNING", "Refused\nall", "function")
     assert (entry["code"], entry["tags"]) == ("busy", "{503}")
@@ -34,5 +35,6 @@ def test_a_record_becomes_a_json_line() -> None:
 
 
 def test_an_exception_has_its_stack_trace() -> None:
+    """The line of an exception has its stack trace."""
     error = ZeroDivisionError("by zero")
     assert "ZeroDivisionError: by zero" in entry_of(msg="Broken", exc_info=(type(error), error, None))["stack_trace"]

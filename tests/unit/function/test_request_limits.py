@@ -17,6 +17,7 @@ def request(path: str = "/", **headers: str) -> flask.Request:
 
 
 def test_an_ordinary_head_passes() -> None:
+    """A request with an ordinary head passes."""
     check_head(request(content_encoding="identity", x_a="1"))
 
 
@@ -32,9 +33,10 @@ def test_an_ordinary_head_passes() -> None:
         (request(**{f"x_{number}": "a" * 8000 for number in range(5)}), HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
         (request(content_encoding=" GZIP "), HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     ],
+    ids=["long address", "long header", "many headers", "large head", "compressed body"],
 )
-def test_a_head_beyond_its_limits_is_refused(refused: flask.Request, status: HTTPStatus) -> None:
-    """An address, one header, their number and their sum; and a compressed body is never unpacked."""
+def test_a_head_beyond_its_limits(refused: flask.Request, status: HTTPStatus) -> None:
+    """A head beyond one of its limits is refused; so is a compressed body, which is never unpacked."""
     with pytest.raises(RequestError) as error:
         check_head(refused)
     assert error.value.status == status

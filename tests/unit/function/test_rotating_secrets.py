@@ -30,7 +30,8 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_new_secret_is_good_within_a_minute_and_the_file_is_read_no_more_often(file: Path) -> None:
+def test_a_new_secret(file: Path) -> None:
+    """A new secret in the file is good within a minute; the file is read no more often."""
     clock = Clock()
     secrets = RotatingSecrets(None, file, check_webhook_secret, clock)
     file.write_text(f"{OTHER_SECRET} {SECRET}")
@@ -45,14 +46,14 @@ def test_a_new_secret_is_good_within_a_minute_and_the_file_is_read_no_more_often
 
 
 def test_those_of_the_setting_stay(file: Path) -> None:
+    """The secrets of the setting stay good beside those of the file."""
     secrets = RotatingSecrets(SecretStr(OTHER_SECRET), file, check_webhook_secret)
     assert secrets.current() == [SECRET, OTHER_SECRET]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"whsec_not*base64 " + SECRET.encode(), b"\xff\xfe" + SECRET.encode()])
-def test_a_file_that_is_of_no_use_changes_nothing_and_is_not_shown(
-    file: Path, caplog: pytest.LogCaptureFixture, content: bytes | None
-) -> None:
+def test_a_file_of_no_use(file: Path, caplog: pytest.LogCaptureFixture, content: bytes | None) -> None:
+    """A file of no use leaves the secrets as they were; the log names it, and shows nothing of it."""
     clock = Clock()
     secrets = RotatingSecrets(None, file, check_webhook_secret, clock)
     file.unlink() if content is None else file.write_bytes(content)
@@ -64,6 +65,7 @@ def test_a_file_that_is_of_no_use_changes_nothing_and_is_not_shown(
     assert "whsec_not" not in caplog.text
 
 
-def test_no_secret_is_in_any_representation(file: Path) -> None:
+def test_no_secret_is_printed(file: Path) -> None:
+    """No secret is in what is printed of the object."""
     secrets = RotatingSecrets(SecretStr(OTHER_SECRET), file, check_webhook_secret)
     assert "whsec_" not in f"{secrets} {secrets!r}"

@@ -20,7 +20,8 @@ def load_with(monkeypatch: pytest.MonkeyPatch, **changed: str) -> Settings:
     return load(Settings)
 
 
-def test_the_three_that_are_needed_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_three_settings_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three settings are enough; all others have defaults."""
     settings = load_with(monkeypatch)
     assert webhook_secrets(settings).current() == [SECRET]
     assert settings.sessions_file is None
@@ -30,22 +31,26 @@ def test_the_three_that_are_needed_are_enough(monkeypatch: pytest.MonkeyPatch) -
     assert settings.pubsub_emulator_host is None
 
 
-def test_a_topic_may_be_in_another_project(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_topic_of_another_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The topic may be in another project."""
     settings = load_with(monkeypatch, CALLS_TOPIC="projects/elsewhere/topics/calls")
     assert settings.topic_path == "projects/elsewhere/topics/calls"
 
 
-def test_several_secrets_are_split_at_any_whitespace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several secrets are split at any white space."""
     settings = load_with(monkeypatch, OPENAI_WEBHOOK_SECRET=f" {SECRET}\nwhsec_b3RoZXI=\t\n")
     assert webhook_secrets(settings).current() == [SECRET, "whsec_b3RoZXI="]
 
 
-def test_the_secret_is_in_no_representation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No secret is in what is printed of the settings."""
     settings = load_with(monkeypatch)
     assert SECRET not in f"{settings!r} {settings} {settings.model_dump()}"
 
 
-def test_all_that_is_missing_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All settings that are missing are named, in one line."""
     for name in GOOD:
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(SettingsError) as missing:
@@ -75,9 +80,8 @@ def test_all_that_is_missing_is_named_in_one_line(monkeypatch: pytest.MonkeyPatc
         ("MAX_EVENT_AGE_SECONDS", "-1"),
     ],
 )
-def test_a_malformed_one_is_named_with_what_to_set_and_its_value_is_not_told(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_a_malformed_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """A malformed setting is named, with what to set; its value is not repeated."""
     with pytest.raises(
         SettingsError, match=f"^set these environment variables: {name}: .+\\. [A-Z].+\\.$"
     ) as malformed:
@@ -89,7 +93,8 @@ def test_a_malformed_one_is_named_with_what_to_set_and_its_value_is_not_told(
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_an_empty_one_counts_as_missing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_an_empty_setting_is_missing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """An empty setting counts as missing."""
     with pytest.raises(SettingsError, match=f"{name}: Field required"):
         load_with(monkeypatch, **{name: ""})
 
@@ -101,7 +106,8 @@ BROWSERS = {
 }
 
 
-def test_calls_from_browsers_need_four_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_browsers_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With three settings more, browsers may call; none of their secrets is printed."""
     settings = load_with(monkeypatch, **BROWSERS)
     assert settings.token_audience == "sideband"
     assert "sk-1" not in f"{settings!r} {settings.model_dump()}"
@@ -122,10 +128,13 @@ def test_calls_from_browsers_need_four_settings(monkeypatch: pytest.MonkeyPatch)
         ({"OPENAI_BASE_URL": "api.openai.com"}, "OPENAI_BASE_URL: write it as https://HOST/v1"),
         ({"THREADS": "1"}, "THREADS: Input should be"),
     ],
+    ids=[
+        *("no key", "no token keys", "two kinds of token keys", "short secret", "odd URL of keys", "any origin"),
+        *("pattern of origins", "origin with a path", "odd base URL", "one thread"),
+    ],
 )
-def test_what_is_wrong_with_browsers_settings_is_said(
-    monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], says: str
-) -> None:
+def test_wrong_settings_of_browsers(monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], says: str) -> None:
+    """What is wrong with the settings of browsers' calls is refused in one line, without a secret."""
     with pytest.raises(SettingsError) as wrong:
         load_with(monkeypatch, **BROWSERS | changed)
     assert says in str(wrong.value)
@@ -133,7 +142,8 @@ def test_what_is_wrong_with_browsers_settings_is_said(
     assert BROWSERS["TOKEN_SECRET"] not in str(wrong.value)
 
 
-def test_a_secret_file_takes_the_place_of_the_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_secret_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file with the secret takes the place of the setting; one of no use is refused with the reason."""
     file = tmp_path / "secret"
     file.write_text(SECRET)
     settings = load_with(monkeypatch, OPENAI_WEBHOOK_SECRET="", OPENAI_WEBHOOK_SECRET_FILE=str(file))

@@ -36,28 +36,33 @@ def check(of: Tokens, bearer: str) -> dict[str, Any]:
 
 
 def test_all_claims_come_back() -> None:
+    """A good token gives all its claims."""
     assert check(tokens(), token(agent="sell", cart=[1, {"a": None}]))["cart"] == [1, {"a": None}]
 
 
-def test_during_a_rotation_both_secrets_sign() -> None:
+def test_two_secrets_in_a_rotation() -> None:
+    """During a rotation, tokens by either secret are good."""
     both = tokens(f"{OTHER_TOKEN_SECRET} {TOKEN_SECRET}")
     for key in (TOKEN_SECRET, OTHER_TOKEN_SECRET):
         assert check(both, token(key=key))["sub"] == "user-17"
 
 
-def test_an_audience_may_be_one_of_several() -> None:
+def test_one_audience_of_several() -> None:
+    """The audience may be one of several in the token."""
     assert check(tokens(), token(aud=["elsewhere", "sideband"]))["sub"] == "user-17"
 
 
 @given(st.text(max_size=200) | st.from_regex(r"[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}"))
-def test_what_is_no_token_is_refused_in_one_line_and_not_repeated(text: str) -> None:
+def test_what_is_no_token_is_refused(text: str) -> None:
+    """What is no token is refused with 401, in one line."""
     with pytest.raises(RequestError) as refused:
         check(tokens(), text)
     assert refused.value.status == 401
     assert "\n" not in str(refused.value)
 
 
-def test_a_used_token_is_good_for_nothing_and_one_whose_use_failed_is_good_again() -> None:
+def test_a_token_is_good_once() -> None:
+    """A token is good for one use; if that fails, it is good again."""
     once = tokens()
     used = claims()
     with once.use(used):
@@ -71,7 +76,8 @@ def test_a_used_token_is_good_for_nothing_and_one_whose_use_failed_is_good_again
         pass
 
 
-def test_used_tokens_are_forgotten_when_they_have_expired() -> None:
+def test_expired_tokens_are_forgotten() -> None:
+    """Used tokens are forgotten when they have expired, so that memory does not grow."""
     now = [1000.0]
     once = tokens(clock=lambda: now[0])
     for number in range(1000):
@@ -130,6 +136,7 @@ def key_server() -> Iterator[KeyServer]:
 
 
 def test_rs256_by_a_published_key(key_server: KeyServer) -> None:
+    """A token signed by a published key is good; the keys are fetched once."""
     key = key_server.new_key("k1")
     published = Tokens(PublishedKeys(key_server.url), "sideband")
     for _ in range(3):
@@ -137,8 +144,8 @@ def test_rs256_by_a_published_key(key_server: KeyServer) -> None:
     assert key_server.asked == 1
 
 
-def test_a_public_key_is_no_secret_to_sign_with(key_server: KeyServer) -> None:
-    """The old trick: a token signed by HS256, with what everybody can fetch for a secret."""
+def test_a_public_key_signs_nothing(key_server: KeyServer) -> None:
+    """A token signed by HS256 with the public key for a secret, an old trick, is refused."""
     key_server.new_key("k1")
     published = Tokens(PublishedKeys(key_server.url), "sideband")
     public = json.dumps(key_server.public("k1")).encode()
@@ -153,7 +160,8 @@ def base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def test_keys_that_are_made_up_do_not_make_the_edge_ask_again_and_again(key_server: KeyServer) -> None:
+def test_made_up_key_ids(key_server: KeyServer) -> None:
+    """Made-up ids of keys do not make us fetch the keys again and again."""
     key = key_server.new_key("k1")
     published = Tokens(PublishedKeys(key_server.url), "sideband")
     for number in range(50):
@@ -162,7 +170,8 @@ def test_keys_that_are_made_up_do_not_make_the_edge_ask_again_and_again(key_serv
     assert key_server.asked <= 2
 
 
-def test_while_the_keys_cannot_be_fetched_few_ask_and_it_recovers(key_server: KeyServer) -> None:
+def test_keys_that_can_not_be_fetched(key_server: KeyServer) -> None:
+    """While the keys can't be fetched, few requests try; when they can, tokens are good again."""
     key = key_server.new_key("k1")
     now = [100.0]
     published = Tokens(PublishedKeys(key_server.url, lambda: now[0]), "sideband")

@@ -86,7 +86,8 @@ SDK_TABLE = {
 
 
 @pytest.mark.parametrize("case", SDK_TABLE)
-def test_openais_client_and_we_agree_on(case: str) -> None:
+def test_agrees_on_the_table(case: str) -> None:
+    """OpenAI's client and we agree on each of these deliveries."""
     headers, body, good = SDK_TABLE[case]
     assert theirs(headers, body) is good
     assert ours(headers, body) is good
@@ -126,9 +127,8 @@ DELIVERY: dict[str, st.SearchStrategy[Any]] = {
 
 @settings(deadline=None)
 @given(body=st.text(max_size=200).map(str.encode) | st.binary(max_size=20), **DELIVERY)
-def test_openais_client_and_we_agree_on_the_signature_of_any_body(
-    body: bytes, webhook_id: str, seconds_off: int, entries: list[str]
-) -> None:
+def test_agrees_on_any_signature(body: bytes, webhook_id: str, seconds_off: int, entries: list[str]) -> None:
+    """OpenAI's client and we agree on the signature of any body."""
     headers = delivery(body, webhook_id, seconds_off, entries)
     assert ours(headers, body) is theirs(headers, body)
 
@@ -141,8 +141,8 @@ EVENTS = st.builds(
 NO_EVENTS = st.sampled_from([b"", b"call me", b"{", b"\xff\xfe", b'{"type":"realtime.call.incoming"'])
 
 
-def test_openais_unwrap_and_we_agree_on_1000_deliveries(record_property: Callable[[str, object], None]) -> None:
-    """Good and bad ones: what we take, `unwrap` takes and reads as the same call; what we refuse, it refuses."""
+def test_agrees_on_1000_deliveries(record_property: Callable[[str, object], None]) -> None:
+    """What we take, OpenAI's `unwrap` takes and reads as the same call; what we refuse, it refuses."""
     count = Counter[str]()
 
     @seed(20261120)
@@ -190,9 +190,8 @@ PRINTABLE = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), 
     sip_headers=st.lists(st.tuples(PRINTABLE, PRINTABLE), max_size=8),
     security=st.none() | st.sampled_from(["rtp", "srtp", "something new"]),
 )
-def test_openais_client_and_we_read_the_same_call(
-    call_id: str, sip_headers: list[tuple[str, str]], security: str | None
-) -> None:
+def test_reads_the_same_call(call_id: str, sip_headers: list[tuple[str, str]], security: str | None) -> None:
+    """OpenAI's client and we read the same call from any delivery."""
     headers_sent = [{"name": name, "value": value} for name, value in sip_headers]
     body = incoming(call_id=call_id, sip_headers=headers_sent, sip_media_security=security)
     headers = signed(body)
@@ -209,5 +208,6 @@ def test_openais_client_and_we_read_the_same_call(
     assert notice.sip_media_security == their_event.data.sip_media_security
 
 
-def test_the_tolerance_is_the_one_that_openais_client_has() -> None:
+def test_the_tolerance_is_the_same() -> None:
+    """We allow the same difference of clocks as OpenAI's client does."""
     assert TOLERANCE_SECONDS == 300

@@ -18,7 +18,8 @@ def given(monkeypatch: pytest.MonkeyPatch, **environment: str) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_what_has_no_default_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings without a default that are missing are named, all in one line."""
     given(monkeypatch, OPENAI_API_KEY="sk-secret-of-this-test")
     with pytest.raises(StartupError) as raised:
         load()
@@ -53,9 +54,8 @@ def test_what_has_no_default_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("RECORDS", "firestore:projects/shop/databases/calls"),
     ],
 )
-def test_a_wrong_value_is_named_and_secrets_are_not_shown(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """A wrong value is refused by its setting's name, in a sentence, and shows no secret."""
     given(monkeypatch, **ENOUGH | {name: value})
     with pytest.raises(StartupError, match=name) as raised:
         load()
@@ -64,18 +64,23 @@ def test_a_wrong_value_is_named_and_secrets_are_not_shown(
     assert "Value error" not in str(raised.value)
 
 
-def test_the_line_feed_that_a_secret_was_stored_with_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`echo KEY | gcloud secrets versions add` adds one, and no header can hold it."""
+def test_a_secret_with_a_line_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line feed that a secret was stored with is no part of it.
+
+    `echo KEY | gcloud secrets versions add` adds one, and no header can hold it.
+    """
     given(monkeypatch, **ENOUGH | {"OPENAI_API_KEY": "sk-secret-of-this-test\n"})
     assert load().openai_api_key.get_secret_value() == "sk-secret-of-this-test"
 
 
-def test_the_levels_of_logs_may_be_written_small(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_levels_in_small_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The level of logs may be written in small letters."""
     given(monkeypatch, **ENOUGH, LOG_LEVEL="debug")
     assert load().log_level == "DEBUG"
 
 
 def test_the_key_is_not_shown_by_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings do not show the key when they are printed."""
     given(monkeypatch, **ENOUGH)
     assert "sk-secret" not in repr(load())
 
@@ -89,14 +94,16 @@ def test_the_key_is_not_shown_by_repr(monkeypatch: pytest.MonkeyPatch) -> None:
         ("https://api.openai.com/v1", "wss://http-proxy.test/v1", "wss://http-proxy.test/v1"),
     ],
 )
-def test_where_sidebands_attach_follows_from_the_base_url(
+def test_websocket_base_url(
     monkeypatch: pytest.MonkeyPatch, base_url: str, websocket_base_url: str, expected: str
 ) -> None:
+    """Where sidebands attach follows from the base URL, unless it is set apart."""
     given(monkeypatch, **ENOUGH, OPENAI_BASE_URL=base_url, OPENAI_WEBSOCKET_BASE_URL=websocket_base_url)
     assert load().websocket_base_url == expected
 
 
 @pytest.mark.parametrize("name", ["calls-supervisor", "projects/shop/subscriptions/calls-supervisor"])
-def test_the_subscription_may_be_named_short_or_in_full(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_subscription_path(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The subscription may be named by its id or by its full path."""
     given(monkeypatch, **ENOUGH | {"CALLS_SUBSCRIPTION": name})
     assert load().subscription_path == "projects/shop/subscriptions/calls-supervisor"

@@ -3,7 +3,8 @@
 from emulator.openai.faults import CutFault, Faults, RestFault, WebhookFault
 
 
-def test_the_oldest_that_fits_strikes_first() -> None:
+def test_the_oldest_strikes_first() -> None:
+    """The oldest fault that fits strikes first, as often as it may."""
     faults = Faults()
     first, second = RestFault(operation="reject"), RestFault(times=2)
     faults.add(first)
@@ -14,7 +15,8 @@ def test_the_oldest_that_fits_strikes_first() -> None:
     assert [fault.struck for fault in faults] == [1, 2]
 
 
-def test_a_fault_may_be_one_calls_alone() -> None:
+def test_a_fault_of_one_call() -> None:
+    """A fault may be for one call alone."""
     faults = Faults()
     faults.add(RestFault(call_id="rtc_1"))
     assert faults.strike(RestFault, "rtc_2") is None
@@ -22,8 +24,8 @@ def test_a_fault_may_be_one_calls_alone() -> None:
     assert faults.strike(RestFault, "rtc_1")
 
 
-def test_a_cut_without_an_event_strikes_at_once_or_never() -> None:
-    """Whoever injects it cuts the sockets; no later event does."""
+def test_a_cut_without_an_event() -> None:
+    """A cut that waits for no event strikes when it is injected, and at no later event."""
     faults = Faults()
     faults.add(CutFault())
     faults.add(CutFault(on_server_event="response.done"))
@@ -32,6 +34,7 @@ def test_a_cut_without_an_event_strikes_at_once_or_never() -> None:
 
 
 def test_forgotten_faults_do_not_strike() -> None:
+    """Faults that were cleared strike no more."""
     faults = Faults()
     faults.add(RestFault())
     faults.clear()

@@ -8,7 +8,7 @@ from emulator.openai.log import Log
 
 
 def test_the_oldest_entries_go_first() -> None:
-    """At least `keep` are kept, and sequence numbers still find them."""
+    """The oldest entries are dropped first; at least `keep` stay, and sequence numbers still find them."""
     log = Log(keep=10)
     for number in range(35):
         log.add("note", str(number), {})
@@ -20,6 +20,7 @@ def test_the_oldest_entries_go_first() -> None:
 
 
 async def test_an_entry_is_waited_for() -> None:
+    """Who waits for an entry gets the first that fits."""
     log = Log(keep=10)
     log.add("note", "before", {})
     waiting = asyncio.create_task(log.wait_for(lambda entry: entry.type == "wanted"), name="wait")
@@ -30,6 +31,7 @@ async def test_an_entry_is_waited_for() -> None:
 
 
 async def test_nobody_waits_for_ever() -> None:
+    """Waiting for an entry ends after its time limit."""
     log = Log(keep=10)
     with pytest.raises(TimeoutError):
         await log.wait_for(lambda _: True, timeout_seconds=0.01)

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from emulator.openai.options import Options
 from emulator.openai.script import Model, Script, ScriptError, Tool, parse_script
 
 
@@ -19,8 +18,10 @@ from emulator.openai.script import Model, Script, ScriptError, Tool, parse_scrip
         ({"tool": "f", "args": {}}, "args: Extra inputs are not permitted"),
         ({"hang_up": False}, "hang_up: Input should be True or 'now'"),
     ],
+    ids=["unknown step", "two steps", "no words", "odd keys", "unknown event", "unknown field", "odd value"],
 )
-def test_a_step_that_cannot_be_played_is_refused_by_its_number_and_reason(step: dict[str, Any], complaint: str) -> None:
+def test_a_wrong_step_is_refused(step: dict[str, Any], complaint: str) -> None:
+    """A step that can't be played is refused with its number and the reason."""
     with pytest.raises(ScriptError) as refused:
         parse_script([{"pause_ms": 1}, step])
     assert str(refused.value).startswith("Step 2 ")
@@ -32,45 +33,38 @@ def take(script: Script, *, tools_allowed: bool = True, speaks_after_mcp: bool =
     return [part.model if isinstance(part, Model) else part.tool if isinstance(part, Tool) else "mcp" for part in parts]
 
 
-def test_a_response_takes_one_step_and_a_preamble_with_the_tools_it_announces() -> None:
+def test_steps_of_a_response() -> None:
+    """A response takes one step, or a text together with the tools that follow it."""
     script = Script(
         parse_script([{"model": "A"}, {"model": "B"}, {"tools": [{"tool": "f"}, {"tool": "g"}]}, {"model": "C"}])
     )
     assert [take(script) for _ in range(4)] == [["A"], ["B", "f", "g"], ["C"], []]
 
 
-def test_a_response_takes_nothing_while_it_is_the_callers_turn() -> None:
+def test_the_callers_turn() -> None:
+    """A response takes nothing while it is the caller's turn."""
     script = Script(parse_script([{"caller": "Hi"}, {"model": "A"}]))
     assert take(script) == []
     script.advance()
     assert take(script) == ["A"]
 
 
-@pytest.mark.parametrize(("speaks", "turns"), [(True, [["mcp", "A"], []]), (False, [["mcp"], ["A"]])])
-def test_whether_the_model_speaks_after_a_hosted_tool_is_an_option(speaks: bool, turns: list[list[str]]) -> None:
+@pytest.mark.parametrize(
+    ("speaks", "turns"), [(True, [["mcp", "A"], []]), (False, [["mcp"], ["A"]])], ids=["speaks", "is silent"]
+)
+def test_speech_after_a_hosted_tool(speaks: bool, turns: list[list[str]]) -> None:
+    """Whether the model speaks after a hosted tool, in the same response, is an option."""
     script = Script(parse_script([{"mcp": {"server_label": "s", "name": "n"}}, {"model": "A"}]))
     assert [take(script, speaks_after_mcp=speaks) for _ in range(2)] == turns
 
 
-def test_tools_that_are_not_allowed_are_stepped_over() -> None:
+def test_tools_that_are_not_allowed() -> None:
+    """Tools that a response may not call are passed over."""
     script = Script(parse_script([{"tool": "f"}, {"mcp": {"server_label": "s", "name": "n"}}, {"model": "A"}]))
     assert take(script, tools_allowed=False) == ["A"]
 
 
-def test_arguments_may_be_written_as_the_model_wrote_them() -> None:
+def test_arguments_as_text() -> None:
+    """Arguments may be an object, or the very text that the model writes."""
     tools = parse_script([{"tool": "f", "arguments": '{"a": '}, {"tool": "f", "arguments": {"a": 1}}])
     assert [tool.arguments_json for tool in tools if isinstance(tool, Tool)] == ['{"a": ', '{"a":1}']
-
-
-def test_options_change_all_or_none() -> None:
-    options = Options()
-    with pytest.raises(ValueError, match="speed"):
-        options.change({"patience_seconds": 1, "speed": 0})
-    assert options.patience_seconds == Options().patience_seconds
-    options.change({"patience_seconds": 1, "speed": 5})
-    assert (options.patience_seconds, options.speed) == (1, 5)
-
-
-def test_a_webhook_needs_a_secret() -> None:
-    with pytest.raises(ValueError, match="whsec_"):
-        Options(webhook_url="http://127.0.0.1:1/")

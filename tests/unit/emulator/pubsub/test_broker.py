@@ -64,7 +64,7 @@ def world() -> World:
 
 
 def test_a_lease_lasts_to_its_last_moment(world: World) -> None:
-    """One that is renewed a moment before the end goes on; one that is not is over at the end."""
+    """A lease that is renewed a moment before its end goes on; one that is not is over at the end."""
     world.subscribe()
     world.publish()
     [held] = world.pull()
@@ -81,7 +81,7 @@ def test_a_lease_lasts_to_its_last_moment(world: World) -> None:
 
 
 def test_a_lease_can_be_shortened(world: World) -> None:
-    """The alarm of the longer lease rings in vain."""
+    """A lease can be shortened; the alarm of the longer one has no effect."""
     world.subscribe()
     world.publish()
     [held] = world.pull()
@@ -94,7 +94,8 @@ def test_a_lease_can_be_shortened(world: World) -> None:
     world.acknowledge(successor.ack_id)
 
 
-def test_it_says_when_to_look_after_leases(world: World) -> None:
+def test_next_expiry(world: World) -> None:
+    """The broker says when the next lease runs out."""
     world.subscribe()
     assert world.broker.next_expiry() is None
     world.publish()
@@ -104,7 +105,7 @@ def test_it_says_when_to_look_after_leases(world: World) -> None:
     assert world.broker.next_expiry() == world.now + 3
 
 
-def test_leases_and_their_alarms_do_not_pile_up(world: World) -> None:
+def test_alarms_do_not_pile_up(world: World) -> None:
     """A lease that is renewed for an hour keeps three alarms at most, and none when it is gone."""
     world.subscribe()
     world.publish()
@@ -120,8 +121,11 @@ def test_leases_and_their_alarms_do_not_pile_up(world: World) -> None:
     assert world.broker.next_expiry() is None
 
 
-def test_pulls_that_wait_hear_of_everything_that_may_end_their_wait(world: World) -> None:
-    """A message, a nack, an expiry; also when a request on another subscription is what notices the expiry."""
+def test_waiting_pulls_are_woken(world: World) -> None:
+    """Pulls that wait are woken by a message, a nack and an expiry.
+
+    That holds, too, when a request on another subscription is what notices the expiry.
+    """
     world.subscribe()
     other = CLAIMS + "-other"
     world.subscribe(other, ack_deadline_seconds=600)
@@ -137,7 +141,7 @@ def test_pulls_that_wait_hear_of_everything_that_may_end_their_wait(world: World
 
 
 def test_an_old_message_is_dropped(world: World) -> None:
-    """A call that nobody took within the retention must not ring hours later."""
+    """A message that nobody took within the retention is dropped: no call must ring hours later."""
     world.subscribe(message_retention_duration=timedelta(hours=2))
     world.publish(b"old")
     world.now += 2 * 3600 - 1
@@ -146,8 +150,8 @@ def test_an_old_message_is_dropped(world: World) -> None:
     assert [it.message.data for it in world.pull()] == [b"new"]
 
 
-def test_a_held_message_outlives_the_retention(world: World) -> None:
-    """Its owner keeps it; once the lease is lost, it does not come again."""
+def test_a_leased_message_is_retained(world: World) -> None:
+    """A leased message stays with its owner beyond the retention; once the lease is lost, it is dropped."""
     world.subscribe(message_retention_duration=timedelta(minutes=10))
     world.publish()
     [held] = world.pull()
@@ -174,7 +178,8 @@ def test_expiries_count_as_deliveries(world: World) -> None:
     assert world.pull() == []
 
 
-def test_without_its_dead_letter_topic_a_message_stays(world: World) -> None:
+def test_no_dead_letter_topic(world: World) -> None:
+    """Without its dead-letter topic a message stays where it is."""
     world.broker.create_topic(Topic(name=DEAD))
     world.subscribe(dead_letter_policy=DeadLetterPolicy(dead_letter_topic=DEAD, max_delivery_attempts=5))
     world.broker.delete_topic(DeleteTopicRequest(topic=DEAD))
@@ -185,8 +190,8 @@ def test_without_its_dead_letter_topic_a_message_stays(world: World) -> None:
         world.extend(held.ack_id, seconds=0)
 
 
-def test_a_message_that_becomes_a_dead_letter_keeps_its_publish_time_elsewhere(world: World) -> None:
-    """The other subscriptions' copy is not the dead letter."""
+def test_a_dead_letter_of_one_subscription(world: World) -> None:
+    """A message that becomes a dead letter of one subscription is unchanged in the others."""
     world.broker.create_topic(Topic(name=DEAD))
     world.subscribe(dead_letter_policy=DeadLetterPolicy(dead_letter_topic=DEAD, max_delivery_attempts=5))
     other = CLAIMS + "-other"
@@ -210,20 +215,24 @@ def test_a_message_that_becomes_a_dead_letter_keeps_its_publish_time_elsewhere(w
         ({"retry_policy": {}}, "retry_policy"),
         ({"bigquery_config": {"table": "a.b.c"}}, "bigquery_config"),
     ],
+    ids=["ttl", "ordering and filter", "retry policy", "BigQuery"],
 )
-def test_what_it_cannot_do_it_refuses_by_name(world: World, settings: dict[str, object], named: str) -> None:
+def test_a_missing_feature_is_named(world: World, settings: dict[str, object], named: str) -> None:
+    """A subscription that needs what the broker lacks is refused by the name of the setting."""
     with pytest.raises(exceptions.MethodNotImplemented, match=named):
         world.subscribe(CLAIMS, **settings)
     with pytest.raises(exceptions.NotFound):
         world.pull()
 
 
-def test_topics_are_refused_what_is_missing_too(world: World) -> None:
+def test_a_missing_feature_of_topics(world: World) -> None:
+    """So is a topic."""
     with pytest.raises(exceptions.MethodNotImplemented, match="kms_key_name"):
         world.broker.create_topic(Topic(name=DEAD, kms_key_name="key"))
 
 
-def test_more_than_a_thousand_messages_at_once_are_refused(world: World) -> None:
+def test_too_many_messages_at_once(world: World) -> None:
+    """More than a thousand messages in one request are refused."""
     world.subscribe()
     with pytest.raises(exceptions.InvalidArgument, match="Too many"):
         world.broker.publish(PublishRequest(topic=TOPIC, messages=[PubsubMessage(data=b"x")] * 1001))

@@ -40,7 +40,8 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-async def test_it_is_ended_with_all_that_it_started(install: Callable[[str], Path]) -> None:
+async def test_ended_with_its_children(install: Callable[[str], Path]) -> None:
+    """When the block is left, the emulator is ended with all that it started."""
     home = install("exec 3> started; sleep 60 & echo Server started; wait")
     until_all_have_ended = asyncio.create_task(asyncio.to_thread((home / "started").read_text))
     async with google_emulator() as host_port:
@@ -49,9 +50,8 @@ async def test_it_is_ended_with_all_that_it_started(install: Callable[[str], Pat
     await asyncio.wait_for(until_all_have_ended, timeout=5)
 
 
-async def test_it_is_killed_when_it_will_not_end(
-    install: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_killed_when_it_will_not_end(install: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulator that does not end when told to is killed."""
     monkeypatch.setattr("emulator.pubsub.google.STOP_SECONDS", 0.1)
     home = install("trap '' TERM; echo Server started; while :; do sleep 0.1; done")
     async with google_emulator():
@@ -59,7 +59,8 @@ async def test_it_is_killed_when_it_will_not_end(
     assert not is_alive(pid)
 
 
-async def test_it_is_ended_when_its_user_is_cancelled_while_it_starts(install: Callable[[str], Path]) -> None:
+async def test_cancelled_while_it_starts(install: Callable[[str], Path]) -> None:
+    """An emulator whose user is cancelled while it starts is ended."""
     home = install("echo > started; exec sleep 60")
 
     async def use() -> None:
@@ -74,7 +75,8 @@ async def test_it_is_ended_when_its_user_is_cancelled_while_it_starts(install: C
     assert not is_alive(int((home / "pid").read_text()))
 
 
-async def test_a_port_that_is_taken_is_told_though_the_process_lives(install: Callable[[str], Path]) -> None:
+async def test_a_port_that_is_taken(install: Callable[[str], Path]) -> None:
+    """A port that is taken is an error that names it, although the emulator's process lives on."""
     home = install("echo java.net.BindException: Address already in use; exec sleep 60")
     with pytest.raises(EmulatorFailedError, match=r"127\.0\.0\.1:8085 is taken"):
         async with google_emulator(port=8085):
@@ -82,23 +84,24 @@ async def test_a_port_that_is_taken_is_told_though_the_process_lives(install: Ca
     assert not is_alive(int((home / "pid").read_text()))
 
 
-async def test_another_free_port_is_tried_when_somebody_was_quicker(install: Callable[[str], Path]) -> None:
+async def test_another_free_port_is_tried(install: Callable[[str], Path]) -> None:
+    """Where any port will do, the next is tried when somebody else was quicker."""
     install("""if test -e second; then echo "Server started $2"; else touch second; echo Address already in use; fi
 exec sleep 60""")
     async with google_emulator():
         pass
 
 
-async def test_an_emulator_that_fails_says_why(install: Callable[[str], Path]) -> None:
+async def test_an_emulator_that_fails(install: Callable[[str], Path]) -> None:
+    """An emulator that fails is an error with its exit code and its last words."""
     install("echo no memory; exit 7")
     with pytest.raises(EmulatorFailedError, match=r"exit code 7:\nno memory"):
         async with google_emulator():
             pass
 
 
-async def test_one_that_never_serves_is_given_up(
-    install: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_emulator_that_never_serves(install: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulator that does not serve in time is given up."""
     monkeypatch.setattr("emulator.pubsub.google.START_SECONDS", 0.1)
     install("echo thinking; exec sleep 60")
     with pytest.raises(EmulatorFailedError, match="did not serve"):
@@ -106,8 +109,8 @@ async def test_one_that_never_serves_is_given_up(
             pass
 
 
-async def test_what_is_missing_is_named(install: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Java, the emulator, or the whole Google Cloud CLI."""
+async def test_what_is_not_installed_is_named(install: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not installed is named: Java, the emulator, or the whole Google Cloud CLI."""
     monkeypatch.setattr("emulator.pubsub.google._SDK_HOMES", ())
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(EmulatorMissingError, match="needs the Google Cloud CLI"):

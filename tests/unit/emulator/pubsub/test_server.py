@@ -42,9 +42,11 @@ def server_with_claims() -> tuple[Server, Broker]:
     return server, server._broker
 
 
-@pytest.mark.parametrize("failure", [grpc.aio.BaseError("the stream is closed"), asyncio.CancelledError()])
-async def test_race_the_client_vanishes_in_the_instant_of_delivery(failure: BaseException) -> None:
-    """An answer that could not be written gives its message back at once, to a pull that waits."""
+@pytest.mark.parametrize(
+    "failure", [grpc.aio.BaseError("the stream is closed"), asyncio.CancelledError()], ids=["closed", "cancelled"]
+)
+async def test_race_of_a_vanishing_client(failure: BaseException) -> None:
+    """Race: an answer that can't be written gives its message back at once, to a pull that waits."""
     server, broker = server_with_claims()
     broker.publish(CALL)
     lost: list[PullResponse] = []
@@ -70,8 +72,8 @@ async def test_race_the_client_vanishes_in_the_instant_of_delivery(failure: Base
 
 
 @pytest.mark.parametrize("steps", range(6))
-async def test_race_a_pull_is_cancelled_at_any_step_of_its_delivery(steps: int) -> None:
-    """It answers, or the message is there for the next pull at once; never neither."""
+async def test_race_of_a_cancelled_pull(steps: int) -> None:
+    """Race: a pull that is cancelled has answered, or its message is there for the next pull; never neither."""
     server, broker = server_with_claims()
 
     async def write(_response: PullResponse) -> None:
@@ -88,14 +90,16 @@ async def test_race_a_pull_is_cancelled_at_any_step_of_its_delivery(steps: int) 
     assert bool(broker.pull(ONE).received_messages) == pull.cancelled()
 
 
-async def test_a_port_that_is_taken_is_an_error(embedded_pubsub: str) -> None:
+async def test_a_port_that_is_taken(embedded_pubsub: str) -> None:
+    """A port that is taken is an error that names it."""
     port = int(embedded_pubsub.rpartition(":")[2])
     with pytest.raises(RuntimeError, match=str(port)):
         async with serve(port=port):
             pass
 
 
-async def test_a_server_that_stops_ends_the_pulls_that_wait() -> None:
+async def test_a_stop_ends_waiting_pulls() -> None:
+    """A server that stops ends the pulls that wait."""
     async with AsyncExitStack() as stopped_later:
         async with serve() as server:
             topics, subscriber = await stopped_later.enter_async_context(clients(server.host_port))
@@ -109,7 +113,8 @@ async def test_a_server_that_stops_ends_the_pulls_that_wait() -> None:
                 await waiting
 
 
-async def test_unknown_methods_are_unimplemented(embedded_pubsub: str) -> None:
+async def test_unknown_methods(embedded_pubsub: str) -> None:
+    """Methods that the broker does not have are UNIMPLEMENTED."""
     async with clients(embedded_pubsub) as (topics, _):
         with pytest.raises(exceptions.MethodNotImplemented):
             await topics.list_topic_snapshots(topic=TOPIC, timeout=5, retry=None)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from supervisor.agents.call import CallControl
 
 
-def test_a_state_that_would_not_be_kept_can_not_be_put_in_its_place() -> None:
+def test_state_can_not_be_replaced() -> None:
+    """A state put in the place of the call's own would not be kept, so that it is refused with what to write."""
     kept: dict[str, Any] = {"order": "B-1042"}
     call = Call(CallNotice(call_id="rtc_1"), cast("CallControl", None), kept)
     with pytest.raises(AttributeError, match=r"rtc_1.*call\.state\.update.*call\.state\.clear"):

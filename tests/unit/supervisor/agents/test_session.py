@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from examples.bikes import agent
 from sideband import Agent
 from supervisor.agents.session import accept_body, problems, update_body
 from supervisor.errors import StartupError
@@ -30,6 +31,7 @@ def changed(**fields: Any) -> dict[str, Any]:
 
 
 def test_a_sound_session_has_no_problems() -> None:
+    """A session in which nothing is wrong passes."""
     assert problems(FINE) == []
 
 
@@ -67,8 +69,15 @@ def test_a_sound_session_has_no_problems() -> None:
             "needs either server_url, connector_id or tunnel_id",
         ),
     ],
+    ids=[
+        *("misspelt field", "misspelt inner field", "unknown field", "wrong number", "wrong modality"),
+        *("tool that is no object", "no tools", "server without a label", "instructions", "threshold as text"),
+        *("speed as text", "speed out of bounds", "not JSON", "wrong type", "no model", "retiring model"),
+        *("retiring transcription", "audio format", "prompt", "two servers of one label", "server without address"),
+    ],
 )
-def test_what_is_wrong_is_said_with_what_to_write_instead(session: dict[str, Any], says: str) -> None:
+def test_a_wrong_session_is_explained(session: dict[str, Any], says: str) -> None:
+    """What is wrong in a session is refused in one line, with what to write instead."""
     assert any(says in problem for problem in problems(session))
     with pytest.raises(StartupError) as raised:
         Agent(session=session)
@@ -76,12 +85,23 @@ def test_what_is_wrong_is_said_with_what_to_write_instead(session: dict[str, Any
     assert "\n" not in str(raised.value)
 
 
-def test_the_accept_of_a_sip_call_has_no_numbers_of_voice_detection_and_the_update_has() -> None:
+def test_bodies_carry_type_and_tools() -> None:
+    """Accept and update both carry the type and the tools; the update leaves the model out, which can't change."""
+    accept, update = accept_body(agent.session, agent.tools), update_body(agent.session, agent.tools)
+    assert accept["type"] == update["type"] == "realtime"
+    assert [tool["name"] for tool in update["tools"]] == ["order_status", "hang_up"]
+    assert accept["model"] == "gpt-realtime-2.1"
+    assert "model" not in update, "the model of a session can't change"
+
+
+def test_voice_numbers_only_in_the_update() -> None:
+    """The numbers of voice detection, which SIP refuses, are left out of the accept and sent in the update."""
     accept = accept_body(FINE, {})
     assert accept["audio"]["input"]["turn_detection"] == {"type": "server_vad"}
     assert update_body(FINE, {})["audio"]["input"]["turn_detection"]["threshold"] == 0.6
 
 
-def test_neither_accept_nor_update_ever_names_an_audio_format() -> None:
+def test_no_audio_format_is_sent() -> None:
+    """Neither accept nor update names an audio format, which would turn a telephone call into noise."""
     for body in (accept_body(FINE, {}), update_body(FINE, {})):
         assert all("format" not in side for side in body["audio"].values())

@@ -38,7 +38,8 @@ class Order(BaseModel):
     pieces: int = 1
 
 
-def test_the_schema_comes_from_the_signature_and_the_docstring() -> None:
+def test_schema() -> None:
+    """The schema of a tool comes from its signature and its docstring, without the call."""
     answering = agent()
 
     @answering.tool()
@@ -69,7 +70,8 @@ def test_the_schema_comes_from_the_signature_and_the_docstring() -> None:
     assert "title" not in json.dumps(parameters)
 
 
-async def test_arguments_arrive_as_typed_values() -> None:
+async def test_arguments_are_typed() -> None:
+    """The model's JSON arrives as values of the parameters' types."""
     answering = agent()
 
     @answering.tool()
@@ -79,7 +81,8 @@ async def test_arguments_arrive_as_typed_values() -> None:
     assert await run(answering, '{"order": {"order_id": "B-1", "pieces": 3}}') == {"pieces": 3}
 
 
-async def test_a_plain_function_runs_without_blocking_the_calls() -> None:
+async def test_a_plain_function_runs_in_a_thread() -> None:
+    """A plain function runs in a thread, so that it does not hold up other calls."""
     answering = agent()
     here = asyncio.current_task()
 
@@ -94,6 +97,7 @@ async def test_a_plain_function_runs_without_blocking_the_calls() -> None:
 
 
 async def test_a_model_is_returned_as_json() -> None:
+    """A pydantic model that a tool returns goes to OpenAI's model as JSON."""
     answering = agent()
 
     @answering.tool()
@@ -113,7 +117,8 @@ async def test_a_model_is_returned_as_json() -> None:
         ('{"order_id": 7}', "order_id: Input should be a valid string"),
     ],
 )
-async def test_arguments_that_do_not_fit_are_explained_to_the_model(arguments: str, says: str) -> None:
+async def test_unfit_arguments_are_explained(arguments: str, says: str) -> None:
+    """Arguments that do not fit are explained to the model, and the tool is not called."""
     answering = agent()
 
     @answering.tool()
@@ -123,7 +128,8 @@ async def test_arguments_that_do_not_fit_are_explained_to_the_model(arguments: s
     assert says in (await run(answering, arguments))["error"]
 
 
-async def test_an_exception_tells_the_model_nothing_of_the_inside() -> None:
+async def test_an_exception_is_not_shown() -> None:
+    """The model learns that a tool failed, and nothing of what its exception says."""
     answering = agent()
 
     @answering.tool()
@@ -133,7 +139,8 @@ async def test_an_exception_tells_the_model_nothing_of_the_inside() -> None:
     assert await run(answering, "{}") == {"error": "The tool failed."}
 
 
-async def test_a_tool_that_takes_too_long_is_stopped() -> None:
+async def test_a_slow_tool_is_stopped() -> None:
+    """A tool that takes longer than its time-out is stopped, and the model learns so."""
     answering = agent()
 
     @answering.tool(timeout=0.01)
@@ -143,7 +150,8 @@ async def test_a_tool_that_takes_too_long_is_stopped() -> None:
     assert "too long" in (await run(answering, "{}"))["error"]
 
 
-async def test_a_result_that_is_not_json_is_an_error_for_the_model() -> None:
+async def test_a_result_that_is_not_json() -> None:
+    """The model learns that the tool was done but its result can't be shown, so that it is not called again."""
     answering = agent()
 
     @answering.tool()
@@ -168,8 +176,10 @@ class Place(NamedTuple):
         (Order(order_id="B-1"), {"order_id": "B-1", "pieces": 1}),
         (None, None),
     ],
+    ids=["decimal", "key that is no text", "named tuple", "set", "not a number", "model", "None"],
 )
-async def test_a_result_of_any_common_kind_reaches_the_model(result: Any, expected: Any) -> None:
+async def test_results(result: Any, expected: Any) -> None:
+    """A result of any common kind reaches the model as JSON."""
     answering = agent()
 
     @answering.tool
@@ -179,7 +189,8 @@ async def test_a_result_of_any_common_kind_reaches_the_model(result: Any, expect
     assert await run(answering, "{}") == expected
 
 
-async def test_a_tool_behind_a_plain_decorator_is_awaited() -> None:
+async def test_a_wrapped_tool_is_awaited() -> None:
+    """An async tool behind a decorator that is a plain function is awaited."""
     answering = agent()
 
     async def pay() -> str:
@@ -193,7 +204,8 @@ async def test_a_tool_behind_a_plain_decorator_is_awaited() -> None:
     assert await run(answering, "{}") == "paid"
 
 
-async def test_a_tools_own_time_out_is_told_as_a_failure_with_its_traceback() -> None:
+async def test_a_tools_own_time_out() -> None:
+    """A TimeoutError of the tool's own code is a failure, logged with its traceback, and no time-out of ours."""
     answering = agent()
 
     @answering.tool
@@ -233,25 +245,33 @@ def _generator() -> Any:
         (lambda: None, "<lambda>: OpenAI takes up to 64"),
         (partial(_nameless, "B-1"), "partial.*: write a plain or async function with def"),
     ],
+    ids=[
+        *("several", "options", "nameless", "late call", "renamed call", "generator", "nameless and filled"),
+        *("several and filled", "not ASCII", "lambda", "partial"),
+    ],
 )
-def test_a_function_that_the_model_could_not_call_is_refused_at_start(function: Any, says: str) -> None:
+def test_an_uncallable_tool_is_refused(function: Any, says: str) -> None:
+    """A function that the model could not call is refused at start, with what to write instead."""
     with pytest.raises(StartupError, match=says):
         agent().tool(function)
 
 
-def test_a_time_out_that_is_no_number_of_seconds_is_refused_at_start() -> None:
+def test_a_wrong_time_out_is_refused() -> None:
+    """A time-out that is no number of seconds above 0 is refused at start."""
     for wrong in ("8", -1, 0):
         with pytest.raises(StartupError, match="give a number of seconds above 0"):
             agent().tool(timeout=cast("float", wrong))(_options)
 
 
-@pytest.mark.parametrize("wrong", [{"max_calls": "3"}, {"max_calls": 0}, {"filler": 2}])
-def test_a_wrong_argument_of_a_tool_is_refused_at_start(wrong: dict[str, Any]) -> None:
+@pytest.mark.parametrize("wrong", [{"max_calls": "3"}, {"max_calls": 0}, {"filler": 2}], ids=str)
+def test_a_wrong_option_is_refused(wrong: dict[str, Any]) -> None:
+    """A wrong option of a tool is refused at start, with the names of both."""
     with pytest.raises(StartupError, match=f"tool _order: {next(iter(wrong))}="):
         agent().tool(**wrong)(_order)
 
 
-def test_a_parameter_without_a_type_is_refused_at_start() -> None:
+def test_an_untyped_parameter_is_refused() -> None:
+    """A parameter without a type is refused at start."""
     with pytest.raises(StartupError, match="tool look: give the parameter 'order_id' a type"):
 
         @agent().tool()
@@ -259,7 +279,9 @@ def test_a_parameter_without_a_type_is_refused_at_start() -> None:
             return str(order_id)
 
 
-def test_a_type_without_a_schema_is_refused_at_start() -> None:
+def test_a_type_without_schema_is_refused() -> None:
+    """A parameter whose type has no JSON schema is refused at start."""
+
     class Opaque:
         pass
 
@@ -271,7 +293,8 @@ def test_a_type_without_a_schema_is_refused_at_start() -> None:
         agent().tool()(look)
 
 
-def test_two_tools_of_one_name_are_refused_at_start() -> None:
+def test_two_tools_of_one_name_are_refused() -> None:
+    """Two tools of one name are refused at start."""
     answering = agent()
 
     @answering.tool()
@@ -281,7 +304,8 @@ def test_two_tools_of_one_name_are_refused_at_start() -> None:
         answering.tool()(look)
 
 
-async def test_an_argument_filled_from_the_call_is_hidden_from_the_model() -> None:
+async def test_from_call_is_hidden() -> None:
+    """An argument that is filled from the call is in no schema, and the model can't set it."""
     answering = agent()
 
     @answering.tool()
@@ -295,7 +319,8 @@ async def test_an_argument_filled_from_the_call_is_hidden_from_the_model() -> No
     assert "Extra inputs" in (await run(answering, '{"customer": "customer-8"}'))["error"]
 
 
-async def test_an_argument_that_the_call_does_not_have_is_no_reason_to_ask_the_model() -> None:
+async def test_from_call_without_a_value() -> None:
+    """Where the call lacks the value, the model learns that it can't be done, and is not asked for it."""
     answering = agent()
 
     @answering.tool()
@@ -305,12 +330,14 @@ async def test_an_argument_that_the_call_does_not_have_is_no_reason_to_ask_the_m
     assert "can't be done in this call" in (await run(answering, "{}"))["error"]
 
 
-def test_a_path_that_no_call_has_is_refused_at_start() -> None:
+def test_from_call_with_a_wrong_path() -> None:
+    """A path that no call has is refused at start, with those that there are."""
     with pytest.raises(StartupError, match="write one of caller, dialled"):
         FromCall("customer")
 
 
-def test_a_default_that_is_not_json_is_refused_at_start() -> None:
+def test_a_default_not_json_is_refused() -> None:
+    """A default that is not JSON is refused at start."""
     with pytest.raises(StartupError, match="the default of 'thing' is not JSON"):
 
         @agent().tool()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -34,15 +33,15 @@ def fail_as_test_runners_do() -> None:
 
 
 @pytest.mark.parametrize("code", [find_none, cancel_oneself, fail_as_test_runners_do])
-async def test_whatever_is_raised_is_an_ordinary_failure_at_once(code: Callable[[], Any]) -> None:
-    began = time.monotonic()
+async def test_whatever_is_raised_is_a_failure(code: Callable[[], Any]) -> None:
+    """Whatever users' code raises is one kind of failure, at once and with its cause."""
     with pytest.raises(UserCodeError) as raised:
-        await run(code, within_seconds=5)
+        await run(code, within_seconds=3600)  # far beyond this test's own time
     assert raised.value.__cause__, "or the log has no traceback"
-    assert time.monotonic() - began < 2
 
 
-async def test_code_that_ignores_its_cancellation_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_code_that_ignores_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that ignores its cancellation is waited for no longer, and the log names it."""
     monkeypatch.setattr(user_code, "CANCEL_SECONDS", 0.01)
     release = asyncio.Event()
 
@@ -61,7 +60,8 @@ async def test_code_that_ignores_its_cancellation_is_waited_for_no_longer(monkey
     assert [(line["event"], line["function"]) for line in logs] == [("ignores_cancellation", "stubborn")] * 2
 
 
-async def test_who_is_cancelled_cancels_the_code_and_lets_it_tidy_up() -> None:
+async def test_a_cancelled_caller_cancels_it() -> None:
+    """A caller that is cancelled cancels the code, and waits until it has tidied up."""
     tidied = list[str]()
 
     async def work() -> None:
@@ -89,12 +89,14 @@ async def _async_generator(_call: object) -> Any:
 
 
 @pytest.mark.parametrize("function", [_generator, _async_generator])
-def test_a_generator_which_nobody_would_run_is_refused_at_start(function: Callable[..., Any]) -> None:
+def test_a_generator_is_refused(function: Callable[..., Any]) -> None:
+    """A generator, which nobody would run, is refused at start."""
     with pytest.raises(StartupError, match="generator: it would never run: return instead of yield"):
         takes(function, "call")
 
 
-def test_a_function_whose_parameters_nobody_can_know_is_taken_as_it_is() -> None:
+def test_unknown_parameters_are_accepted() -> None:
+    """A function whose parameters can't be known is taken as it is."""
     assert takes(dict, "call") is dict
 
 

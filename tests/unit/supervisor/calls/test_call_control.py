@@ -4,47 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from sideband import Agent, TransferFailed
-from supervisor.agents.router import as_router
 from supervisor.calls import call_control as under_test
 from supervisor.calls.call_control import AttachedCallControl
-from supervisor.calls.services import Services
-from supervisor.errors import ControlError
 from supervisor.outcomes import EndReason
 from supervisor.records.writer import RecordWriter
-from tests.support.call_context import Frames, call_context
+from tests.support.call_context import Frames, Signals, call_context
 from tests.support.faulty_store import FaultyStore
-
-if TYPE_CHECKING:
-    from supervisor.openai.signalling import Signalling
 
 SOON = 5.0
 TARGET = "tel:+31201234567"
-
-
-@dataclass
-class Signals:
-    """Stands in for `Signalling`: notes what is asked for, and answers when it may."""
-
-    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
-    asked: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
-    fails: bool = False
-
-    async def refer(self, call_id: str, _target_uri: str) -> None:
-        self.asked.put_nowait("refer")
-        await self.may_answer.wait()
-        if self.fails:
-            raise ControlError("refer", call_id, 400, None, "not now")
-
-    async def hang_up(self, _notice: Any) -> bool:
-        self.asked.put_nowait("hang up")
-        await self.may_answer.wait()
-        return not self.fails
 
 
 @pytest.fixture
@@ -55,9 +27,7 @@ def signals() -> Signals:
 @pytest.fixture
 async def control(signals: Signals) -> AttachedCallControl:
     agent, writer = Agent(session={"model": "gpt-realtime-2.1"}), RecordWriter(FaultyStore())
-    services = Services(
-        as_router(agent), cast("Any", None), cast("Signalling", signals), writer, transfer_targets=("tel:+3120*",)
-    )
+    services = signals.services(agent, writer, "tel:+3120*")
     handle = await writer.open("call", "message", within_seconds=SOON)
     return AttachedCallControl(call_context(agent, handle, Frames(), services=services))
 
@@ -67,7 +37,7 @@ async def test_transferred(control: AttachedCallControl, signals: Signals) -> No
     signals.may_answer.set()
     async with control.context.tasks:
         transfer = asyncio.create_task(control.transfer(TARGET))
-        await signals.asked.get()
+        await signals.requested.get()
         assert control.why_over is EndReason.TRANSFERRED
         assert not transfer.done()
         control.on_call_over()
@@ -114,14 +84,14 @@ async def test_it_outlives_whoever_asked(
     """A tool that took too long is cancelled; what it asked for goes on, and no second request is made."""
     async with control.context.tasks:
         tool = asyncio.ensure_future(ask(control))
-        await asyncio.wait_for(signals.asked.get(), SOON)
+        await asyncio.wait_for(signals.requested.get(), SOON)
         tool.cancel()
         await asyncio.wait([tool])
         assert control.why_over is why_over
         with pytest.raises(TransferFailed, match="already"):
             await control.transfer(TARGET)
         await control.hang_up(after_speech=False)
-        assert signals.asked.empty()
+        assert signals.requested.empty()
 
 
 async def test_a_hang_up_that_fails(control: AttachedCallControl, signals: Signals) -> None:
@@ -131,7 +101,7 @@ async def test_a_hang_up_that_fails(control: AttachedCallControl, signals: Signa
     async with control.context.tasks:
         for _ in range(2):
             await asyncio.wait_for(control.hang_up(after_speech=True), SOON)
-    assert signals.asked.qsize() == 2
+    assert signals.requested.qsize() == 2
     assert not control.hanging_up
 
 
@@ -140,7 +110,7 @@ async def test_the_call_is_over(control: AttachedCallControl, signals: Signals) 
     with pytest.raises(TransferFailed, match="the call is over"):
         await control.transfer(TARGET)
     await control.hang_up(after_speech=False)
-    assert signals.asked.empty()
+    assert signals.requested.empty()
 
 
 @pytest.mark.parametrize("target_uri", ["tel:+15551234567", "sip:anybody@example.com", "+31201234567"])
@@ -149,7 +119,7 @@ async def test_a_target_that_is_not_allowed(control: AttachedCallControl, signal
     async with control.context.tasks:
         with pytest.raises(TransferFailed, match="no transfer to"):
             await control.transfer(target_uri)
-    assert signals.asked.empty()
+    assert signals.requested.empty()
 
 
 async def test_the_session_expires(control: AttachedCallControl) -> None:

@@ -39,5 +39,6 @@ from supervisor.openai.failures import Verdict, Where, verdict
         ("refer", 302, Verdict.GIVE_UP),
     ],
 )
-def test_what_follows(where: Where, status: int | None, expected: Verdict) -> None:
+def test_verdict(where: Where, status: int | None, expected: Verdict) -> None:
+    """Each failure has one verdict, by where it happened and its HTTP status; None is no answer."""
     assert verdict(where, status) is expected

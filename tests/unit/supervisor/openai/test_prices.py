@@ -14,21 +14,27 @@ USAGE = {
 }
 
 
-def test_cached_tokens_are_a_part_of_the_input() -> None:
+def test_cached_tokens_are_input() -> None:
+    """Cached tokens are a part of the input, at a price of their own."""
     expected = 600 * 4 + 400 * 0.4 + 400 * 32 + 100 * 0.4 + 10 * 24 + 200 * 64
     assert response_usd(USAGE, "gpt-realtime-2.1") == pytest.approx(expected / 1e6)
 
 
-def test_an_unknown_model_costs_what_the_newest_does() -> None:
+def test_an_unknown_model() -> None:
+    """A model without a price costs what the newest one does."""
     assert response_usd(USAGE, "gpt-realtime-9") == response_usd(USAGE, "gpt-realtime-2.1")
 
 
-@pytest.mark.parametrize("usage", [{}, {"input_token_details": None}, {"output_token_details": {"audio_tokens": None}}])
-def test_a_usage_with_holes_costs_nothing(usage: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "usage", [{}, {"input_token_details": None}, {"output_token_details": {"audio_tokens": None}}], ids=str
+)
+def test_a_usage_with_holes(usage: dict[str, object]) -> None:
+    """What a usage does not name costs nothing."""
     assert response_usd(usage, "gpt-realtime-2.1") == 0
 
 
-def test_a_transcription_is_billed_by_its_minutes() -> None:
+def test_transcription() -> None:
+    """A transcription is billed by its minutes or by its tokens, as its usage says."""
     assert transcription_usd({"type": "duration", "seconds": 60}, "gpt-live-transcribe") == pytest.approx(0.017)
     tokens = {"type": "tokens", "input_tokens": 700, "input_token_details": {"audio_tokens": 600}}
     assert transcription_usd(tokens, "gpt-4o-mini-transcribe") == pytest.approx(0.003)

@@ -62,6 +62,7 @@ def kind(result: object) -> object:
         (401, True, PassOn),
         (503, True, PassOn),
     ],
+    ids=["accepted", "gone", "gone for a later owner", "refused", "decided before", "forbidden", "broken"],
 )
 async def test_accept(status: int | None, first_owner: bool, expected: object) -> None:
     """A caller is missed only where nobody owned the call before; a refusal leaves it to the attach."""
@@ -79,6 +80,7 @@ async def test_accept(status: int | None, first_owner: bool, expected: object) -
         (403, PassOn),
         (503, PassOn),
     ],
+    ids=["not there", "over", "forbidden", "broken"],
 )
 @pytest.mark.parametrize("accepted", [True, False])
 async def test_attach(status: int, accepted: bool, expected: object) -> None:
@@ -92,6 +94,7 @@ async def test_attach(status: int, accepted: bool, expected: object) -> None:
 @pytest.mark.parametrize(
     ("status", "expected"),
     [(404, CallEnded(EndReason.CALLER_HUNG_UP)), (410, CallEnded(EndReason.CALLER_HUNG_UP)), (503, PassOn)],
+    ids=["unknown", "over", "broken"],
 )
 async def test_reattach(status: int, expected: object) -> None:
     """A call that OpenAI no longer knows is over."""

@@ -43,6 +43,7 @@ def entry(**more: Any) -> JournalEntry:
         ("items", 3, 7, 7),
         ("items", 7, 3, 7),
     ],
+    ids=str,
 )
 def test_a_field_is_merged(name: str, ours: Any, stored: Any, merged: Any) -> None:
     """Each field by its own rule, and no other field changes with it."""

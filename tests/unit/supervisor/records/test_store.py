@@ -9,8 +9,8 @@ import pytest
 from supervisor.records.store import StoreError, gather_all
 
 
-async def test_a_failure_is_told_when_all_that_was_done_beside_it_has_ended() -> None:
-    """So that nothing is under way that nobody waits for."""
+async def test_gather_all_waits_for_all() -> None:
+    """A failure is raised when all work beside it has ended, so that nothing goes on that nobody waits for."""
     ended: list[str] = []
 
     async def fail() -> None:

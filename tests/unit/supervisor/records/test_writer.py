@@ -16,7 +16,8 @@ from tests.support.records import NOT_YET, SOON, entry, open_record, running, sa
 # Writing.
 
 
-async def test_a_flush_is_confirmed_when_the_store_has_it(store: FaultyStore, record_writer: RecordWriter) -> None:
+async def test_flush(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """A flush is confirmed when the store has all that was new."""
     handle = await open_record(record_writer)
     async with running(record_writer):
         handle.record.state["order"] = "B-1042"
@@ -27,7 +28,8 @@ async def test_a_flush_is_confirmed_when_the_store_has_it(store: FaultyStore, re
     assert (kept.state, list(kept.journal), kept.transcript) == ({"order": "B-1042"}, ["t1"], [said("i1")])
 
 
-async def test_what_nobody_waits_for_is_written_by_itself(store: FaultyStore, record_writer: RecordWriter) -> None:
+async def test_written_without_a_flush(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """What nobody waits for is written soon by itself."""
     handle = await open_record(record_writer)
     async with running(record_writer):
         handle.said(said("i1"))
@@ -35,9 +37,10 @@ async def test_what_nobody_waits_for_is_written_by_itself(store: FaultyStore, re
     assert store.look("call").transcript == [said("i1")]
 
 
-async def test_what_somebody_waits_for_is_written_at_once(
+async def test_a_flush_is_written_at_once(
     store: FaultyStore, record_writer: RecordWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What somebody waits for is written at once, and not with the next regular write."""
     monkeypatch.setattr(under_test, "WRITE_BEHIND_SECONDS", 2 * SOON)
     handle = await open_record(record_writer)
     async with running(record_writer):
@@ -46,7 +49,8 @@ async def test_what_somebody_waits_for_is_written_at_once(
     assert list(store.look("call").journal) == ["t1"]
 
 
-async def test_with_nothing_to_write_a_flush_asks_nothing(store: FaultyStore, record_writer: RecordWriter) -> None:
+async def test_flush_with_nothing_new(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """A flush with nothing to write asks the store nothing."""
     handle = await open_record(record_writer)
     async with running(record_writer):
         handle.changed()
@@ -55,9 +59,8 @@ async def test_with_nothing_to_write_a_flush_asks_nothing(store: FaultyStore, re
     assert len(store.batches) == 1
 
 
-async def test_500_calls_that_flush_at_once_cost_a_batch_or_two(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
+async def test_flushes_share_a_batch(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """500 calls that flush at once cost one batch or two."""
     handles = [await open_record(record_writer, f"call-{n}") for n in range(500)]
 
     async def use_tool(handle: RecordHandle) -> bool:
@@ -69,7 +72,7 @@ async def test_500_calls_that_flush_at_once_cost_a_batch_or_two(
     assert len(store.batches) <= 2
 
 
-async def test_what_changes_during_a_write_goes_with_the_next(store: FaultyStore, record_writer: RecordWriter) -> None:
+async def test_a_change_during_a_write(store: FaultyStore, record_writer: RecordWriter) -> None:
     """Race: the flush of a change waits for the batch that has it, not for the one that is under way."""
     handle = await open_record(record_writer)
     store.asked.clear()
@@ -95,9 +98,8 @@ async def test_what_changes_during_a_write_goes_with_the_next(store: FaultyStore
 # A store that is slow or down.
 
 
-async def test_a_slow_store_delays_a_flush_no_longer_than_it_may(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
+async def test_a_slow_store_and_a_flush(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """A slow store delays a flush for no longer than its caller allows; it is written later."""
     handle = await open_record(record_writer)
     store.answering.clear()
     async with running(record_writer):
@@ -108,9 +110,10 @@ async def test_a_slow_store_delays_a_flush_no_longer_than_it_may(
     assert list(store.look("call").journal) == ["t1"]
 
 
-async def test_a_store_that_never_answers_counts_as_down(
+async def test_a_store_that_never_answers(
     store: FaultyStore, record_writer: RecordWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A store that does not answer in time counts as down."""
     monkeypatch.setattr(under_test, "STORE_SECONDS", NOT_YET)
     handle = await open_record(record_writer)
     store.answering.clear()
@@ -121,10 +124,11 @@ async def test_a_store_that_never_answers_counts_as_down(
 
 
 @pytest.mark.parametrize("mode", [Mode.DOWN, Mode.IN_DOUBT])
-async def test_what_could_not_be_written_is_written_when_the_store_is_back(
-    mode: Mode, store: FaultyStore, record_writer: RecordWriter
-) -> None:
-    """Once, though a store in doubt may have had it before, and in order; and both turns are logged once."""
+async def test_written_when_the_store_is_back(mode: Mode, store: FaultyStore, record_writer: RecordWriter) -> None:
+    """What could not be written is written once and in order when the store is back.
+
+    A store in doubt may have had it before. That it is down, and that it is back, is each logged once.
+    """
     handle = await open_record(record_writer)
     store.mode = mode
     with capture_logs() as logs:
@@ -142,10 +146,8 @@ async def test_what_could_not_be_written_is_written_when_the_store_is_back(
     assert [line["event"] for line in logs] == ["store_down", "store_back"]
 
 
-async def test_what_changes_during_a_write_that_fails_is_not_undone(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
-    """Race: a tool ends while its start is being written, and the store goes down."""
+async def test_a_change_during_a_failing_write(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """Race: a tool ends while its start is being written, and the store goes down; the later entry is kept."""
     handle = await open_record(record_writer)
     store.asked.clear()
     store.answering.clear()
@@ -162,7 +164,8 @@ async def test_what_changes_during_a_write_that_fails_is_not_undone(
     assert list(store.look("call").journal.values()) == [entry("t1", outcome="done"), entry("t2")]
 
 
-async def test_a_store_that_is_back_needs_no_further_change(store: FaultyStore, record_writer: RecordWriter) -> None:
+async def test_a_store_back_needs_no_change(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """What waits is written when the store is back, although nothing more changes."""
     handle = await open_record(record_writer)
     store.mode = Mode.DOWN
     store.asked.clear()
@@ -176,10 +179,13 @@ async def test_a_store_that_is_back_needs_no_further_change(store: FaultyStore, 
     assert store.look("call").transcript == [said("i1")]
 
 
-async def test_while_the_store_is_down_the_oldest_words_are_dropped_and_counted(
+async def test_the_oldest_words_are_dropped(
     store: FaultyStore, record_writer: RecordWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of all calls together, so that one long call does not crowd out the others; the journal is kept whole."""
+    """While the store is down, the oldest words of all calls together are dropped and counted.
+
+    So one long call does not crowd out the others; the journal is kept whole.
+    """
     monkeypatch.setattr(under_test, "MAX_SEGMENTS", 10)
     calls = [await open_record(record_writer, f"call-{n}") for n in range(2)]
     store.mode = Mode.DOWN
@@ -214,7 +220,8 @@ async def test_a_cancelled_write_loses_nothing(store: FaultyStore, record_writer
     assert store.closed
 
 
-async def test_a_flush_that_is_cancelled_harms_nobody(store: FaultyStore, record_writer: RecordWriter) -> None:
+async def test_a_cancelled_flush(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """A flush that is cancelled does not keep others from theirs."""
     handle = await open_record(record_writer)
     handle.journal(entry("t1"))
     flushes = [asyncio.create_task(handle.flush(SOON)) for _ in range(2)]
@@ -226,7 +233,8 @@ async def test_a_flush_that_is_cancelled_harms_nobody(store: FaultyStore, record
     assert list(store.look("call").journal) == ["t1"]
 
 
-async def test_closing_gives_up_in_time_and_says_what_is_lost(store: FaultyStore, record_writer: RecordWriter) -> None:
+async def test_close_gives_up_in_time(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """Closing ends in time although the store is down, and logs which records were not written."""
     handle = await open_record(record_writer)
     handle.changed()
     store.mode = Mode.DOWN
@@ -240,8 +248,8 @@ async def test_closing_gives_up_in_time_and_says_what_is_lost(store: FaultyStore
 # Other owners.
 
 
-async def test_an_owner_learns_that_it_is_no_longer_one(store: FaultyStore, record_writer: RecordWriter) -> None:
-    """Once; what it writes from then on is dropped, and the calls beside it are kept."""
+async def test_a_superseded_owner_learns_it(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """An owner learns once that another has its record; what it writes then is dropped, and other calls are kept."""
     ours, other = await open_record(record_writer), await open_record(record_writer, "other")
     called: list[str] = []
     ours.on_stale = lambda: called.append("stale")
@@ -260,10 +268,8 @@ async def test_an_owner_learns_that_it_is_no_longer_one(store: FaultyStore, reco
     assert list(store.look("other").journal) == ["t1"]
 
 
-async def test_a_process_that_claims_its_call_again_is_not_mistaken_for_its_former_self(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
-    """Race: what was not written of the first time goes in one batch with the second."""
+async def test_the_same_call_opened_twice(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """Race: a process opens its call's record again; what was not written the first time is dropped."""
     first = await open_record(record_writer)
     first.journal(entry("t1"))
     first.forget()

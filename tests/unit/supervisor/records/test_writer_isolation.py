@@ -15,9 +15,8 @@ from tests.support.faulty_store import FaultyStore
 from tests.support.records import NOT_YET, SOON, entry, open_record, running
 
 
-async def test_a_record_that_is_refused_holds_up_no_other_and_goes_with_its_next_change(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
+async def test_a_refused_record(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """A record that the store refuses holds up no other, and is tried again with its next change."""
     large, small = await open_record(record_writer, "large"), await open_record(record_writer, "small")
     store.refused = {"large"}
     async with running(record_writer):
@@ -32,10 +31,11 @@ async def test_a_record_that_is_refused_holds_up_no_other_and_goes_with_its_next
     assert list(store.look("large").journal) == ["t1", "t2"]
 
 
-async def test_what_is_not_json_in_a_state_is_named_once_and_holds_up_nothing_else(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
-    """It is a mistake of the agent's, and must end neither its call nor the process with all its calls."""
+async def test_state_that_is_not_json(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """What is not JSON in an agent's state is left out and logged once, and all else is written.
+
+    It is a mistake of the agent's, and must end neither its call nor the process with all its calls.
+    """
     wrong, right = await open_record(record_writer, "wrong"), await open_record(record_writer, "right")
     loop: dict[str, object] = {}
     loop["itself"] = loop
@@ -62,10 +62,13 @@ async def test_what_is_not_json_in_a_state_is_named_once_and_holds_up_nothing_el
     assert list(store.look("wrong").journal) == ["t1"]
 
 
-async def test_what_comes_back_from_json_as_something_else_is_named_when_the_call_is_let_go(
+async def test_state_that_json_changes(
     record_writer: RecordWriter,
 ) -> None:
-    """An agent works with it until the first deploy, when it is the next owner's."""
+    """What JSON makes something else of, such as a date, is logged when the call is let go.
+
+    An agent works with it until the first deploy, when the next owner gets what JSON made of it.
+    """
     handle = await open_record(record_writer)
     plain = {"text": "Ada", "number": 1.5, "large": 2**70, "list": [{"a": None}], "yes": True}
     handle.record.state.update(plain)
@@ -90,7 +93,8 @@ async def test_what_comes_back_from_json_as_something_else_is_named_when_the_cal
     ]
 
 
-async def test_a_state_that_is_plain_json_is_not_mentioned(record_writer: RecordWriter) -> None:
+async def test_state_that_is_plain_json(record_writer: RecordWriter) -> None:
+    """A state that is plain JSON is not mentioned in the log."""
     handle = await open_record(record_writer)
     handle.record.state.update({"order": "B-1042", "steps": [1, 2.5, None, {"done": True}]})
     with capture_logs() as logs:
@@ -98,10 +102,11 @@ async def test_a_state_that_is_plain_json_is_not_mentioned(record_writer: Record
     assert logs == []
 
 
-async def test_a_call_whose_record_cannot_be_read_is_served_and_holds_up_no_other(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
-    """Such as one that a later version wrote, before it was rolled back."""
+async def test_an_unreadable_record(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """A call whose record can't be read is served, and holds up no other.
+
+    Such a record may come from a later version, before it was rolled back.
+    """
     store.unreadable = {"later"}
     later, known = await open_record(record_writer, "later"), await open_record(record_writer, "known")
     later.on_stale = lambda: pytest.fail("nobody else has the call")
@@ -113,10 +118,8 @@ async def test_a_call_whose_record_cannot_be_read_is_served_and_holds_up_no_othe
         assert not await later.flush(NOT_YET)
 
 
-async def test_a_change_about_which_the_store_raises_something_unknown_costs_its_record_alone(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
-    """Never the process with all its calls; it is logged, and goes with the call's next change."""
+async def test_an_unknown_error_on_write(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """An unexpected error about one change costs that record alone; it is logged, and tried again later."""
     odd, well = await open_record(record_writer, "odd"), await open_record(record_writer, "well")
     store.odd = {"odd"}
     with capture_logs() as logs:
@@ -132,9 +135,10 @@ async def test_a_change_about_which_the_store_raises_something_unknown_costs_its
     assert list(store.look("odd").journal) == ["t1", "t2"]
 
 
-async def test_what_is_odd_in_a_record_itself_costs_that_record_alone(
+async def test_a_record_that_is_odd_itself(
     store: FaultyStore, record_writer: RecordWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A record that can't be made into a change costs itself alone."""
     odd, well = await open_record(record_writer, "odd"), await open_record(record_writer, "well")
     change_of = Change.of
     monkeypatch.setattr(
@@ -150,9 +154,8 @@ async def test_what_is_odd_in_a_record_itself_costs_that_record_alone(
     assert list(store.look("well").journal) == ["t1"]
 
 
-async def test_a_call_about_whose_claim_the_store_raises_something_unknown_is_served_without_its_record(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
+async def test_an_unknown_error_on_open(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """An unexpected error while a record is opened: the call is served without it, and it is tried again."""
     store.odd = {"odd"}
     odd, well = await open_record(record_writer, "odd"), await open_record(record_writer, "well")
     assert odd.provisional

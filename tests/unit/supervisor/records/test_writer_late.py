@@ -12,18 +12,16 @@ from tests.support.faulty_store import FaultyStore, Mode
 from tests.support.records import NOT_YET, SOON, entry, open_late, open_record, running
 
 
-async def test_a_slow_store_delays_a_claim_no_longer_than_it_may(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
+async def test_a_slow_store_and_a_claim(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """A slow store delays a claim for no longer than allowed; then the record is provisional."""
     store.answering.clear()
     handle = await record_writer.open("call", "message", within_seconds=NOT_YET)
     assert handle.provisional
     assert handle.record.call_id == "call"
 
 
-async def test_a_record_is_opened_late_and_joined_with_what_the_store_knew(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
+async def test_merged_with_what_was_stored(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """A record that is opened late is merged with what the store knew."""
     earlier = await open_record(record_writer)
     earlier.record.greeted_at, earlier.record.state = 1.0, {"order": "B-1042", "step": 1}
     earlier.record.tokens, earlier.record.cost_usd, earlier.record.items = 100, 0.5, 7
@@ -46,10 +44,11 @@ async def test_a_record_is_opened_late_and_joined_with_what_the_store_knew(
     assert not later.provisional
 
 
-async def test_what_an_earlier_owner_ran_stands_in_a_record_that_is_opened_late(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
-    """Not so what may run twice, or had not started: there ours is the later."""
+async def test_an_earlier_owners_entries_stand(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """What an earlier owner ran stands in a record that is opened late.
+
+    Not so what may run twice, or had not started: there ours is the later.
+    """
     paid, waiting, asked = entry("paid", outcome="paid"), entry("waiting"), entry("asked", outcome="old")
     paid.started_at = asked.started_at = 1.0
     asked.idempotent = True
@@ -69,8 +68,8 @@ async def test_what_an_earlier_owner_ran_stands_in_a_record_that_is_opened_late(
     assert all(later.record.journal[name] is ours[name] for name in ("waiting", "asked", "new"))
 
 
-async def test_late_records_are_opened_all_at_once(store: FaultyStore, record_writer: RecordWriter) -> None:
-    """After an outage there may be hundreds, and each takes its time."""
+async def test_late_records_open_all_at_once(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """Late records are opened all at once: after an outage there may be hundreds, and each takes its time."""
     handles = [await open_late(store, record_writer, f"call-{n}") for n in range(50)]
     for handle in handles:
         handle.changed()
@@ -79,9 +78,7 @@ async def test_late_records_are_opened_all_at_once(store: FaultyStore, record_wr
     assert store.most_under_way == 50
 
 
-async def test_a_duplicate_that_was_served_in_the_dark_is_stopped(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
+async def test_a_duplicate_is_stopped_late(store: FaultyStore, record_writer: RecordWriter) -> None:
     """Two messages about one call: the store, when it is back, says which of them owns it."""
     ours = await open_late(store, record_writer)
     await store.open("call", "the other message")
@@ -94,10 +91,8 @@ async def test_a_duplicate_that_was_served_in_the_dark_is_stopped(
     assert store.look("call").message_id == "the other message"
 
 
-async def test_an_owner_that_has_let_go_does_not_shut_out_the_next(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
-    """Race: both took the call while the store was down or slow, and the next owner was quicker to open the record."""
+async def test_a_former_owner_opens_nothing(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """Race: both opened the call's record late, the next owner first; the former owner does not shut it out."""
     former = await open_late(store, record_writer)
     former.journal(entry("t1"))
     former.forget()
@@ -109,10 +104,8 @@ async def test_an_owner_that_has_let_go_does_not_shut_out_the_next(
     assert [(line["event"], line["dropped_tool_calls"]) for line in logs] == [("record_superseded", ["t1"])]
 
 
-async def test_what_an_owner_left_that_had_let_go_before_the_store_came_back_is_kept(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
-    """Where no next owner has opened the record yet."""
+async def test_a_former_owners_changes_are_kept(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """What an owner left that let go while the store was down is kept, if no next owner was quicker."""
     former = await open_late(store, record_writer)
     former.journal(entry("t1"))
     former.forget()
@@ -122,7 +115,8 @@ async def test_what_an_owner_left_that_had_let_go_before_the_store_came_back_is_
     assert (await open_record(record_writer)).record.epoch == 2
 
 
-async def test_the_end_of_a_call_is_written_late_too(store: FaultyStore, record_writer: RecordWriter) -> None:
+async def test_the_end_is_written_late(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """The end of a call is written late too."""
     former = await open_record(record_writer)
     former.forget()
     last = await open_late(store, record_writer)
@@ -134,10 +128,8 @@ async def test_the_end_of_a_call_is_written_late_too(store: FaultyStore, record_
     assert store.look("call").end_reason is EndReason.CALLER_HUNG_UP
 
 
-async def test_a_record_that_can_not_be_opened_holds_up_no_other(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
-    """Whether the store fails about it or hangs; it is tried again, though not in a hot loop."""
+async def test_an_unopenable_record(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """A record that can't be opened holds up no other; it is tried again, though not in a hot loop."""
     store.unopenable = {"stuck"}
     stuck, well = await open_record(record_writer, "stuck"), await open_record(record_writer, "well")
     with capture_logs() as logs:
@@ -154,7 +146,8 @@ async def test_a_record_that_can_not_be_opened_holds_up_no_other(
     assert len(store.look("stuck").journal) == len(store.look("well").journal) == 5
 
 
-async def test_a_record_whose_opening_hangs_holds_up_no_other(store: FaultyStore, record_writer: RecordWriter) -> None:
+async def test_an_opening_that_hangs(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """A record whose opening hangs holds up no other."""
     slow, well = await open_late(store, record_writer, "slow"), await open_record(record_writer, "well")
     store.hanging = {"slow"}
     async with running(record_writer):
@@ -166,10 +159,8 @@ async def test_a_record_whose_opening_hangs_holds_up_no_other(store: FaultyStore
         assert slow.provisional
 
 
-async def test_a_store_that_is_down_from_the_start_is_told_of_once(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
-    """Where there is nothing but records that can't be opened."""
+async def test_a_store_down_from_the_start(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """A store that is down from the start is logged once, although no record could be opened yet."""
     handles = [await open_late(store, record_writer, f"call-{n}") for n in range(3)]
     store.mode = Mode.DOWN
     with capture_logs() as logs:
@@ -183,9 +174,8 @@ async def test_a_store_that_is_down_from_the_start_is_told_of_once(
     assert [line["event"] for line in logs] == ["store_down", "store_back"]
 
 
-async def test_what_can_still_not_be_opened_when_the_process_ends_holds_up_no_other(
-    store: FaultyStore, record_writer: RecordWriter
-) -> None:
+async def test_unopenable_at_the_end(store: FaultyStore, record_writer: RecordWriter) -> None:
+    """When the process ends, a record that still can't be opened is logged, and holds up no other."""
     store.unopenable = {"stuck"}
     for call_id in ("stuck", "well"):
         (await open_record(record_writer, call_id)).journal(entry("t1"))

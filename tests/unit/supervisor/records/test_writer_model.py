@@ -66,7 +66,8 @@ class Played:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(modes, min_size=CALLS, max_size=CALLS), st.lists(steps, max_size=40))
-def test_what_a_flush_has_confirmed_is_in_the_store(at_opening: list[Mode], play: list[tuple[str, int | Mode]]) -> None:
+def test_what_is_confirmed_is_stored(at_opening: list[Mode], play: list[tuple[str, int | Mode]]) -> None:
+    """What a flush has confirmed is in the store, whatever fails and whoever opens the record in between."""
     asyncio.run(_play(at_opening, play))
 
 

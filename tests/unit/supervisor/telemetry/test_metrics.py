@@ -67,7 +67,8 @@ ATTACHED = {"event": "attached", "again": False}
 ATTACHED_AGAIN = {"event": "attached", "again": True}
 
 
-def test_stages_are_measured_from_the_webhook_and_told_in_the_line() -> None:
+def test_stages() -> None:
+    """The stages of a call are measured from its webhook on, and their lines say the age."""
     counted = Counted()
     lines = counted.lines(FIRST, {"event": "accepted"}, ATTACHED, {"event": "greeted"}, age=2)
     assert [line["age_seconds"] for line in lines] == [pytest.approx(2, abs=0.5)] * 4
@@ -75,14 +76,16 @@ def test_stages_are_measured_from_the_webhook_and_told_in_the_line() -> None:
     assert counted.read("sideband_claims_total") == [({"taken_over": "false"}, 1)]
 
 
-def test_a_call_of_unknown_age_is_counted_all_the_same() -> None:
+def test_a_call_of_unknown_age() -> None:
+    """A call of unknown age is counted, but in no histogram of its stages."""
     counted = Counted()
     counted.lines(FIRST, ATTACHED, {"event": "ended", "reason": "missed"})
     assert counted.read("sideband_calls_ended_total") == [({"reason": "missed"}, 1)]
     assert not counted.read("sideband_stage_seconds")
 
 
-def test_after_a_crash_the_whole_lease_counts_as_without_an_owner() -> None:
+def test_orphaned_by_a_crash() -> None:
+    """After a crash the whole lease counts as time without an owner."""
     counted = Counted()
     counted.lines({**FIRST, "epoch": 2}, ATTACHED_AGAIN, age=60)
     assert counted.read("sideband_orphan_seconds") == [({"cause": "crash"}, (1, LEASE_SECONDS))]
@@ -90,19 +93,22 @@ def test_after_a_crash_the_whole_lease_counts_as_without_an_owner() -> None:
     assert not counted.read("sideband_reattaches_total")
 
 
-def test_after_a_hand_over_the_time_since_then_counts() -> None:
+def test_orphaned_by_a_hand_over() -> None:
+    """After a hand-over the time since then counts as time without an owner."""
     counted = Counted()
     counted.lines({**FIRST, "epoch": 2, "handed_over_at": time.time() - 3}, ATTACHED_AGAIN, age=60)
     assert counted.read("sideband_orphan_seconds") == [({"cause": "handover"}, (1, 3))]
 
 
-def test_a_socket_that_its_owner_opens_again_is_a_reattach() -> None:
+def test_reattaches() -> None:
+    """A socket that its owner opens again is a reattach."""
     counted = Counted()
     counted.lines(FIRST, ATTACHED, ATTACHED_AGAIN, ATTACHED_AGAIN, age=60)
     assert counted.read("sideband_reattaches_total") == [({}, 2)]
 
 
 def test_calls_do_not_mix() -> None:
+    """What one call's lines say is not counted for another."""
     counted = Counted()
     counted.lines({**FIRST, "epoch": 2}, age=60)
     counted.lines(ATTACHED_AGAIN, age=60)
@@ -110,7 +116,8 @@ def test_calls_do_not_mix() -> None:
 
 
 @pytest.mark.parametrize("error", sorted(names_counted_by("sideband_tool_errors_total")))
-def test_tool_errors_are_told_apart_by_tool_and_kind(error: str) -> None:
+def test_tool_errors(error: str) -> None:
+    """Errors of tools are counted by tool and kind."""
     counted = Counted()
     counted.lines(
         {"event": error, "tool": "order_status"}, {"event": "tool_finished", "tool": "order_status", "ms": 500}
@@ -121,7 +128,8 @@ def test_tool_errors_are_told_apart_by_tool_and_kind(error: str) -> None:
     assert counted.read("sideband_tool_seconds") == [({"tool": "order_status"}, (1, 0.5))]
 
 
-def test_ends_hand_overs_lost_leases_and_cost_are_counted() -> None:
+def test_ends_and_hand_overs() -> None:
+    """Ends, hand-overs, lost leases and cost are counted."""
     counted = Counted()
     counted.lines(
         {"event": "ended", "reason": "caller_hung_up", "cost_usd": 0.25},

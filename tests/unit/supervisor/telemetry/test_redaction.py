@@ -34,7 +34,8 @@ def test_what_may_be_logged_is_left() -> None:
 @given(
     st.integers(min_value=0, max_value=20), st.sampled_from(["+31201234567", "sk-proj-abcdefgh12345", "an@shop.test"])
 )
-def test_where_a_string_is_cut_no_half_of_a_number_is_left(offset: int, secret: str) -> None:
+def test_no_half_is_left_at_a_cut(offset: int, secret: str) -> None:
+    """Where a long string is cut, no half of a number or key is left."""
     half = redaction._MAX_CHARACTERS // 2
     text = " " * (half - offset) + secret + " " * 2 * half + secret + " " * (half - offset)
     written = redact({"error": text}, personal_data=False)["error"]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.support.conversation_driver import TRANSCRIBED, ConversationDriver, Event, output
 
 
-def test_without_a_step_for_it_the_model_greets_repeats_outputs_and_echoes() -> None:
+def test_a_model_without_a_script() -> None:
+    """Without a step for it, the model greets, repeats a tool's output, and echoes the caller."""
     driver = ConversationDriver()
 
     def said() -> str:
@@ -25,7 +26,8 @@ def test_without_a_step_for_it_the_model_greets_repeats_outputs_and_echoes() -> 
     assert said() == "You said: Is it blue?"
 
 
-def test_a_second_response_is_refused_in_the_services_words_and_nothing_is_queued() -> None:
+def test_a_second_response_is_refused() -> None:
+    """A second response is refused in OpenAI's words, and not queued."""
     driver = ConversationDriver()
     driver.client("response.create")
     driver.client("response.create", event_id="mine")
@@ -43,6 +45,7 @@ def test_a_second_response_is_refused_in_the_services_words_and_nothing_is_queue
 
 
 def test_keys_come_without_an_event_id() -> None:
+    """A key that is pressed comes as an event without an id, as at OpenAI."""
     driver = ConversationDriver()
     driver.conversation.press("#", 1750287018)
     assert driver.events == [
@@ -51,7 +54,8 @@ def test_keys_come_without_an_event_id() -> None:
     driver.run()
 
 
-def test_novelties_are_unknown_to_the_official_client() -> None:
+def test_novelties() -> None:
+    """With the option `novelties` there are events and fields that OpenAI's client does not know."""
     driver = ConversationDriver(novelties=True)
     driver.client("response.create")
     assert [event["type"] for event in driver.events] == ["response.created", "response.novelty"]
@@ -78,8 +82,14 @@ def test_novelties_are_unknown_to_the_official_client() -> None:
         ({"type": "conversation.item.truncate", "item_id": "?"}, "item_truncate_invalid_item_id"),
         ({"type": "conversation.item.delete"}, "item_delete_invalid_item_id"),
     ],
+    ids=[
+        *("no object", "no type", "an old type", "a type that is no text", "a response that is no object"),
+        *("an unknown field", "an odd event id", "no session", "another model", "no item", "no call id"),
+        *("truncates an unknown item", "deletes no item"),
+    ],
 )
-def test_what_is_wrong_is_answered_by_an_error_event(event: object, code: str) -> None:
+def test_a_wrong_event_gets_an_error(event: object, code: str) -> None:
+    """A wrong client event is answered by an error event, and the call goes on."""
     driver = ConversationDriver()
     driver.conversation.receive(event)
     assert driver.error()["code"] == code
@@ -152,7 +162,8 @@ _SCRIPT: list[Event] = [
 
 @settings(max_examples=150, deadline=None)
 @given(_ACTS)
-def test_whatever_a_client_does_there_is_one_active_response_and_every_event_is_valid(acts: list[Any]) -> None:
+def test_whatever_a_client_does(acts: list[Any]) -> None:
+    """Whatever a client does, there is one active response at most, and every event is valid."""
     driver = ConversationDriver(*_SCRIPT, session=TRANSCRIBED)
     for act in acts:
         if isinstance(act, int):

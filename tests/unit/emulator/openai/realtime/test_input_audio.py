@@ -5,13 +5,15 @@ import pytest
 from tests.support.conversation_driver import AUDIO_RESPONSE, TRANSCRIBED, TURN, ConversationDriver
 
 
-def test_a_spoken_turn_comes_in_the_recorded_order() -> None:
+def test_a_spoken_turn() -> None:
+    """The events of a spoken turn and its answer come in the order that was recorded at OpenAI."""
     driver = ConversationDriver({"model": "Good morning!"})
     driver.say("Hello")
     assert driver.run() == [*TURN, *AUDIO_RESPONSE]
 
 
-def test_transcription_comes_only_if_asked_for_and_says_what_was_said() -> None:
+def test_transcription() -> None:
+    """Where the session wants it, a transcription says what was said; the item has it, too."""
     driver = ConversationDriver({"model": "Hi"}, session=TRANSCRIBED)
     driver.say("Where is it?")
     driver.run()
@@ -20,13 +22,15 @@ def test_transcription_comes_only_if_asked_for_and_says_what_was_said() -> None:
     assert driver.conversation.history[completed["item_id"]]["content"][0]["transcript"] == "Where is it?"
 
 
-def test_a_failed_transcription_is_said_so() -> None:
+def test_a_failed_transcription() -> None:
+    """A transcription that failed has an event of its own."""
     driver = ConversationDriver(session=TRANSCRIBED)
     driver.say("mumble", "failed")
     assert "conversation.item.input_audio_transcription.failed" in driver.run()
 
 
-def test_speaking_over_the_model_cancels_and_clears_what_it_says() -> None:
+def test_speaking_over_the_model() -> None:
+    """A caller who speaks over the model cancels its response and clears its audio."""
     driver = ConversationDriver({"model": " ".join(["word"] * 40)})
     driver.client("response.create")
     driver.run_until("output_audio_buffer.started")
@@ -48,7 +52,8 @@ def test_speaking_over_the_model_cancels_and_clears_what_it_says() -> None:
     assert "output_audio_buffer.stopped" not in driver.run()[: len(TURN)]
 
 
-def test_speaking_over_a_finished_response_that_is_still_heard_clears_it() -> None:
+def test_speaking_over_its_audio() -> None:
+    """A caller who speaks over a response that is done but still heard clears its audio."""
     driver = ConversationDriver({"model": "It ships tomorrow morning."})
     driver.client("response.create")
     driver.run_until("response.done")
@@ -62,7 +67,8 @@ def test_speaking_over_a_finished_response_that_is_still_heard_clears_it() -> No
 
 
 @pytest.mark.parametrize(("interrupt", "create"), [(False, True), (True, False), (False, False)])
-def test_turn_detection_does_what_the_session_says(interrupt: bool, create: bool) -> None:
+def test_turn_detection(interrupt: bool, create: bool) -> None:
+    """Turn detection interrupts, and makes responses, as the session says."""
     detection = {"type": "server_vad", "interrupt_response": interrupt, "create_response": create}
     driver = ConversationDriver(session={"audio": {"input": {"turn_detection": detection}}})
     driver.client("session.update", session={"type": "realtime", "audio": {"input": {"turn_detection": detection}}})
@@ -75,7 +81,8 @@ def test_turn_detection_does_what_the_session_says(interrupt: bool, create: bool
     assert ("response.created" in driver.run()) == create
 
 
-def test_without_turn_detection_a_client_commits() -> None:
+def test_no_turn_detection() -> None:
+    """Without turn detection the client commits what was said; with nothing said, that is an error."""
     driver = ConversationDriver()
     driver.client("session.update", session={"type": "realtime", "audio": {"input": {"turn_detection": None}}})
     driver.client("input_audio_buffer.commit")
@@ -86,7 +93,8 @@ def test_without_turn_detection_a_client_commits() -> None:
     assert driver.run() == TURN[2:]
 
 
-def test_a_caller_who_stays_silent_too_long_is_spoken_to() -> None:
+def test_a_silent_caller() -> None:
+    """A caller who is silent for `idle_timeout_ms` is spoken to."""
     detection = {"type": "server_vad", "idle_timeout_ms": 6000}
     driver = ConversationDriver()
     driver.client("session.update", session={"type": "realtime", "audio": {"input": {"turn_detection": detection}}})

@@ -3,7 +3,8 @@
 from tests.support.conversation_driver import ConversationDriver, output
 
 
-def test_items_are_placed_retrieved_truncated_and_deleted_by_id() -> None:
+def test_items_by_id() -> None:
+    """Items are placed, retrieved, truncated and deleted by their ids."""
     driver = ConversationDriver({"model": "Good day to you"})
     driver.client("response.create")
     driver.run()
@@ -23,7 +24,8 @@ def test_items_are_placed_retrieved_truncated_and_deleted_by_id() -> None:
     driver.run()
 
 
-def test_an_id_that_exists_is_refused_and_leaves_the_first_item_alone() -> None:
+def test_an_id_that_exists() -> None:
+    """An item under an id that exists is refused, and the first stays as it is."""
     driver = ConversationDriver()
     driver.client("conversation.item.create", item=output("c", "first", id="out_1"))
     driver.client("conversation.item.create", item=output("c", "second", id="out_1"))
@@ -31,7 +33,8 @@ def test_an_id_that_exists_is_refused_and_leaves_the_first_item_alone() -> None:
     assert driver.conversation.history["out_1"]["output"] == "first"
 
 
-def test_an_id_of_more_than_32_characters_is_refused() -> None:
+def test_an_id_that_is_too_long() -> None:
+    """An item under an id of more than 32 characters is refused."""
     driver = ConversationDriver()
     driver.client("conversation.item.create", item=output("c", id="x" * 33))
     assert driver.error()["code"] == "string_above_max_length"

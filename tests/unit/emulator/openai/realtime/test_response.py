@@ -5,7 +5,8 @@ import pytest
 from tests.support.conversation_driver import AUDIO_RESPONSE, CALL_RESPONSE, ConversationDriver, output
 
 
-def test_a_text_item_and_an_audio_response_come_in_the_recorded_order() -> None:
+def test_a_text_and_its_answer() -> None:
+    """A text item and the spoken answer to it come in the order that was recorded at OpenAI."""
     driver = ConversationDriver({"model": "Good morning!"})
     driver.client(
         "conversation.item.create",
@@ -15,7 +16,8 @@ def test_a_text_item_and_an_audio_response_come_in_the_recorded_order() -> None:
     assert driver.run() == ["conversation.item.added", "conversation.item.done", *AUDIO_RESPONSE]
 
 
-def test_a_function_call_its_output_and_the_answer_come_in_the_recorded_order() -> None:
+def test_a_function_call() -> None:
+    """A function call, its output and the answer come in the order that was recorded at OpenAI."""
     driver = ConversationDriver({"tool": "now", "arguments": {}, "call_id": "call_1"}, {"model": "It's noon."})
     driver.client("response.create")
     assert driver.run() == CALL_RESPONSE
@@ -28,7 +30,8 @@ def test_a_function_call_its_output_and_the_answer_come_in_the_recorded_order() 
     assert driver.run() == ["conversation.item.added", "conversation.item.done", *AUDIO_RESPONSE]
 
 
-def test_deltas_are_padded_and_make_up_the_whole_text() -> None:
+def test_deltas() -> None:
+    """Deltas make up the whole text, and each is padded."""
     driver = ConversationDriver({"model": "One two, three. "}, {"tool": "f", "arguments": {"number": 12345678}})
     driver.client("response.create")
     driver.run()
@@ -41,7 +44,8 @@ def test_deltas_are_padded_and_make_up_the_whole_text() -> None:
         assert all(delta["obfuscation"] for delta in deltas)
 
 
-def test_a_preamble_and_several_calls_share_one_response() -> None:
+def test_a_preamble_and_several_calls() -> None:
+    """What the model says before its tool calls is in the same response as they are."""
     driver = ConversationDriver(
         {"model": "Let me see."}, {"tools": [{"tool": "a"}, {"tool": "b"}]}, {"model": "Both are fine."}
     )
@@ -56,7 +60,8 @@ def test_a_preamble_and_several_calls_share_one_response() -> None:
     assert driver.last("response.output_audio_transcript.done")["transcript"] == "Both are fine."
 
 
-def test_a_response_beside_the_conversation_runs_with_an_active_one_and_leaves_no_item() -> None:
+def test_an_out_of_band_response() -> None:
+    """A response outside the conversation runs beside an active one, and leaves no item."""
     driver = ConversationDriver({"model": "I am talking and talking."})
     driver.client("response.create")
     driver.client(
@@ -72,7 +77,8 @@ def test_a_response_beside_the_conversation_runs_with_an_active_one_and_leaves_n
     assert aside["output"][0]["content"] == [{"type": "output_text", "text": "Noted."}]
 
 
-def test_cancel_ends_the_active_response_and_is_an_error_without_one() -> None:
+def test_cancel() -> None:
+    """A cancel ends the active response; without one it is an error."""
     driver = ConversationDriver({"model": "A long story about many things."})
     driver.client("response.cancel")
     assert (driver.error()["code"], driver.error()["message"]) == (
@@ -92,7 +98,8 @@ def test_cancel_ends_the_active_response_and_is_an_error_without_one() -> None:
     driver.run()
 
 
-def test_a_call_that_is_interrupted_ends_with_partial_arguments_and_is_not_complete() -> None:
+def test_an_interrupted_call() -> None:
+    """A function call that is interrupted ends incomplete, with a part of its arguments."""
     driver = ConversationDriver({"tool": "order", "arguments": {"order_id": "B-1042"}})
     driver.client("response.create")
     driver.run_until("response.function_call_arguments.delta")
@@ -107,7 +114,8 @@ def test_a_call_that_is_interrupted_ends_with_partial_arguments_and_is_not_compl
 
 
 @pytest.mark.parametrize("status", ["failed", "incomplete"])
-def test_a_response_can_fail_or_stay_incomplete(status: str) -> None:
+def test_a_failed_response(status: str) -> None:
+    """A response can fail, or stay incomplete, as the script says."""
     fail = {"fail": {"code": "rate_limit_exceeded"}}
     driver = ConversationDriver(
         fail if status == "failed" else {"model": "Half a sen", "incomplete": "max_output_tokens"}

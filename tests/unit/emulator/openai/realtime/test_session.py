@@ -3,7 +3,8 @@
 from tests.support.conversation_driver import ConversationDriver
 
 
-def test_an_update_is_merged_whole_or_refused_whole() -> None:
+def test_an_update_is_all_or_none() -> None:
+    """An update is merged as a whole, or refused as a whole."""
     driver = ConversationDriver()
     driver.client("session.update", session={"type": "realtime", "instructions": "A", "temperature": 1}, event_id="e1")
     assert driver.error() == {
@@ -23,7 +24,8 @@ def test_an_update_is_merged_whole_or_refused_whole() -> None:
     driver.run()
 
 
-def test_the_voice_cannot_change_after_it_was_heard() -> None:
+def test_the_voice_stays_once_heard() -> None:
+    """The voice can't change once it was heard."""
     driver = ConversationDriver()
     driver.client("response.create")
     driver.run()

@@ -5,14 +5,16 @@ import pytest
 from tests.support.conversation_driver import AUDIO_RESPONSE, ConversationDriver, output
 
 
-def test_no_tool_is_called_when_the_choice_is_none() -> None:
+def test_tool_choice_none() -> None:
+    """With the tool choice `none`, the script's tools are passed over."""
     driver = ConversationDriver({"tool": "a"}, {"tool": "b"}, {"model": "I'll stop here."})
     driver.client("response.create", response={"tool_choice": "none"})
     assert driver.run() == AUDIO_RESPONSE[:6] + AUDIO_RESPONSE[5:]
     assert driver.last("response.output_audio_transcript.done")["transcript"] == "I'll stop here."
 
 
-def test_hosted_tools_are_listed_once_and_called_by_the_server() -> None:
+def test_hosted_tools() -> None:
+    """Hosted tools are listed once, and called by OpenAI itself."""
     tool = {"name": "search", "input_schema": {"type": "object"}}
     driver = ConversationDriver(
         {"mcp": {"server_label": "docs", "name": "search", "arguments": {"q": "x"}, "output": "found"}},
@@ -39,7 +41,8 @@ def test_hosted_tools_are_listed_once_and_called_by_the_server() -> None:
 
 
 @pytest.mark.parametrize("approve", [True, False])
-def test_a_hosted_tool_that_needs_approval_waits_for_it(approve: bool) -> None:
+def test_approval_of_a_hosted_tool(approve: bool) -> None:
+    """A hosted tool that needs an approval runs once it has it, and not when it is denied."""
     driver = ConversationDriver(
         {"mcp": {"server_label": "docs", "name": "pay", "approval": True, "error": "no funds"}}, {"model": "Sorry."}
     )
@@ -59,7 +62,8 @@ def test_a_hosted_tool_that_needs_approval_waits_for_it(approve: bool) -> None:
     assert ("response.done" in sent) == approve
 
 
-def test_odd_tool_outputs_are_kept_and_noted() -> None:
+def test_odd_tool_outputs_are_noted() -> None:
+    """A second output of a call, and one of an unknown call, is kept, and noted in the log."""
     driver = ConversationDriver({"tool": "a", "call_id": "call_1"})
     driver.client("response.create")
     driver.run()

@@ -8,18 +8,21 @@ from tests.support.openai_events import created, done, error, event_of, sent, sp
 class TestResponses:
     """At most one response is asked for at a time."""
 
-    def test_asks_at_once_when_nobody_speaks(self) -> None:
+    def test_asks_at_once(self) -> None:
+        """A response is requested at once when nobody speaks."""
         actions = Conversation().responses.add({"instructions": "Say hello."})
         create = event_of(actions, "response.create")
         assert create["response"]["instructions"] == "Say hello."
 
     def test_waits_for_the_active_response(self) -> None:
+        """While a response is active, the next one is requested after its end."""
         conversation = Conversation()
         conversation.receive(created())
         assert conversation.responses.add() == []
         assert sent(conversation.receive(done())) == ["response.create"]
 
-    def test_to_go_on_is_asked_once_however_often_it_is_wanted(self) -> None:
+    def test_going_on_is_asked_once(self) -> None:
+        """The model is asked to go on once, however often that is wanted."""
         conversation = Conversation()
         conversation.receive(created())
         conversation.responses.add()
@@ -28,14 +31,16 @@ class TestResponses:
         assert conversation.receive(created("resp_2", mark=conversation.responses.requested)) == []
         assert conversation.receive(done("resp_2")) == []
 
-    def test_all_that_is_to_be_said_is_said_in_order(self) -> None:
+    def test_texts_are_said_in_order(self) -> None:
+        """All texts that are to be said are said, in order."""
         conversation = Conversation()
         actions = conversation.responses.add({"instructions": "ONE"})
         for text in ("TWO", "THREE"):
             assert conversation.responses.add({"instructions": text}) == []
         assert spoken(conversation, actions) == ["ONE", "TWO", "THREE"]
 
-    def test_of_a_thousand_things_to_say_only_the_first_few_wait(self) -> None:
+    def test_only_so_many_texts_wait(self) -> None:
+        """Of a thousand texts to say only the first few wait; a request to go on has its place all the same."""
         conversation = Conversation()
         conversation.receive(created())
         for number in range(1000):
@@ -44,7 +49,8 @@ class TestResponses:
         conversation.responses.add()
         assert spoken(conversation, conversation.receive(done())) == [*map(str, range(MOST_QUEUED)), None]
 
-    def test_what_was_to_be_said_is_thrown_away_by_an_interruption(self) -> None:
+    def test_an_interruption_drops_texts(self) -> None:
+        """An interruption throws away what was to be said."""
         conversation = Conversation()
         create = event_of(conversation.responses.add({"instructions": "ONE"}), "response.create")
         conversation.responses.add({"instructions": "TWO"})
@@ -54,26 +60,30 @@ class TestResponses:
         assert conversation.receive(done("resp_vad")) == []
         assert not conversation.busy
 
-    def test_what_was_asked_for_as_the_socket_was_lost_is_not_asked_for_again_when_it_had_begun(self) -> None:
+    def test_lost_request_had_begun(self) -> None:
+        """A request on its way as the socket was lost is not repeated if its response had begun."""
         conversation = Conversation()
         lost = event_of(conversation.responses.add({"instructions": "ONE"}), "response.create")
         again = event_of(conversation.attached(), "response.create")
         conversation.receive(error("conversation_already_has_active_response", again["event_id"]))
         assert conversation.receive(done("resp_1", mark=lost["event_id"])) == []
 
-    def test_what_was_asked_for_as_the_socket_was_lost_is_asked_for_again_when_another_had_begun(self) -> None:
+    def test_lost_request_another_had_begun(self) -> None:
+        """A request on its way as the socket was lost is repeated if another response had begun."""
         conversation = Conversation()
         conversation.responses.add({"instructions": "ONE"})
         again = event_of(conversation.attached(), "response.create")
         conversation.receive(error("conversation_already_has_active_response", again["event_id"]))
         assert spoken(conversation, conversation.receive(done("resp_vad"))) == ["ONE"]
 
-    def test_does_not_ask_again_while_a_request_is_in_flight(self) -> None:
+    def test_one_request_in_flight(self) -> None:
+        """Nothing more is requested while a request is in flight."""
         conversation = Conversation()
         conversation.responses.add()
         assert conversation.responses.add() == []
 
-    def test_voice_activity_was_faster_so_it_asks_again_afterwards(self) -> None:
+    def test_voice_detection_was_faster(self) -> None:
+        """A request that came after a response of voice detection is repeated when that one ends."""
         conversation = Conversation()
         create = event_of(conversation.responses.add({"instructions": "x"}), "response.create")
         conversation.receive(created("resp_vad"))
@@ -81,7 +91,8 @@ class TestResponses:
         actions = conversation.receive(done("resp_vad"))
         assert event_of(actions, "response.create")["response"]["instructions"] == "x"
 
-    def test_an_active_response_that_was_never_seen_is_waited_for(self) -> None:
+    def test_an_unseen_response_is_waited_for(self) -> None:
+        """A response that is active by OpenAI's word alone is waited for."""
         conversation = Conversation()
         create = event_of(conversation.responses.add(), "response.create")
         conversation.receive(error("conversation_already_has_active_response", create["event_id"]))
@@ -89,6 +100,7 @@ class TestResponses:
         assert sent(conversation.receive(done("resp_unseen"))) == ["response.create"]
 
     def test_a_refused_request_is_forgotten(self) -> None:
+        """After a request that was refused, the next may be made."""
         conversation = Conversation()
         create = event_of(conversation.responses.add(), "response.create")
         conversation.receive(error("invalid_value", create["event_id"]))
@@ -98,7 +110,8 @@ class TestResponses:
 class TestNothingComesBack:
     """What is asked of OpenAI may be refused in an error that does not say so, or not at all."""
 
-    def test_a_response_of_which_nothing_is_heard_is_asked_for_again_a_few_times(self) -> None:
+    def test_an_unanswered_request_is_repeated(self) -> None:
+        """A request that gets no answer is repeated a few times, and then given up."""
         conversation = Conversation()
         asked = [event_of(conversation.responses.add({"instructions": "Hello."}), "response.create")]
         conversation.receive(error("server_error"))
@@ -110,7 +123,8 @@ class TestNothingComesBack:
         assert {create["response"]["instructions"] for create in asked} == {"Hello."}
         assert not conversation.busy
 
-    def test_it_is_not_asked_for_again_when_another_response_has_begun_since(self) -> None:
+    def test_not_repeated_after_another(self) -> None:
+        """A request without an answer is not repeated when another response has begun since."""
         conversation = Conversation()
         conversation.responses.add()
         conversation.receive(created("resp_of_voice_detection"))
@@ -118,7 +132,8 @@ class TestNothingComesBack:
         assert conversation.responses.retry() == []
         assert sent(conversation.responses.add()) == ["response.create"]
 
-    def test_what_waits_is_asked_for_when_what_was_asked_for_is_refused(self) -> None:
+    def test_the_next_after_a_refusal(self) -> None:
+        """When a request is refused, what waits behind it is requested."""
         conversation = Conversation()
         first = event_of(conversation.responses.add({"instructions": "A"}), "response.create")
         conversation.responses.add({"instructions": "B"})

@@ -13,12 +13,14 @@ from tests.support.openai_events import created, done, error, event_of, function
 class TestToolCalls:
     """Every completed tool call is run once and answered once; then the model is asked to go on, once."""
 
-    def test_runs_as_soon_as_the_item_is_complete(self) -> None:
+    def test_runs_when_its_item_is_complete(self) -> None:
+        """A tool runs as soon as its item is complete, and not at the end of the response."""
         conversation = Conversation()
         conversation.receive(created())
         assert conversation.receive(item_done(function_call())) == [RunTool("call_1", "look", "{}")]
 
-    def test_runs_once_however_many_events_show_it(self) -> None:
+    def test_runs_once(self) -> None:
+        """A tool call runs once, however many events show it."""
         conversation = Conversation()
         conversation.receive(created())
         conversation.receive(item_done(function_call()))
@@ -27,10 +29,12 @@ class TestToolCalls:
 
     @pytest.mark.parametrize("status", ["incomplete", "in_progress", None])
     def test_a_call_that_was_cut_is_not_run(self, status: str) -> None:
+        """A tool call that was cut short is not run."""
         conversation = Conversation()
         assert conversation.receive(item_done(function_call(status=status, arguments='{"a'))) == []
 
-    def test_the_output_goes_at_once_and_the_continuation_waits_for_the_response(self) -> None:
+    def test_output_first_continuation_later(self) -> None:
+        """An output leaves at once; the model is asked to go on when its response has ended."""
         conversation = Conversation()
         conversation.receive(created())
         conversation.receive(item_done(function_call()))
@@ -45,7 +49,8 @@ class TestToolCalls:
         assert sent(actions) == ["conversation.item.create"]
         assert sent(conversation.receive(done("resp_1", function_call()))) == ["response.create"]
 
-    def test_several_calls_are_all_answered_before_the_one_continuation(self) -> None:
+    def test_one_continuation_for_all(self) -> None:
+        """Several calls of a response are all answered before the model is asked, once, to go on."""
         conversation = Conversation()
         conversation.receive(created())
         conversation.receive(item_done(function_call("call_1")))
@@ -54,7 +59,8 @@ class TestToolCalls:
         assert sent(conversation.tool_calls.answer("call_2", "2")) == ["conversation.item.create"]
         assert sent(conversation.tool_calls.answer("call_1", "1")) == ["conversation.item.create", "response.create"]
 
-    def test_a_slow_tool_does_not_hold_up_a_later_turn(self) -> None:
+    def test_a_slow_tool_holds_up_no_turn(self) -> None:
+        """A slow tool of an earlier turn does not hold up the answer of a later one."""
         conversation = Conversation()
         conversation.receive(created())
         conversation.receive(done("resp_1", function_call("slow")))
@@ -62,14 +68,16 @@ class TestToolCalls:
         conversation.receive(done("resp_2", function_call("quick")))
         assert sent(conversation.tool_calls.answer("quick", "q")) == ["conversation.item.create", "response.create"]
 
-    def test_a_second_result_for_the_same_call_is_dropped(self) -> None:
+    def test_a_second_result_is_dropped(self) -> None:
+        """A second result of the same call, and one of an unknown call, is dropped."""
         conversation = Conversation()
         conversation.receive(done("resp_1", function_call()))
         conversation.tool_calls.answer("call_1", "first")
         assert conversation.tool_calls.answer("call_1", "second") == []
         assert conversation.tool_calls.answer("call_unknown", "x") == []
 
-    def test_an_output_is_confirmed_when_openai_shows_it(self) -> None:
+    def test_an_output_is_confirmed(self) -> None:
+        """An output is confirmed, once, when OpenAI shows it."""
         conversation = Conversation()
         conversation.receive(done("resp_1", function_call()))
         conversation.tool_calls.answer("call_1", "42")
@@ -92,20 +100,23 @@ class TestSayingAndAnswering:
         item = {"type": "function_call_output", "call_id": "call_1", "id": output_item_id("call_1")}
         conversation.receive({"type": "conversation.item.added", "item": item})
 
-    def test_a_tool_that_says_something_and_returns_at_once_is_heard_and_answered(self) -> None:
+    def test_a_tool_says_and_returns(self) -> None:
+        """What a tool has said is said before the model speaks of its output."""
         conversation = self.called()
         conversation.responses.add({"instructions": "One moment."})
         conversation.tool_calls.answer("call_1", "12 euro")
         assert spoken(conversation, conversation.receive(done("resp_1", function_call()))) == ["One moment.", None]
 
-    def test_an_interruption_throws_away_words_and_no_answer(self) -> None:
+    def test_an_interruption_keeps_answers(self) -> None:
+        """An interruption throws away words that wait, and no answer to a tool call."""
         conversation = self.called()
         conversation.responses.add({"instructions": "One moment."})
         conversation.tool_calls.answer("call_1", "12 euro")
         assert sent(conversation.interrupt()) == ["response.cancel", "output_audio_buffer.clear"]
         assert spoken(conversation, conversation.receive(done("resp_1", function_call()))) == [None]
 
-    def test_a_response_of_voice_detection_that_has_seen_the_output_will_do(self) -> None:
+    def test_another_response_saw_the_output(self) -> None:
+        """A response of voice detection that began after the output speaks of it; no other is requested."""
         conversation = self.called()
         conversation.responses.add({"instructions": "One moment."})
         conversation.tool_calls.answer("call_1", "12 euro")
@@ -123,7 +134,8 @@ class TestSayingAndAnswering:
         assert conversation.receive(done("resp_vad")) == []
         assert not conversation.busy
 
-    def test_a_response_of_voice_detection_that_began_before_the_output_will_not_do(self) -> None:
+    def test_another_response_was_too_early(self) -> None:
+        """A response of voice detection that began before the output is followed by another."""
         conversation = self.called()
         conversation.receive(done("resp_1", function_call()))
         actions = conversation.tool_calls.answer("call_1", "12 euro")
@@ -133,7 +145,8 @@ class TestSayingAndAnswering:
         conversation.receive(error("conversation_already_has_active_response", create["event_id"]))
         assert spoken(conversation, conversation.receive(done("resp_vad"))) == [None]
 
-    def test_a_response_that_began_as_its_socket_was_lost_has_not_seen_what_came_after_it(self) -> None:
+    def test_a_lost_response_was_too_early(self) -> None:
+        """A response that began as its socket was lost knows no output that was sent afterwards."""
         conversation = Conversation()
         conversation.receive(done("resp_1", function_call("call_1")))
         conversation.receive(done("resp_2", function_call("call_2")))
@@ -143,7 +156,8 @@ class TestSayingAndAnswering:
         conversation.tool_calls.answer("call_2", "9 to 5")
         assert spoken(conversation, conversation.receive(done("resp_3", mark=lost["event_id"]))) == [None]
 
-    def test_what_is_to_be_said_after_a_hosted_tool_does_not_replace_its_result(self) -> None:
+    def test_words_and_a_hosted_tool(self) -> None:
+        """A text said after a hosted tool does not replace the response about the tool's result."""
         conversation = Conversation()
         conversation.receive(created())
         conversation.responses.add({"instructions": "One moment."})
@@ -160,24 +174,28 @@ class TestReattach:
         conversation.tool_calls.answer("call_1", "42")
         return conversation
 
-    def test_asks_for_outputs_that_were_not_confirmed(self) -> None:
+    def test_asks_for_unconfirmed_outputs(self) -> None:
+        """After an attach OpenAI is asked for each output that was not confirmed."""
         actions = self.answered().attached()
         assert event_of(actions, "conversation.item.retrieve")["item_id"] == output_item_id("call_1")
 
-    def test_sends_an_output_again_only_when_openai_does_not_have_it(self) -> None:
+    def test_sends_a_missing_output_again(self) -> None:
+        """An output that OpenAI does not have is sent again."""
         conversation = self.answered()
         retrieve = event_of(conversation.attached(), "conversation.item.retrieve")
         actions = conversation.receive(error("item_retrieve_invalid_item_id", retrieve["event_id"]))
         assert sent(actions) == ["conversation.item.create"]
 
-    def test_does_not_send_an_output_that_arrived(self) -> None:
+    def test_keeps_an_output_that_arrived(self) -> None:
+        """An output that OpenAI has is confirmed, and not sent again."""
         conversation = self.answered()
         conversation.attached()
         item = {"type": "function_call_output", "call_id": "call_1", "id": output_item_id("call_1")}
         assert conversation.receive({"type": "conversation.item.retrieved", "item": item}) == [Answered("call_1")]
         assert sent(conversation.attached()).count("conversation.item.retrieve") == 0
 
-    def test_an_output_that_is_always_refused_is_given_up(self) -> None:
+    def test_a_refused_output_is_given_up(self) -> None:
+        """An output that is refused each time is given up after a few tries."""
         conversation = self.answered()
         actions: Sequence[Action] = conversation.attached()
         tries = 1
@@ -191,14 +209,16 @@ class TestReattach:
             actions = conversation.receive(error("invalid_value", create["event_id"]))
         assert tries == OUTPUT_TRIES
 
-    def test_a_response_whose_end_was_missed_does_not_block_the_next(self) -> None:
+    def test_a_missed_end_blocks_nothing(self) -> None:
+        """A response whose end was missed does not hold up the next one."""
         conversation = Conversation()
         conversation.receive(created())
         conversation.receive(item_done(function_call()))
         conversation.tool_calls.answer("call_1", "42")
         assert "response.create" in sent(conversation.attached())
 
-    def test_a_question_that_is_refused_in_any_other_way_is_put_a_few_times_and_then_answered_by_sending(self) -> None:
+    def test_a_refused_lookup_is_bounded(self) -> None:
+        """A look-up that is refused for another reason is repeated a few times; then the output is sent."""
         conversation = Conversation()
         conversation.tool_calls.restore({"call_1": ToolCall("look", "{}", output="42", maybe_sent=True)})
         actions: Sequence[Action] = conversation.attached()
@@ -210,7 +230,8 @@ class TestReattach:
         lookups, outputs = types.count("conversation.item.retrieve"), types.count("conversation.item.create")
         assert (lookups, outputs) == (OUTPUT_TRIES, OUTPUT_TRIES)
 
-    def test_what_an_earlier_owner_left_may_come_to_light_late(self) -> None:
+    def test_restore_late(self) -> None:
+        """What an earlier owner left is answered or looked up, also when the record is opened late; nothing is run."""
         conversation = Conversation()
         conversation.attached()
         left = {
@@ -227,7 +248,8 @@ class TestReattach:
 class TestForgetting:
     """A call may last an hour: what is settled is not remembered."""
 
-    def test_a_tool_call_that_openai_has_the_output_of_is_forgotten_with_the_next_response(self) -> None:
+    def test_confirmed_calls_are_forgotten(self) -> None:
+        """A tool call is forgotten once its output is confirmed and the next response has begun."""
         conversation = Conversation()
         for number in range(50):
             tool_call_id = f"call_{number}"

@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from function.notice import CallNotice
-from sideband import Accept, Agent, Call, Incoming, Reject, Router
+from sideband import Accept, Call, Incoming, Reject, Router
 from sideband._rig import entries, greetings, outputs, rig
 from supervisor.agents import user_code as under_test
 from supervisor.outcomes import EndReason
+from tests.support.rigged import call_by_browser, crash_first, greeter
 from tests.support.stubborn import wait_stubbornly
 
 if TYPE_CHECKING:
     from emulator.openai.calls.call import Call as PlacedCall
-    from sideband._rig import Rig
 
-SESSION: dict[str, Any] = {"model": "gpt-realtime-2.1"}
 ASKS: list[dict[str, Any]] = [{"wait_for": "greeting"}, {"caller": "Go."}, {"tool": "lookup"}, {"hang_up": True}]
 TALKS: list[dict[str, Any]] = [{"wait_for": "greeting"}, {"hang_up": True}]
 STAYS: list[dict[str, Any]] = [{"wait_for": "greeting"}, {"pause_ms": 60_000}]
-
-
-def agent() -> Agent:
-    return Agent(session=SESSION, greeting="Greet.")
 
 
 def refusals(call: PlacedCall) -> list[int]:
@@ -38,7 +32,7 @@ def refusals(call: PlacedCall) -> list[int]:
 
 async def wait_for_what_somebody_else_cancels() -> None:
     """Such as the refresh of a token that several share."""
-    shared = asyncio.create_task(asyncio.sleep(60))
+    shared = asyncio.get_running_loop().create_future()
     shared.cancel()
     await shared
 
@@ -49,10 +43,11 @@ def leave() -> None:
 
 
 @pytest.mark.parametrize("does", [leave, wait_for_what_somebody_else_cancels])
-async def test_a_tool_that_exits_or_finds_itself_cancelled_is_answered_and_ends_nothing(
+async def test_a_tool_that_exits_is_answered(
     does: Callable[[], Any],
 ) -> None:
-    answering = agent()
+    """A tool that exits, or finds itself cancelled, is answered and ends nothing."""
+    answering = greeter()
 
     @answering.tool
     async def lookup() -> None:
@@ -72,8 +67,9 @@ async def test_a_tool_that_exits_or_finds_itself_cancelled_is_answered_and_ends_
 
 
 @pytest.mark.parametrize("does", [leave, wait_for_what_somebody_else_cancels, lambda: True, lambda: Reject(200)])
-async def test_a_rule_that_does_not_decide_refuses_the_call(does: Callable[[], Any]) -> None:
-    answering = agent()
+async def test_an_undecided_rule_rejects(does: Callable[[], Any]) -> None:
+    """A rule that does not decide rejects the call."""
+    answering = greeter()
     answering.incoming(lambda _incoming: does())
     async with rig(answering) as rigged:
         call = await rigged.ring(STAYS)
@@ -81,11 +77,13 @@ async def test_a_rule_that_does_not_decide_refuses_the_call(does: Callable[[], A
     assert (record.end_reason, refusals(call), record.epoch) == (EndReason.REJECTED, [503], 1)
 
 
-async def test_an_async_rule_behind_a_plain_function_is_asked() -> None:
+async def test_a_hidden_async_rule_is_awaited() -> None:
+    """An async rule behind a plain function is awaited."""
+
     async def decide(_incoming: Incoming) -> Reject:
         return Reject(603)
 
-    answering = agent()
+    answering = greeter()
     answering.incoming(lambda incoming: decide(incoming))  # noqa: PLW0108 - which is what this is about
     async with rig(answering) as rigged:
         call = await rigged.ring(STAYS)
@@ -93,8 +91,9 @@ async def test_an_async_rule_behind_a_plain_function_is_asked() -> None:
     assert refusals(call) == [603]
 
 
-async def test_a_chooser_that_fails_or_names_nobody_leaves_it_to_the_other_rules() -> None:
-    router = Router({"shop": agent()}, default="shop")
+async def test_a_failing_chooser_is_passed_over() -> None:
+    """A chooser that fails, or names nobody, leaves the choice to the next."""
+    router = Router({"shop": greeter()}, default="shop")
 
     @router.choose
     def by_header(incoming: Incoming) -> str:
@@ -115,11 +114,12 @@ async def test_a_chooser_that_fails_or_names_nobody_leaves_it_to_the_other_rules
     ]
 
 
-async def test_a_call_whose_agent_was_renamed_by_a_deploy_goes_on_with_the_one_that_the_router_has_now() -> None:
-    async with rig(Router({"shop": agent()}, default="shop")) as rigged:
+async def test_a_renamed_agent_is_replaced() -> None:
+    """A call whose agent was renamed by a deploy goes on with the one that the router has now."""
+    async with rig(Router({"shop": greeter()}, default="shop")) as rigged:
         call = await rigged.ring(STAYS)
         await rigged.seen(call, "frame_out", "output_audio_buffer.stopped")
-        rigged.supervise(Router({"store": agent()}, default="store"))
+        rigged.supervise(Router({"store": greeter()}, default="store"))
         rigged.supervisors[0].stop.set()
         first = await rigged.seen(call, "attach")
         await rigged.seen(call, "attach", after=first.sequence)
@@ -129,19 +129,21 @@ async def test_a_call_whose_agent_was_renamed_by_a_deploy_goes_on_with_the_one_t
     assert greetings(call) == 1
 
 
-async def test_a_call_whose_agent_is_gone_with_no_other_to_take_it_is_hung_up() -> None:
-    async with rig(Router({"shop": agent()}, default="shop")) as rigged:
+async def test_a_removed_agent_ends_its_call() -> None:
+    """A call whose agent is gone, with no other to take it, is hung up."""
+    async with rig(Router({"shop": greeter()}, default="shop")) as rigged:
         call = await rigged.ring(STAYS)
         await rigged.seen(call, "frame_out", "output_audio_buffer.stopped")
-        rigged.supervise(Router({"store": agent()}))
+        rigged.supervise(Router({"store": greeter()}))
         rigged.supervisors[0].stop.set()
         record = await rigged.ended(call)
     assert record.end_reason is EndReason.REJECTED
     assert entries(call, "rest", "hangup")
 
 
-async def test_a_handler_that_finds_itself_cancelled_keeps_no_call_from_its_end() -> None:
-    answering = agent()
+async def test_a_cancelled_handler_ends() -> None:
+    """A handler that finds itself cancelled keeps no call from its end."""
+    answering = greeter()
 
     @answering.on_end
     async def store(_call: Call) -> None:
@@ -153,29 +155,30 @@ async def test_a_handler_that_finds_itself_cancelled_keeps_no_call_from_its_end(
     assert (record.end_reason, record.epoch) == (EndReason.CALLER_HUNG_UP, 1)
 
 
-async def test_a_plain_handler_that_blocks_stops_no_other_call() -> None:
-    """As a request to a slow back end does; the event loop turns meanwhile."""
-    answering, loop_turned = agent(), asyncio.Event()
+async def test_a_blocking_handler_stops_no_other() -> None:
+    """A plain handler that blocks stops no other call.
+
+    As a request to a slow back end does; the event loop turns meanwhile.
+    """
+    answering, loop, loop_turned = greeter(), asyncio.get_running_loop(), threading.Event()
+    turned_meanwhile: list[bool] = []
 
     @answering.on_end
     def store(_call: Call) -> None:
-        deadline = time.monotonic() + 10
-        while not loop_turned.is_set() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        loop.call_soon_threadsafe(loop_turned.set)
+        turned_meanwhile.append(loop_turned.wait(10))
 
     async with rig(answering) as rigged:
-        call = await rigged.ring(TALKS)
-        await rigged.seen(call, "end")
-        asyncio.get_running_loop().call_later(0.5, loop_turned.set)
-        await rigged.ended(call)
-        assert loop_turned.is_set()
+        await rigged.ended(await rigged.ring(TALKS))
+    assert turned_meanwhile == [True]
 
 
-async def test_a_handler_that_ignores_its_cancellation_does_not_keep_its_call_from_its_end(
+async def test_a_stubborn_handler_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A handler that ignores its cancellation does not keep its call from its end."""
     monkeypatch.setattr(under_test, "CANCEL_SECONDS", 0.1)
-    answering, release = agent(), asyncio.Event()
+    answering, release = greeter(), asyncio.Event()
 
     @answering.tool
     async def lookup(call: Call) -> str:
@@ -196,8 +199,9 @@ async def test_a_handler_that_ignores_its_cancellation_does_not_keep_its_call_fr
 
 
 @pytest.mark.parametrize("named", [["shop"], {"name": "shop"}, True])
-async def test_a_chooser_that_returns_no_name_leaves_it_to_the_other_rules(named: Any) -> None:
-    router = Router({"shop": agent()}, default="shop")
+async def test_a_chooser_must_return_a_name(named: Any) -> None:
+    """A chooser that returns something else than a name leaves the choice to the next."""
+    router = Router({"shop": greeter()}, default="shop")
     router.choose(lambda _incoming: named)
     async with rig(router) as rigged:
         call = await rigged.ring(TALKS)
@@ -205,9 +209,9 @@ async def test_a_chooser_that_returns_no_name_leaves_it_to_the_other_rules(named
     assert (record.end_reason, record.agent, record.epoch) == (EndReason.CALLER_HUNG_UP, "shop", 1)
 
 
-async def test_what_a_rule_or_a_chooser_returns_by_mistake_is_not_in_the_log() -> None:
-    """It may be a customer."""
-    answering = agent()
+async def test_wrong_results_are_not_logged() -> None:
+    """What a rule or a chooser returns by mistake is not in the log. It may be a customer."""
+    answering = greeter()
     answering.incoming(lambda _incoming: {"customer": "Jan de Vries"})  # type: ignore[type-var]
     router = Router({"shop": answering}, default="shop")
     router.choose(lambda _incoming: "Jan de Vries")
@@ -218,9 +222,12 @@ async def test_what_a_rule_or_a_chooser_returns_by_mistake_is_not_in_the_log() -
     assert "Jan" not in str(logs)
 
 
-async def test_on_end_is_told_of_a_call_that_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However seldom it failed: here the next owner gives up at once."""
-    answering, told = agent(), list[str]()
+async def test_on_end_hears_of_a_call_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`on_end` is called for a call that is given up.
+
+    However seldom it failed: here the next owner gives up at once.
+    """
+    answering, told = greeter(), list[str]()
     answering.on_end(lambda call: told.append(call.call_id))
     async with rig(answering) as rigged:
         call = await rigged.ring(STAYS)
@@ -237,17 +244,19 @@ class TestBrowsers:
     """The rule is asked about their calls too, once; such a call is not ringing, so that it is hung up if refused."""
 
     @pytest.mark.parametrize("decision", [Reject(603), "a mistake"])
-    async def test_a_rule_that_refuses_a_browsers_call_hangs_it_up(self, decision: Any) -> None:
-        answering = agent()
+    async def test_a_refused_browser_is_hung_up(self, decision: Any) -> None:
+        """A rule that refuses a browser's call hangs it up."""
+        answering = greeter()
         answering.incoming(lambda _incoming: decision)
         async with rig(answering) as rigged:
-            call = await self.call(rigged)
+            call = await call_by_browser(rigged, {"sub": "user-17"})
             record = await rigged.ended(call)
         assert (record.end_reason, record.attached_at) == (EndReason.REJECTED, None)
         assert [entry.type for entry in entries(call, "rest")] == ["hangup"]
 
-    async def test_a_rule_gives_a_browsers_call_a_session_and_a_state_and_is_asked_once(self) -> None:
-        answering, asked = agent(), list[Incoming]()
+    async def test_a_rule_shapes_a_browsers_call(self) -> None:
+        """A rule gives a browser's call a session and a state, and is asked once."""
+        answering, asked = greeter(), list[Incoming]()
 
         @answering.incoming
         def by_user(incoming: Incoming) -> Accept | Reject:
@@ -257,7 +266,7 @@ class TestBrowsers:
             return Accept(session={"instructions": "Speak Dutch."}, state={"user": incoming.context["sub"]})
 
         async with rig(answering) as rigged:
-            call = await self.call(rigged)
+            call = await call_by_browser(rigged, {"sub": "user-17"})
             updated = await rigged.seen(call, "frame_in", "session.update")
             await rigged.seen(call, "frame_out", "output_audio_buffer.stopped")
             rigged.supervise(answering)
@@ -269,42 +278,34 @@ class TestBrowsers:
         assert (record.state, record.epoch) == ({"user": "user-17"}, 2)
         assert [incoming.transport for incoming in asked] == ["webrtc"]
 
-    async def test_a_browsers_call_that_could_not_be_hung_up_is_left_to_another_supervisor(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_failed_hang_up_is_passed_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A browser's call that could not be hung up is left to another supervisor."""
         monkeypatch.setattr("supervisor.calls.owner.PASS_ON_SECONDS", 0)
-        answering = agent()
+        answering = greeter()
         answering.incoming(lambda _incoming: Reject())
         async with rig(answering) as rigged:
             rigged.stand_in.inject({"fault": "rest", "operation": "hangup", "status": 403, "times": 1})
-            call = await self.call(rigged)
+            call = await call_by_browser(rigged, {"sub": "user-17"})
             record = await rigged.ended(call)
         assert (record.end_reason, record.epoch, call.state) == (EndReason.REJECTED, 2, "ended")
 
-    async def test_a_browsers_call_whose_owner_died_is_served_whatever_the_rule_says(self) -> None:
-        answering, asked = agent(), asyncio.Event()
+    async def test_a_dead_owners_browser_is_served(self) -> None:
+        """A browser's call whose owner died is served, whatever the rule says."""
+        answering, asked = greeter(), asyncio.Event()
 
         @answering.incoming
         async def decide(_incoming: Incoming) -> Reject:
             if not asked.is_set():
                 asked.set()
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
             return Reject()
 
         async with rig(answering) as rigged:
-            call = await self.call(rigged)
+            call = await call_by_browser(rigged, {"sub": "user-17"})
             await asked.wait()
-            rigged.supervisors[0].task.cancel()
-            await asyncio.gather(rigged.supervisors[0].task, return_exceptions=True)
+            await crash_first(rigged)
             rigged.supervise(answering)
             await rigged.seen(call, "frame_out", "output_audio_buffer.stopped")
             call.hang_up()
             record = await rigged.ended(call)
         assert (record.end_reason, record.epoch) == (EndReason.CALLER_HUNG_UP, 2)
-
-    async def call(self, rigged: Rig) -> PlacedCall:
-        """One that the function made for a browser."""
-        call = rigged.stand_in.place_webrtc_call({"type": "realtime", **SESSION}, ephemeral_key=None)
-        notice = CallNotice(call_id=call.call_id, transport="webrtc", source="relay", context={"sub": "user-17"})
-        await rigged.publish(notice.data())
-        return call

@@ -12,12 +12,12 @@ import uvloop
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run on the loop that BENCH_LOOP names: asyncio's own, as the package comes, or else uvloop."""
+    """Run on the loop that BENCH_LOOP names: asyncio's own, or else uvloop."""
     runner = asyncio.run if os.environ.get("BENCH_LOOP") == "asyncio" else uvloop.run
     runner(main)
 
 
-async def attach_as_told(hold: Callable[[str], Awaitable[None]]) -> None:
+async def attach_on_request(hold: Callable[[str], Awaitable[None]]) -> None:
     """Hold calls `call_1`, `call_2`, ... until standard input is closed."""
     held: set[asyncio.Future[None]] = set()
     while line := (await asyncio.to_thread(sys.stdin.readline)).strip():

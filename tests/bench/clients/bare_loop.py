@@ -1,4 +1,4 @@
-"""The floor: nothing but `websockets` and orjson, a loop that answers tool calls."""
+"""The bare loop: `websockets` and orjson, and a line that answers tool calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 import orjson
 import uvloop
-from waiting import attach_as_told
+from common import attach_on_request
 from websockets.asyncio.client import connect
 
 
@@ -24,4 +24,4 @@ async def hold(url: str, call_id: str) -> None:
                 await socket.send(orjson.dumps({"type": "response.create"}), text=True)
 
 
-uvloop.run(attach_as_told(lambda call_id: hold(f"ws{sys.argv[1].removeprefix('http')}", call_id)))
+uvloop.run(attach_on_request(lambda call_id: hold(f"ws{sys.argv[1].removeprefix('http')}", call_id)))
