@@ -9,6 +9,7 @@ import asyncio
 import os
 import socket
 import time
+from functools import partial
 
 import structlog
 from google.api_core.exceptions import GoogleAPICallError, NotFound, PermissionDenied
@@ -59,7 +60,7 @@ async def supervise(settings: Settings, router: Router, stop: asyncio.Event) -> 
     services = Services(
         router=router,
         claims=Claims(connect, settings.subscription_path, lease_seconds=settings.lease_seconds),
-        signalling=Signalling(rest, settings.websocket_base_url, api_key, user_agent),
+        signalling=partial(Signalling, rest, settings.websocket_base_url, api_key, user_agent),
         record_writer=RecordWriter(open_store(settings.records, project=settings.google_cloud_project)),
         transfer_targets=tuple(settings.transfer_targets.split()),
     )

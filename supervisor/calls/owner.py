@@ -50,12 +50,15 @@ class CallOwner:
     claim: Claim
     contextvars: Context = field(default_factory=copy_context, init=False)
     """For all that is done for the call, so that its log lines, spans and counts name it."""
-    _fence: Fence = field(default_factory=Fence, init=False)
+    _fence: Fence = field(init=False)
     _notice: CallNotice = field(init=False)
     _handle: RecordHandle = field(init=False)
     _setup: CallSetup = field(init=False)
     _attached: AttachedCall | None = field(default=None, init=False)
     """The call, once it is ours and its agent is known."""
+
+    def __post_init__(self) -> None:
+        self._fence = Fence(self.claim)
 
     @property
     def _record(self) -> CallRecord:
@@ -81,8 +84,8 @@ class CallOwner:
             await self.services.claims.release([self.claim])
 
     def tick(self, now: float) -> None:
-        """Do what is due; called about once a second with the Unix time."""
-        if self._attached:
+        """Do what is due, if we may; called about once a second with the Unix time."""
+        if self._attached and self._fence.permits():
             self._attached.tick(now)
 
     # From the notice to the outcome.
@@ -155,7 +158,8 @@ class CallOwner:
         attempt, epoch, handed_over_at = claim.delivery_attempt, record.epoch, record.handed_over_at
         log.info("claimed", delivery_attempt=attempt, epoch=epoch, handed_over_at=handed_over_at)
         takeover = self._read_takeover(now)
-        self._setup = CallSetup(self.services, self._notice, self._handle, takeover)
+        signalling = self.services.signalling(self._fence.permits)
+        self._setup = CallSetup(self.services, signalling, self._notice, self._handle, takeover)
         self._handle.on_merged = partial(self.contextvars.run, self._on_late_record)
         record.failures = record.failures + 1 if takeover.failed else 0
         record.claimed_at, record.handed_over_at = now, None
