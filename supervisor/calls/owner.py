@@ -23,7 +23,7 @@ from supervisor.calls.fence import Fence, Why
 from supervisor.calls.services import CallContext, Services
 from supervisor.calls.setup import CallSetup
 from supervisor.calls.takeover import Takeover
-from supervisor.claims import Claim
+from supervisor.claims import LAST_ATTEMPT, Claim
 from supervisor.errors import NoticeError
 from supervisor.outcomes import CallEnded, EndReason, Outcome, PassOn
 from supervisor.records.handle import RecordHandle
@@ -40,7 +40,6 @@ FAILED_AGAIN_SECONDS = 1  # between deliveries of a failed call's notice, on its
 SETTLE_AGAIN_SECONDS = 30  # when the store was down at the end of a call
 MOST_FAILURES_RINGING = 3  # owners that failed one after the other, before any has accepted the call
 MOST_FAILURES_ACCEPTED = 10  # and once the caller is connected
-LAST_ATTEMPT = 45  # of the 50 that Pub/Sub makes: then a call that nobody can run is ended instead of passed on
 
 
 @dataclass(eq=False, slots=True, repr=False)
@@ -183,6 +182,8 @@ class CallOwner:
 
         None of the agent's code runs before that, since it may be the cause.
         """
+        if not self.claim.confirmed:  # such a one comes here for the last resort alone
+            return PassOn("Pub/Sub does not confirm the claim")
         record = self._record
         if record.failures < (MOST_FAILURES_ACCEPTED if record.accepted_at is not None else MOST_FAILURES_RINGING):
             return None
