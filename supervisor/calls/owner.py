@@ -73,7 +73,7 @@ class CallOwner:
         try:
             async with self._fence:
                 self.claim.on_lost = partial(self._fence.close, Why.LOST)
-                if self.claim.may_write():
+                if await self.claim.verdict():
                     await self._own()
         finally:
             if self._attached:
@@ -238,7 +238,7 @@ class CallOwner:
 
     async def _pass_on(self, cause: str) -> None:
         """Let another supervisor try; the last one that may try ends the call."""
-        if not self.claim.may_write():
+        if not await self.claim.verdict():
             return
         if self.claim.delivery_attempt >= LAST_ATTEMPT:
             log.error("call_given_up", delivery_attempt=self.claim.delivery_attempt, cause=cause)
@@ -265,11 +265,11 @@ class CallOwner:
 
         Its end is written before the ack: a crash in between costs one more claim, never the record.
         """
-        if not self.claim.may_write():
+        if not await self.claim.verdict():
             return  # whoever owns the call now will find the same
         if not await self._call_end_handlers():
             await self._settle_later(reason)
-        elif self.claim.may_write():
+        elif await self.claim.verdict():
             await self._write_end(reason)
 
     async def _call_end_handlers(self) -> bool:
@@ -286,7 +286,7 @@ class CallOwner:
             record.end_told = False  # whoever can write it calls them
             self._handle.changed()
             return False
-        if self.claim.may_write():
+        if await self.claim.verdict():
             for handler in handlers:
                 await attached.context.call_handler(handler, attached.call)
         return True

@@ -35,7 +35,8 @@ class Claim:
     """Called once, when Pub/Sub or the clock has taken the claim; not when its owner has given it back."""
     call_id: str = ""
     """For the log; set by the owner, which reads the notice."""
-    _changed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    _changed: asyncio.Event | None = field(default=None, repr=False)
+    """Set at each change; made for those who wait, since it is large and a lapse is rare."""
 
     def may_write(self) -> bool:
         """Tell whether no other process can have the notice yet."""
@@ -48,6 +49,7 @@ class Claim:
         after the lapse at the latest.
         """
         while not self.lost and not self.may_write():
+            self._changed = self._changed or asyncio.Event()
             await self._changed.wait()
         return not self.lost
 
@@ -64,5 +66,6 @@ class Claim:
 
     def _wake(self) -> None:
         """Have those that wait look again."""
-        self._changed.set()
-        self._changed.clear()
+        if self._changed:
+            self._changed.set()
+            self._changed.clear()

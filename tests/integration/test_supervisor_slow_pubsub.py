@@ -10,39 +10,18 @@ import pytest
 
 from sideband import Agent
 from sideband._rig import entries, rig
-from supervisor import supervisor as under_test
 from supervisor.outcomes import EndReason
 from supervisor.supervisor import Supervisor
 from tests.chaos.proxy import proxy_to
+from tests.support.made_supervisors import held_by, state_is
 
 STAY: dict[str, Any] = {"pause_ms": 60_000}
 LEASE_SECONDS = 10
 WITHIN_SECONDS = 60.0
 
 
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[Supervisor]:
-    """The supervisors that were made."""
-    supervisors: list[Supervisor] = []
-
-    class Seen(Supervisor):
-        def __init__(self, *given: Any) -> None:
-            super().__init__(*given)
-            supervisors.append(self)
-
-    monkeypatch.setattr(under_test, "Supervisor", Seen)
-    return supervisors
-
-
 def agent() -> Agent:
     return Agent(session={"model": "gpt-realtime-2.1"}, greeting="Greet.")
-
-
-async def state_is(made: list[Supervisor], *, ready: bool) -> None:
-    """Wait until /readyz would say so."""
-    async with asyncio.timeout(WITHIN_SECONDS):
-        while not made or made[0].state().ready is not ready:
-            await asyncio.sleep(0.05)  # a state does not tell of changes
 
 
 async def test_slow_modacks(made: list[Supervisor]) -> None:
@@ -52,7 +31,7 @@ async def test_slow_modacks(made: list[Supervisor]) -> None:
         calls = [await rigged.ring([STAY]) for _ in range(3)]
         for call in calls:
             await rigged.seen(call, "frame_in", "response.create")
-        held = [claim for one in made for claim in one._services.claims._held]
+        held = held_by(made)
         assert len(held) == 3
         first = [claim.write_until for claim in held]
         async with asyncio.timeout(WITHIN_SECONDS):
