@@ -25,7 +25,8 @@ async def test_a_tool_call_in_a_lapse(made: list[Supervisor]) -> None:
 
     async with rig(agent) as rigged:
         tool = {"tool": "book", "arguments": {"day": "Monday"}}
-        call = await rigged.ring([{"pause_ms": LAPSED_BY_MS}, tool, STAY])
+        pause, caller = {"pause_ms": LAPSED_BY_MS}, {"caller": "On Monday."}
+        call = await rigged.ring([{"model": "Hello."}, pause, caller, tool, STAY])
         await rigged.seen(call, "frame_in", "response.create")
         (claim,) = held_by(made)
         rigged.pubsub_server.latency.change({"modify_ack_deadline": {"delay_seconds": 60}})
