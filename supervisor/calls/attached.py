@@ -127,7 +127,7 @@ class AttachedCall:
 
     async def _reattach(self) -> Sideband | Outcome:
         """Attach again; a call that OpenAI no longer knows is over."""
-        if not self.context.claim.may_write():
+        if not await self.context.claim.verdict():
             return PassOn("the next owner attaches")
         signalling, notice = self.context.signalling, self.context.notice
         attached = await signalling.reattach(notice)

@@ -54,6 +54,10 @@ class Fence:
         """Tell whether anything may be done to the call now."""
         return self.closed is None and self._claim.may_write()
 
+    async def verdict(self) -> bool:
+        """Wait while the claim is lapsed; tell whether anything may be done to the call."""
+        return await self._claim.verdict() and self.closed is None
+
     def close(self, why: Why) -> None:
         """End what runs inside; the first reason counts.
 

@@ -51,7 +51,7 @@ class FrameWriter:
             return
         async with self._lock:
             for frame in frames:
-                if self.sideband is sideband and self.fence.permits():
+                if await self.fence.verdict() and self.sideband is sideband:
                     await _write(sideband, frame.event)
 
 

@@ -23,7 +23,7 @@ from supervisor.calls.fence import Fence, Why
 from supervisor.calls.services import CallContext, Services
 from supervisor.calls.setup import CallSetup
 from supervisor.calls.takeover import Takeover
-from supervisor.claims import Claim
+from supervisor.claims import LAST_ATTEMPT, Claim
 from supervisor.errors import NoticeError
 from supervisor.outcomes import CallEnded, EndReason, Outcome, PassOn
 from supervisor.records.handle import RecordHandle
@@ -40,7 +40,6 @@ FAILED_AGAIN_SECONDS = 1  # between deliveries of a failed call's notice, on its
 SETTLE_AGAIN_SECONDS = 30  # when the store was down at the end of a call
 MOST_FAILURES_RINGING = 3  # owners that failed one after the other, before any has accepted the call
 MOST_FAILURES_ACCEPTED = 10  # and once the caller is connected
-LAST_ATTEMPT = 45  # of the 50 that Pub/Sub makes: then a call that nobody can run is ended instead of passed on
 
 
 @dataclass(eq=False, slots=True, repr=False)
@@ -74,7 +73,7 @@ class CallOwner:
         try:
             async with self._fence:
                 self.claim.on_lost = partial(self._fence.close, Why.LOST)
-                if self.claim.may_write():
+                if await self.claim.verdict():
                     await self._own()
         finally:
             if self._attached:
@@ -186,6 +185,8 @@ class CallOwner:
 
         None of the agent's code runs before that, since it may be the cause.
         """
+        if not self.claim.confirmed:  # such a one comes here for the last resort alone
+            return PassOn("Pub/Sub does not confirm the claim")
         record = self._record
         if record.failures < (MOST_FAILURES_ACCEPTED if record.accepted_at is not None else MOST_FAILURES_RINGING):
             return None
@@ -240,7 +241,7 @@ class CallOwner:
 
     async def _pass_on(self, cause: str) -> None:
         """Let another supervisor try; the last one that may try ends the call."""
-        if not self.claim.may_write():
+        if not await self.claim.verdict():
             return
         if self.claim.delivery_attempt >= LAST_ATTEMPT:
             log.error("call_given_up", delivery_attempt=self.claim.delivery_attempt, cause=cause)
@@ -267,11 +268,11 @@ class CallOwner:
 
         Its end is written before the ack: a crash in between costs one more claim, never the record.
         """
-        if not self.claim.may_write():
+        if not await self.claim.verdict():
             return  # whoever owns the call now will find the same
         if not await self._call_end_handlers():
             await self._settle_later(reason)
-        elif self.claim.may_write():
+        elif await self.claim.verdict():
             await self._write_end(reason)
 
     async def _call_end_handlers(self) -> bool:
@@ -288,7 +289,7 @@ class CallOwner:
             record.end_told = False  # whoever can write it calls them
             self._handle.changed()
             return False
-        if self.claim.may_write():
+        if await self.claim.verdict():
             for handler in handlers:
                 await attached.context.call_handler(handler, attached.call)
         return True

@@ -137,6 +137,7 @@ TESTED_ELSEWHERE = {
     "supervisor/calls/owner.py": "tests/integration/test_endings.py",
     "supervisor/calls/services.py": "tests/integration/test_user_code.py",
     "supervisor/calls/setup.py": "tests/integration/test_decisions.py",
+    "supervisor/claims/connection.py": "tests/integration/test_claims_network.py",
     "supervisor/openai/rest.py": "tests/unit/supervisor/openai/test_signalling.py",
     "supervisor/openai/sideband.py": "tests/integration/test_sideband.py",
     "supervisor/records/firestore.py": "tests/integration/test_records_firestore.py",
@@ -149,7 +150,7 @@ DECLARATIONS = {
     *("emulator/openai/errors.py", "emulator/openai/ids.py", "emulator/openai/realtime/context.py"),
     *("emulator/pubsub/__init__.py", "function/errors.py", "function/webhook_admin/settings.py"),
     *("sideband/__main__.py", "supervisor/__main__.py", "supervisor/conversation/actions.py"),
-    *("supervisor/errors.py", "supervisor/outcomes.py"),
+    *("supervisor/claims/__init__.py", "supervisor/errors.py", "supervisor/outcomes.py"),
 }
 MODULES = {
     str(path.relative_to(ROOT)): path
