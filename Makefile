@@ -10,7 +10,7 @@ READY := .venv/.ready
 SOURCES := sideband function supervisor emulator examples infra tests docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test wheel chaos infra-test fmt lint types docs bench bench-cold soak lock clean
+.PHONY: help setup demo dev test wheel chaos infra-test fmt lint types docs bench bench-cold soak simulate simulate-check lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,13 @@ bench: $(READY)  ## Measure against a bare loop and what people would use instea
 soak: $(READY)  ## Let 300 calls come, talk and go for MINUTES (SEED); what the supervisor holds must be given back
 	@$(BIN)/python -m tests.bench.soak --minutes $(MINUTES) --seed $(SEED); status=$$?; \
 	test ! -f build/soak.json || $(PLOT) build/soak.json build/soak.png; exit $$status
+
+simulate: $(READY)  ## Play 100,000 calls in a model, and write docs/scale.md (SEED); takes some minutes, the same seed gives the same
+	@$(BIN)/python -m tests.simulate $(SEED)
+	@mkdir -p docs/scale; for plot in build/simulate/plots/*.json; do $(PLOT) $$plot docs/scale/$$(basename $$plot .json).png; done
+
+simulate-check: $(READY)  ## Measure the run of 1,000 calls that the model is checked against; make simulate shows it
+	@$(BIN)/python -m tests.simulate.check
 
 fmt: $(READY)  ## Format the code
 	@$(BIN)/ruff format $(SOURCES)

@@ -132,7 +132,7 @@ def _filled(kept: Kept, figures: dict[str, Any]) -> dict[str, str]:
     long = zip(figures["memory"]["long_turns"], figures["memory"]["long_kb"], strict=True)
     return {
         "machine": _machine(kept),
-        "targets": _table(("what", "measured", "at most", ""), rows),
+        "targets": table(("what", "measured", "at most", ""), rows),
         "missed": "\n".join(["Why some are missed:", "", *missed] if missed else ["All are met."]),
         "peers": _peers(figures["peers"]),
         "memory": _memory(figures["memory"]["samples"]),
@@ -164,7 +164,7 @@ def _peers(sides: dict[str, dict[str, float]]) -> str:
         ("tool turn, 500 at once, p99 (ms)", "tool_turn_500_p99_ms", 0),
         ("attach 500 at once (s)", "attach_500_seconds", 2),
     )
-    return _table(
+    return table(
         ("", *sides),
         [(title, *(f"{figures[key]:.{digits}f}" for figures in sides.values())) for title, key, digits in rows],
     )
@@ -175,7 +175,7 @@ def _memory(samples: list[dict[str, Any]]) -> str:
         (f"{one['calls']:,} calls", one["side"], f"{one['attach_kb']:.1f}", f"{one['after_20_turns_kb']:.1f}")
         for one in samples
     ]
-    return _table(("", "side", "attached", "after 20 turns"), rows)
+    return table(("", "side", "attached", "after 20 turns"), rows)
 
 
 def _changes(changes: list[dict[str, Any]]) -> str:
@@ -195,7 +195,7 @@ def _changes(changes: list[dict[str, Any]]) -> str:
         for _, key, _ in rows
         if all(change[key] > 0 for change in many)
     }
-    return _table(
+    return table(
         ("", *(f"{change['calls']:,}" for change in changes), "exponent"),
         [
             (title, *(f"{change[key]:.{digits}f}" for change in changes), f"{found[key]:.2f}" if key in found else "")
@@ -214,7 +214,7 @@ def _own(figures: dict[str, Any]) -> str:
         "cold start of the supervisor (s)": cold["supervisor_seconds"],
     }
     accept, least = f"{path['webhook_to_accept_ms']:.2f}", f"{path['publish_and_pull_ms']:.2f}"
-    return _table(
+    return table(
         ("", "ours", "beside it", "which is"),
         [
             ("webhook to accept (ms)", accept, least, "one publish and one pull"),
@@ -272,6 +272,7 @@ def _ratio(one: dict[str, float], other: dict[str, float], what: str) -> float:
     return round(one[what] / other[what], 2) if other[what] else 0.0
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
