@@ -1,4 +1,6 @@
-"""How long each method takes, whether it takes effect, and who gets an answer; changeable while the server runs.
+"""Latency profiles: how long each method takes, and what comes of it.
+
+They can be changed while the server runs.
 
 server.latency.change({"modify_ack_deadline": {"delay_seconds": 3}})               # applied, answered 3 s later
 server.latency.change({"pull": {"delay_seconds": 0.15, "applied": "after"}})       # a slow way to the server
@@ -36,7 +38,7 @@ class Latency(BaseModel):
             await asyncio.sleep(self.delay_seconds)
 
     async def answer(self) -> None:
-        """Wait, once a request was applied, until its answer is due; for ever where there is none."""
+        """Wait until the answer is due, for ever where there is none."""
         if self.applied == "before":
             await asyncio.sleep(self.delay_seconds)
         if not self.answered:
@@ -44,7 +46,10 @@ class Latency(BaseModel):
 
 
 class Latencies(BaseModel):
-    """How each method answers; all others, such as those that create topics, answer at once."""
+    """How each method answers.
+
+    All others, such as those that create topics, answer at once.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -54,7 +59,9 @@ class Latencies(BaseModel):
     acknowledge: Latency = Latency()
 
     def change(self, changes: dict[str, dict[str, Any]]) -> None:
-        """Change some methods, all or none; what is not named of a method goes back to its default.
+        """Change some methods, all or none.
+
+        What is not named of a method goes back to its default.
 
         Raises:
             pydantic.ValidationError: a method or an option is unknown, or a value is bad; nothing was changed.

@@ -55,7 +55,7 @@ class Fence:
         return self.closed is None and self._claim.may_write()
 
     async def verdict(self) -> bool:
-        """Wait while the claim is lapsed; tell whether anything may be done to the call."""
+        """Wait while the claim is lapsed; tell whether the call is ours."""
         return await self._claim.verdict() and self.closed is None
 
     def close(self, why: Why) -> None:

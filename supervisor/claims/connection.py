@@ -1,4 +1,7 @@
-"""Connections to Pub/Sub: how they are made, and that one that has fallen silent is replaced."""
+"""Connections to Pub/Sub.
+
+One that has fallen silent is replaced.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Hedged requests: when one is late, another is sent beside it, and the first success counts."""
+"""Hedged requests.
+
+When one is late, another is sent beside it, and the first success counts.
+"""
 
 from __future__ import annotations
 

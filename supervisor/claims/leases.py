@@ -1,4 +1,6 @@
-"""Pull notices, and keep their leases: one batched request for all of them every third of a lease.
+"""Pull notices, and keep their leases.
+
+All leases are renewed by one batched request, every third of their length.
 
 Why unary calls and an own loop: Google's streaming client hoards surplus messages, drops leases after an hour, and
 never tells the application that a lease was lost.
@@ -122,7 +124,7 @@ class Claims:
         ]
 
     async def _confirm(self, claims: Sequence[Claim]) -> None:
-        """Renew new claims for the first time; stop trying before a lease is over."""
+        """Renew new claims for the first time, within their lease."""
         if not claims:
             return
         patience = self._lease_seconds - FENCE_MARGIN_SECONDS

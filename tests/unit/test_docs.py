@@ -23,6 +23,7 @@ FOLDERS = {f"{folder}/" for path in tracked() for folder in path.relative_to(ROO
 PATHS = FOLDERS | {str(path.relative_to(ROOT)) for path in tracked()}
 TOP = {folder for folder in FOLDERS if folder.count("/") == 1}
 PLACEHOLDER = "NNNN-"  # of the number in a file's name
+ENDINGS = (".py", ".tf", ".md", ".yaml", ".toml")
 
 
 def short(path: Path) -> str:
@@ -35,7 +36,7 @@ def is_here(path: str) -> bool:
 
     One that does not begin with a folder of the repository's root is short for a longer one, as `owner.py` is.
     """
-    wanted = path if path.endswith(("/", ".py", ".tf", ".md", ".yaml")) else f"{path}/"
+    wanted = path if path.endswith(("/", *ENDINGS)) else f"{path}/"
     if any(path.startswith(folder) for folder in TOP):
         return wanted in PATHS
     return any(f"/{known}".endswith(f"/{wanted}") for known in PATHS)
@@ -47,7 +48,7 @@ def paths_in(document: Path) -> list[str]:
     return [
         name
         for name in quoted
-        if name.endswith(("/", ".py", ".tf", ".md", ".yaml")) or name.startswith(tuple(TOP))
+        if name.endswith(("/", *ENDINGS)) or name.startswith(tuple(TOP))
         if not name.startswith(PLACEHOLDER)
     ]
 
