@@ -14,7 +14,7 @@ from emulator.dev import serve_stand_in
 from emulator.openai import Options
 from emulator.pubsub.topology import create_calls
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -47,7 +47,11 @@ def openai(
         options = Options(api_keys=[api_key], webhook_secrets=[webhook_secret], webhook_url=webhook_url)
         await serve_stand_in(options, host=host, port=port)
 
-    asyncio.run(serve())
+    try:
+        asyncio.run(serve())
+    except OSError as error:
+        typer.secho(f"The stand-in can't listen at {host}:{port}: {error.strerror}", err=True, fg="red")
+        raise typer.Exit(2) from None
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
@@ -33,11 +34,15 @@ FUNCTION = "function"
 SUPERVISORS = ("supervisor A", "supervisor B")
 CALL_SECONDS = 3600.0
 POLL_SECONDS = 20.0
-NOTHING_RUNS = "nothing runs in this folder; start it with: sideband dev AGENT"
+NOTHING_RUNS = "nothing runs in this folder yet; start it with: sideband dev AGENT"
 
 
 class NothingRunsError(RuntimeError):
     """Nothing that takes calls was started in this folder."""
+
+
+class AlreadyRunningError(RuntimeError):
+    """Something that takes calls runs in this folder."""
 
 
 @dataclass
@@ -89,7 +94,12 @@ def concerned(changed: Sequence[Path]) -> list[str]:
 
 
 async def run(agent: str, *, pubsub: str = "embedded") -> None:
-    """Run until interrupted."""
+    """Run until interrupted.
+
+    Raises:
+        AlreadyRunningError: it runs in this folder, from another terminal.
+    """
+    await _refuse_another()
     timeline = Timeline(Console())
     interrupted = _interrupted()
     async with local_system(agent=agent, pubsub=pubsub, on_log=timeline.on_log) as system:
@@ -97,7 +107,9 @@ async def run(agent: str, *, pubsub: str = "embedded") -> None:
         for name in (FUNCTION, *SUPERVISORS):
             await dev.restart(name)
         with _announced(system.stand_in):
-            timeline.line(None, "dev", 'place a call in another terminal: sideband call --say "Hello?"', "bold")
+            ready = any(name in dev.running for name in SUPERVISORS)
+            next_step = 'place a call in another terminal: sideband call --say "Hello?"'
+            timeline.line(None, "dev", next_step if ready else "waits for a change of code", "bold")
             tasks = [
                 system.group.create_task(timeline.follow(system.stand_in.log), name="timeline"),
                 system.group.create_task(dev.follow_changes(_code_of(agent)), name="follow changes"),
@@ -142,11 +154,26 @@ async def serve_stand_in(options: Options, *, host: str, port: int) -> None:
 def _announced(stand_in: StandIn) -> Iterator[None]:
     """Tell `place_call` where the stand-in is."""
     ADDRESS.parent.mkdir(exist_ok=True)
-    ADDRESS.write_bytes(orjson.dumps({"stand_in": stand_in.base_url.removesuffix("/v1")}))
+    address = orjson.dumps({"stand_in": stand_in.base_url.removesuffix("/v1")})
+    ADDRESS.write_bytes(address)
     try:
         yield
     finally:
-        ADDRESS.unlink(missing_ok=True)
+        if (
+            ADDRESS.exists() and ADDRESS.read_bytes() == address
+        ):  # else another was started since, and has its own there
+            ADDRESS.unlink()
+
+
+async def _refuse_another() -> None:
+    """Refuse to start where another runs; what one that was killed has left behind does not count."""
+    try:
+        url = urlsplit(_address())
+        _, writer = await asyncio.open_connection(url.hostname, url.port)
+    except (NothingRunsError, OSError):
+        return
+    writer.close()
+    raise AlreadyRunningError("another sideband dev runs in this folder: stop it first, or start in another folder")
 
 
 @dataclass

@@ -74,7 +74,7 @@ class Process:
                 await self._seen.wait_for(lambda: self._find(message) or not self.running)
         if line := self._find(message):
             return line
-        tail = "\n".join(str(line) for line in self.lines[-10:])
+        tail = "\n".join(str(line.get("message", line)) for line in self.lines[-10:])
         raise RuntimeError(
             f"{self.name} did not log {message!r} within {within_seconds:.0f} s; its last lines:\n{tail}"
         )

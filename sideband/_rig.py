@@ -24,6 +24,7 @@ from google.pubsub_v1.types import PubsubMessage
 
 from emulator.openai import Call, Entry, Options, StandIn
 from emulator.openai import serve as serve_openai
+from emulator.pubsub import Server as PubsubServer
 from emulator.pubsub import serve as serve_pubsub
 from emulator.pubsub.topology import clients, create_calls
 from function.notice import CallNotice
@@ -53,6 +54,7 @@ class Rig:
 
     stand_in: StandIn
     pubsub: str
+    pubsub_server: PubsubServer
     publisher: PublisherAsyncClient
     store: Store
     settings: Settings
@@ -152,7 +154,7 @@ async def rig(
             }
             all_settings = Settings.model_validate(fields)
             store = open_store(all_settings.records, project=PROJECT)
-            rigged = Rig(stand_in, server.host_port, publisher, store, all_settings)
+            rigged = Rig(stand_in, server.host_port, server, publisher, store, all_settings)
             try:
                 for _ in range(supervisors):
                     rigged.supervise(agent)

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -22,6 +23,7 @@ from supervisor.telemetry.setup import Telemetry
 log = structlog.get_logger()
 
 SPARE_THREADS = 32  # plain tools run in threads: one for each call, and some for those that hang
+IDLE_SECONDS = 0.5  # what threads that run nothing get to end
 
 
 def main() -> int:
@@ -56,12 +58,17 @@ async def _run(settings: Settings) -> None:
     """Load the agent, and supervise its calls until a signal to stop."""
     answering = router.load(settings.sideband_agent)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    loop.set_default_executor(ThreadPoolExecutor(settings.max_calls + SPARE_THREADS))  # threads are made when needed
+    tools = ThreadPoolExecutor(settings.max_calls + SPARE_THREADS)  # threads are made when they are needed
+    loop.set_default_executor(tools)
     gc.freeze()  # code and settings stay: to search them for garbage again and again would make every call wait
     gc.collect()  # from here on what calls leave behind counts, and not in proportion to that
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await supervise(settings, answering, stop)
+    try:
+        await supervise(settings, answering, stop)
+    finally:
+        tools.shutdown(wait=False, cancel_futures=True)  # idle threads end; those that hang are left to `main`
+        loop.set_default_executor(ThreadPoolExecutor(1))  # one that nobody waits for
 
 
 def _not_started(error: StartupError) -> int:
@@ -74,5 +81,10 @@ def _python_would_wait(loop: asyncio.AbstractEventLoop) -> bool:
 
     Users' code in it may never end.
     """
-    others = set(threading.enumerate()) - {threading.main_thread()}
-    return bool(asyncio.all_tasks(loop)) or not all(thread.daemon for thread in others)
+    if asyncio.all_tasks(loop):
+        return True
+    until = time.monotonic() + IDLE_SECONDS
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    for thread in others:
+        thread.join(max(0.0, until - time.monotonic()))
+    return any(thread.is_alive() for thread in others)

@@ -9,6 +9,7 @@ import asyncio
 import os
 import socket
 import time
+from functools import partial
 
 import structlog
 from google.api_core.exceptions import GoogleAPICallError, NotFound, PermissionDenied
@@ -19,7 +20,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from supervisor.agents.router import Router
 from supervisor.calls.owner import CallOwner
 from supervisor.calls.services import Services
-from supervisor.claims import PULL_SECONDS, Claim, Claims, subscriber
+from supervisor.claims import PULL_SECONDS, Claim, Claims, connector
 from supervisor.errors import NoticeError, StartupError
 from supervisor.openai.rest import RestClient
 from supervisor.openai.signalling import Signalling
@@ -34,6 +35,8 @@ log = structlog.get_logger()
 TOOLS_SHARE = 0.5  # of the time to hand over, for tools that run
 RECORDS_SECONDS = 1.0  # for what the records still lack at the end
 FIRST_PULL_SECONDS = 2.0  # short, since `ready` waits for it
+UNREACHABLE_SECONDS = 3.0  # of pulls that fail, before this process is not ready
+UNHEALTHY_SECONDS = 0.2  # between looks at whether leases are renewed again
 FAILED_NOTICE_SECONDS = 1  # before a notice that could not be handled comes again
 
 
@@ -46,7 +49,9 @@ async def supervise(settings: Settings, router: Router, stop: asyncio.Event) -> 
         StartupError: Pub/Sub or the store can't be used.
     """
     try:
-        client = subscriber(settings.pubsub_emulator_host, settings.pubsub_endpoint)
+        connect = connector(
+            settings.pubsub_emulator_host, settings.pubsub_endpoint, lease_seconds=settings.lease_seconds
+        )
     except GoogleAuthError as error:
         raise StartupError(f"Pub/Sub: {' '.join(str(error).split())} Or set PUBSUB_EMULATOR_HOST.") from error
     user_agent = f"sideband-supervisor ({socket.gethostname()}-{os.getpid()})"
@@ -54,8 +59,8 @@ async def supervise(settings: Settings, router: Router, stop: asyncio.Event) -> 
     rest = RestClient(api_key=api_key, base_url=settings.openai_base_url, user_agent=user_agent)
     services = Services(
         router=router,
-        claims=Claims(client, settings.subscription_path, lease_seconds=settings.lease_seconds),
-        signalling=Signalling(rest, settings.websocket_base_url, api_key, user_agent),
+        claims=Claims(connect, settings.subscription_path, lease_seconds=settings.lease_seconds),
+        signalling=partial(Signalling, rest, settings.websocket_base_url, api_key, user_agent),
         record_writer=RecordWriter(open_store(settings.records, project=settings.google_cloud_project)),
         transfer_targets=tuple(settings.transfer_targets.split()),
     )
@@ -66,7 +71,7 @@ async def supervise(settings: Settings, router: Router, stop: asyncio.Event) -> 
             await supervisor.run(stop, settings.handover_seconds)
     finally:
         await rest.close()
-        await client.transport.close()
+        await services.claims.close()
 
 
 class Supervisor:
@@ -83,8 +88,12 @@ class Supervisor:
 
     def state(self) -> State:
         """Tell how the supervisor stands, for those who ask from outside."""
+        claims = self._services.claims
         return State(
-            calls=len(self._owners), max_calls=self._max_calls, leases=len(self._services.claims), ready=self._ready
+            calls=len(self._owners),
+            max_calls=self._max_calls,
+            leases=len(claims),
+            ready=self._ready and claims.healthy,
         )
 
     async def run(self, stop: asyncio.Event, handover_seconds: float) -> None:
@@ -146,9 +155,12 @@ class Supervisor:
         """Claim as many calls as there are free slots, until `stop` is set.
 
         A pull is never cancelled, since Pub/Sub may already have leased a notice to it; what the last one brings is
-        given back at once.
+        given back at once. Nor is anything pulled while leases are not renewed: the calls in hand come first.
         """
         while not stop.is_set():
+            if not self._services.claims.healthy:
+                await asyncio.sleep(UNHEALTHY_SECONDS)
+                continue
             free = self._max_calls - len(self._owners)
             if free <= 0:
                 self._slot_freed.clear()
@@ -199,7 +211,8 @@ class Supervisor:
     def _on_pull_failed(self, state: RetryCallState) -> None:
         """Log why a pull failed.
 
-        Where somebody has to act, the log says what to do, and this process is not ready meanwhile.
+        Where somebody has to act, the log says what to do, and this process is not ready meanwhile. Nor is it when
+        Pub/Sub has been out of reach for longer than it takes to connect again.
         """
         error = state.outcome.exception() if state.outcome else None
         subscription = self._services.claims.subscription
@@ -210,6 +223,7 @@ class Supervisor:
                 action = f"make {subscription}, or name another in CALLS_SUBSCRIPTION"
             case _:
                 log.warning("pull_failed", error=str(error))
+                self._ready = self._ready and (state.seconds_since_start or 0.0) < UNREACHABLE_SECONDS
                 return
         self._ready = False
         log.error("pull_failed", error=str(error), action=action)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-pytest_plugins = ["tests.support.pubsub_servers", "tests.support.firestore_server"]
+pytest_plugins = ["tests.support.made_supervisors", "tests.support.pubsub_servers", "tests.support.firestore_server"]
 
 _OURS = (
     "OPENAI_", "GOOGLE_CLOUD_", "PUBSUB_", "FIRESTORE_", "CALLS_", "SIDEBAND_", "LEASE_", "MAX_CALLS", "RECORDS",

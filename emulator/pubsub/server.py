@@ -21,6 +21,7 @@ from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from emulator.pubsub.broker import Broker
+from emulator.pubsub.latency import Latencies, Latency, silence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -42,11 +43,25 @@ class Server:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.host_port = ""
         """Where it listens, as `PUBSUB_EMULATOR_HOST` wants it."""
+        self.latency = Latencies()
+        """How long each method takes; change it at any time."""
         self._clock = clock
         self._broker = Broker(clock, on_ready=self._wake_pulls)
         self._ready = asyncio.Event()
         self._stopping = False
         self._timer: asyncio.TimerHandle | None = None
+        self._peers: set[str] = set()
+        self._dead_peers: set[str] = set()
+
+    def kill_connections(self) -> None:
+        """Leave the connections that are open now without effect and without answer, for good.
+
+        They stay open, and HTTP/2 pings are answered, as by a proxy that has lost its way to the server. Connections
+        that are opened later work.
+        """
+        self._dead_peers |= self._peers
+        self._peers.clear()
+        self._wake_pulls()
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         """Return the gRPC services.
@@ -60,15 +75,17 @@ class Server:
             "ListTopics": at_once(broker.list_topics, types.ListTopicsRequest),
             "ListTopicSubscriptions": at_once(broker.list_topic_subscriptions, types.ListTopicSubscriptionsRequest),
             "DeleteTopic": at_once(broker.delete_topic, types.DeleteTopicRequest),
-            "Publish": at_once(broker.publish, types.PublishRequest),
+            "Publish": at_once(broker.publish, types.PublishRequest, lambda: self.latency.publish),
         }
         subscriber = {
             "CreateSubscription": at_once(broker.create_subscription, types.Subscription),
             "GetSubscription": at_once(broker.get_subscription, types.GetSubscriptionRequest),
             "ListSubscriptions": at_once(broker.list_subscriptions, types.ListSubscriptionsRequest),
             "DeleteSubscription": at_once(broker.delete_subscription, types.DeleteSubscriptionRequest),
-            "Acknowledge": at_once(broker.acknowledge, types.AcknowledgeRequest),
-            "ModifyAckDeadline": at_once(broker.modify_ack_deadline, types.ModifyAckDeadlineRequest),
+            "Acknowledge": at_once(broker.acknowledge, types.AcknowledgeRequest, lambda: self.latency.acknowledge),
+            "ModifyAckDeadline": at_once(
+                broker.modify_ack_deadline, types.ModifyAckDeadlineRequest, lambda: self.latency.modify_ack_deadline
+            ),
             # One message and a status look the same from a streaming handler; only that one learns of a failed write.
             "Pull": grpc.unary_stream_rpc_method_handler(
                 self.pull, types.PullRequest.deserialize, types.PullResponse.serialize
@@ -79,44 +96,77 @@ class Server:
             grpc.method_handlers_generic_handler("google.pubsub.v1.Subscriber", subscriber),
         ]
 
-    def _at_once(self, method: Callable[[_Request], _Response], request_type: type[_Request]) -> _Handler:
-        """Serve a method of the broker that answers without waiting."""
+    def _at_once(
+        self,
+        method: Callable[[_Request], _Response],
+        request_type: type[_Request],
+        latency: Callable[[], Latency] = Latency,
+    ) -> _Handler:
+        """Serve a method of the broker that answers without waiting, but for its latency."""
 
         async def serve_method(request: _Request, context: _Context) -> _Response:
+            now = latency()
+            await self._arrive(now, context)
             try:
-                return method(request)
+                answer: _Response | exceptions.GoogleAPICallError = method(request)
             except exceptions.GoogleAPICallError as refusal:
-                await _refuse(context, refusal)
+                answer = refusal
             finally:
                 self._set_timer()
+            await self._answer(now, context)
+            if isinstance(answer, exceptions.GoogleAPICallError):
+                await _refuse(context, answer)
+            return answer
 
         return grpc.unary_unary_rpc_method_handler(serve_method, request_type.deserialize, _serialize)
 
+    async def _arrive(self, latency: Latency, context: _Context) -> None:
+        """Wait until a request takes effect."""
+        self._peers.add(context.peer())
+        await latency.arrive()
+        if self._is_dead(context):
+            await silence()
+
+    async def _answer(self, latency: Latency, context: _Context) -> None:
+        """Wait until the answer to a request is due."""
+        await latency.answer()
+        if self._is_dead(context):
+            await silence()
+
+    def _is_dead(self, context: _Context) -> bool:
+        return context.peer() in self._dead_peers
+
     async def pull(self, request: types.PullRequest, context: _Context) -> None:
         """Answer with the ready messages, or wait for the first."""
+        latency = self.latency.pull
+        await self._arrive(latency, context)
         try:
-            response = await self._first_messages(request, context.time_remaining())
+            response = await self._first_messages(request, context)
         except exceptions.GoogleAPICallError as refusal:
+            await self._answer(latency, context)
             await _refuse(context, refusal)
         try:
+            await self._answer(latency, context)
             await context.write(response)
         except (asyncio.CancelledError, grpc.aio.BaseError):
             self._give_back(request.subscription, response)
             raise
 
-    async def _first_messages(self, request: types.PullRequest, seconds_left: float | None) -> types.PullResponse:
+    async def _first_messages(self, request: types.PullRequest, context: _Context) -> types.PullResponse:
         """Take messages, or none if none comes in time.
 
         They are taken in the very step in which this returns, so that a cancelled pull has taken nothing.
         """
         with suppress(TimeoutError):
-            async with asyncio.timeout(_wait_seconds(seconds_left)):
-                while not (response := self._broker.pull(request)).received_messages and not request.return_immediately:
+            async with asyncio.timeout(_wait_seconds(context.time_remaining())):
+                while not self._is_dead(context):
+                    response = self._broker.pull(request)
+                    if response.received_messages or request.return_immediately:
+                        self._set_timer()
+                        return response
                     await self._ready.wait()
                     if self._stopping:
                         raise exceptions.ServiceUnavailable("Pub/Sub is stopping")
-                self._set_timer()
-                return response
         return types.PullResponse()
 
     def _give_back(self, subscription: str, response: types.PullResponse) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sideband.cli.common import AgentPath, Pubsub, fail, needs
+from sideband.cli.common import AgentPath, Pubsub, check_path, fail, needs
 
 
 def dev(agent: AgentPath, pubsub: Pubsub = "embedded") -> None:
@@ -16,9 +16,10 @@ def dev(agent: AgentPath, pubsub: Pubsub = "embedded") -> None:
     Example: sideband dev shop:agent
     """
     with needs("testing"):
-        from emulator.dev import run
+        from emulator.dev import AlreadyRunningError, run
         from emulator.pubsub.google import EmulatorMissingError
+    check_path(agent)
     try:
         asyncio.run(run(agent, pubsub=pubsub))
-    except EmulatorMissingError as error:
+    except (AlreadyRunningError, EmulatorMissingError) as error:
         fail(error)

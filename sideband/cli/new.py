@@ -16,7 +16,7 @@ from sideband.cli.common import fail
 TEMPLATE = Path(__file__).resolve().parents[1] / "template"
 _OWN_NAME = re.compile(r"\bshop\b")  # the template's; as a word of its own it means nothing else there
 _SOURCE = re.compile(r'(source +=) "git::.*"')
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NAME = re.compile(r"[a-z]([a-z0-9_]*[a-z0-9])?")  # packages and the extras of wheels may not end in _
 
 
 def new(

@@ -78,6 +78,8 @@ async def rehearse_file(agent: str, path: Path) -> tuple[Rehearsal, list[str]]:
         raise RehearsalError(f"{path}: {error}") from error
     except OSError as error:
         raise RehearsalError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RehearsalError(f"{path}: not UTF-8 text") from error
     except yaml.YAMLError as error:
         raise RehearsalError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:

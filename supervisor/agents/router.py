@@ -116,7 +116,7 @@ def load(path: str) -> Router:
     """
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
-        raise StartupError(f"SIDEBAND_AGENT={path}: write it as module:attribute, such as examples.bikes:agent")
+        raise StartupError(f"SIDEBAND_AGENT={path}: write it as module:attribute, such as shop:agent")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:

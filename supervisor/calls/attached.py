@@ -48,7 +48,8 @@ SILENCE_SECONDS = 4.0  # after an attach that may have missed something, before 
 STABLE_SECONDS = 30.0  # a socket that lasted this long is not counted with the losses before it
 MOST_LOSSES = 8  # sockets lost one after the other, before another supervisor may try
 UNANSWERED_SECONDS = 5.0  # a response that was asked for begins, or is refused, long before
-PING_SECONDS = 20.0  # between signs of life; a connection that gives none in that time is dead
+PING_SECONDS = 5.0  # between pings; a connection that leaves one unanswered until the next is dead
+SHOWN_SECONDS = 3.0  # OpenAI shows an output at once; after this long, pings follow each other as fast
 LAST_TOOLS_SECONDS = 5.0  # what running tools get when the call is over
 EXPIRING_SECONDS = 120.0  # before OpenAI's limit, when the agent's `on_expiring` is called
 
@@ -71,7 +72,9 @@ class AttachedCall:
     """Whether something may have been said or asked for while nobody was attached."""
     _unanswered: tuple[str | None, float] = (None, 0.0)
     """The event id of the request for a response that is open, and since when."""
-    _ping_at: float = 0.0
+    _pinged_at: float = 0.0
+    _unshown_since: float | None = None
+    """Since when there is an output that OpenAI has not shown."""
     _next_owner_attached: asyncio.Event | None = None
 
     @classmethod
@@ -124,13 +127,14 @@ class AttachedCall:
 
     async def _reattach(self) -> Sideband | Outcome:
         """Attach again; a call that OpenAI no longer knows is over."""
-        if not self.context.claim.may_write():
+        if not await self.context.claim.verdict():
             return PassOn("the next owner attaches")
-        signalling, notice = self.context.services.signalling, self.context.notice
+        signalling, notice = self.context.signalling, self.context.notice
         attached = await signalling.reattach(notice)
         if isinstance(attached, CallEnded):
             return CallEnded(self._control.why_over)
         if isinstance(attached, Sideband) and self._control.hanging_up:
+            self.context.writer.attach(attached)  # so that it is dropped, whatever ends the call meanwhile
             await signalling.hang_up(notice)
         return attached
 
@@ -157,7 +161,7 @@ class AttachedCall:
         """Write down that we are attached."""
         record, now = self.context.handle.record, time.time()
         log.info("attached", again=record.attached_at is not None)
-        self._ping_at = now + random.uniform(0, PING_SECONDS)  # noqa: S311 - so that not all ping at once
+        self._pinged_at = now - random.uniform(0, PING_SECONDS)  # noqa: S311 - so that not all ping at once
         record.attached_at = record.attached_at or now
         record.accepted_at = record.accepted_at or now  # by whomever: a browser, or a dead owner
         self.context.handle.changed()
@@ -187,8 +191,10 @@ class AttachedCall:
         if event.get("type") != "session.updated":
             return False
         expires_at = (event.get("session") or {}).get("expires_at")
-        if isinstance(expires_at, int | float):
-            self.context.handle.record.expires_at = expires_at
+        record = self.context.handle.record
+        if isinstance(expires_at, int | float) and expires_at != record.expires_at:
+            record.expires_at = expires_at
+            self.context.handle.changed()
         return True
 
     async def _break_silence(self) -> None:
@@ -261,16 +267,29 @@ class AttachedCall:
 
     def tick(self, now: float) -> None:
         """Do what is due; called about once a second with the Unix time."""
-        if not self.context.tasks.open or self.context.claim.lost:
+        if not self.context.tasks.open:
             return
-        if (sideband := self.context.writer.sideband) and now >= self._ping_at:
-            self._ping_at = now + PING_SECONDS
-            self.context.tasks.spawn(sideband.ping(), "ping")
+        self._check_connection(now)
         self._check_unanswered(now)
         self.context.handle.record.items = self._conversation.items
         talking = self.busy or self._conversation.playing  # audio plays long after its response is done
         self._policies.tick(now, busy=talking, caller_heard=self._conversation.caller_heard)
         self._check_expiring(now)
+
+    def _check_connection(self, now: float) -> None:
+        """Ping the sideband, which drops one that is dead.
+
+        An output that OpenAI does not show may mean that, and asks for more pings.
+        """
+        if self._conversation.tool_calls.all_shown:
+            self._unshown_since = None
+        elif self._unshown_since is None:
+            self._unshown_since = now
+        late = self._unshown_since is not None and now - self._unshown_since >= SHOWN_SECONDS
+        sideband = self.context.writer.sideband
+        if sideband and now - self._pinged_at >= (SHOWN_SECONDS if late else PING_SECONDS):
+            self._pinged_at = now
+            self.context.tasks.spawn(sideband.ping(), "ping")
 
     def _check_unanswered(self, now: float) -> None:
         """Ask again for a response of which nothing was heard for too long."""
@@ -314,10 +333,11 @@ class AttachedCall:
 
     async def overlap(self) -> None:
         """Listen, without a claim to write, until the next owner is attached."""
-        if self.context.tasks.open and self._next_owner_attached:
+        if self.context.tasks.open:
+            attached = self._next_owner_attached = self._next_owner_attached or asyncio.Event()
             with suppress(TimeoutError):
                 async with asyncio.timeout(OVERLAP_SECONDS):
-                    await self._next_owner_attached.wait()
+                    await attached.wait()
 
 
 def _backoff_seconds(losses: int) -> float:

@@ -6,6 +6,7 @@ The agent, its policies and the greeting use it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
+CLOCKS_APART_SECONDS = 2.0  # OpenAI's clock and ours; that a session expires is told by OpenAI's
 SPEECH_SECONDS = 12.0  # how long a hang-up waits for what is being said
 TRANSFER_SECONDS = 10.0  # a transfer that has not taken the caller away by then has failed (openai-realtime.md#refer)
 
@@ -162,7 +164,7 @@ class AttachedCallControl:
                 async with asyncio.timeout(SPEECH_SECONDS if after_speech else 0):
                     while self.context.conversation.speaking:
                         await self.silence()
-            ended = await self.context.services.signalling.hang_up(self.context.notice)
+            ended = await self.context.signalling.hang_up(self.context.notice)
         except asyncio.CancelledError:
             ended = True  # the call is over, or no longer ours
             raise
@@ -187,7 +189,11 @@ class AttachedCallControl:
         """Why the call is over, now that OpenAI no longer knows it."""
         if self._ending:
             return self._ending
-        return EndReason.TRANSFERRED if self._transfer else EndReason.CALLER_HUNG_UP
+        if self._transfer:
+            return EndReason.TRANSFERRED
+        expires_at = self.context.handle.record.expires_at
+        expired = expires_at is not None and time.time() >= expires_at - CLOCKS_APART_SECONDS
+        return EndReason.SESSION_EXPIRED if expired else EndReason.CALLER_HUNG_UP
 
     # Transferring the caller.
 
@@ -219,7 +225,7 @@ class AttachedCallControl:
         """
         gone = self._caller_gone = asyncio.Event()
         try:
-            await self.context.services.signalling.refer(self.context.notice.call_id, target_uri)
+            await self.context.signalling.refer(self.context.notice.call_id, target_uri)
             async with asyncio.timeout(TRANSFER_SECONDS):
                 await gone.wait()
         except (ControlError, TimeoutError) as error:

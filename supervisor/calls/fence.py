@@ -1,6 +1,6 @@
-"""The fence around all that is done for a call.
+"""The fence around what is done for a call.
 
-What runs inside ends at once when the call is no longer ours.
+It says what may pass. When the call is no longer ours it closes, and what runs inside ends at once.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import asyncio
 from enum import Enum
 from types import TracebackType
 from typing import Self
+
+from supervisor.claims import Claim
 
 
 class Why(Enum):
@@ -22,18 +24,22 @@ class Why(Enum):
 class Fence:
     """End what runs inside as soon as the fence is closed.
 
-        async with Fence() as fence:
+        async with Fence(claim) as fence:
             ...  # goes on until it is done, or until any task calls `fence.close(why)`
         fence.closed  # why, or None
 
     A fence that closes ends its block by a cancellation of its own, which goes no further than the block. When the task
     is cancelled from outside as well, `CancelledError` leaves the block, as from any other code.
+
+    Whatever reaches the call from here asks `permits` at that very moment: a process that was frozen for longer than
+    its lease wakes to timers that are due, long before it is told that the claim is lost.
     """
 
-    __slots__ = ("_cancellation", "_cancelled", "_requests", "_task", "closed")
+    __slots__ = ("_cancellation", "_cancelled", "_claim", "_requests", "_task", "closed")
 
-    def __init__(self) -> None:
+    def __init__(self, claim: Claim) -> None:
         self.closed: Why | None = None
+        self._claim = claim
         self._task: asyncio.Task[object] | None = None
         self._requests = 0  # to cancel the task, from before it came here
         self._cancellation: asyncio.Handle | None = None
@@ -43,6 +49,14 @@ class Fence:
         self._task = asyncio.current_task()
         self._requests = self._task.cancelling() if self._task else 0
         return self
+
+    def permits(self) -> bool:
+        """Tell whether anything may be done to the call now."""
+        return self.closed is None and self._claim.may_write()
+
+    async def verdict(self) -> bool:
+        """Wait while the claim is lapsed; tell whether the call is ours."""
+        return await self._claim.verdict() and self.closed is None
 
     def close(self, why: Why) -> None:
         """End what runs inside; the first reason counts.

@@ -13,7 +13,6 @@ from typing import Any
 import structlog
 
 from supervisor.calls.fence import Fence
-from supervisor.claims import Claim
 from supervisor.conversation.actions import Send
 from supervisor.errors import SidebandClosed
 from supervisor.openai.sideband import Sideband
@@ -25,7 +24,6 @@ log = structlog.get_logger()
 class FrameWriter:
     """Write the frames of one call, batch by batch."""
 
-    claim: Claim
     fence: Fence
     sideband: Sideband | None = field(default=None, init=False)
     """The one that is attached."""
@@ -53,11 +51,8 @@ class FrameWriter:
             return
         async with self._lock:
             for frame in frames:
-                if self.sideband is sideband and self._may_write():
+                if await self.fence.verdict() and self.sideband is sideband:
                     await _write(sideband, frame.event)
-
-    def _may_write(self) -> bool:
-        return self.fence.closed is None and self.claim.may_write()
 
 
 async def _write(sideband: Sideband, event: Mapping[str, Any]) -> None:

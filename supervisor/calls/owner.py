@@ -23,7 +23,7 @@ from supervisor.calls.fence import Fence, Why
 from supervisor.calls.services import CallContext, Services
 from supervisor.calls.setup import CallSetup
 from supervisor.calls.takeover import Takeover
-from supervisor.claims import Claim
+from supervisor.claims import LAST_ATTEMPT, Claim
 from supervisor.errors import NoticeError
 from supervisor.outcomes import CallEnded, EndReason, Outcome, PassOn
 from supervisor.records.handle import RecordHandle
@@ -40,7 +40,6 @@ FAILED_AGAIN_SECONDS = 1  # between deliveries of a failed call's notice, on its
 SETTLE_AGAIN_SECONDS = 30  # when the store was down at the end of a call
 MOST_FAILURES_RINGING = 3  # owners that failed one after the other, before any has accepted the call
 MOST_FAILURES_ACCEPTED = 10  # and once the caller is connected
-LAST_ATTEMPT = 45  # of the 50 that Pub/Sub makes: then a call that nobody can run is ended instead of passed on
 
 
 @dataclass(eq=False, slots=True, repr=False)
@@ -51,12 +50,15 @@ class CallOwner:
     claim: Claim
     contextvars: Context = field(default_factory=copy_context, init=False)
     """For all that is done for the call, so that its log lines, spans and counts name it."""
-    _fence: Fence = field(default_factory=Fence, init=False)
+    _fence: Fence = field(init=False)
     _notice: CallNotice = field(init=False)
     _handle: RecordHandle = field(init=False)
     _setup: CallSetup = field(init=False)
     _attached: AttachedCall | None = field(default=None, init=False)
     """The call, once it is ours and its agent is known."""
+
+    def __post_init__(self) -> None:
+        self._fence = Fence(self.claim)
 
     @property
     def _record(self) -> CallRecord:
@@ -71,7 +73,7 @@ class CallOwner:
         try:
             async with self._fence:
                 self.claim.on_lost = partial(self._fence.close, Why.LOST)
-                if self.claim.may_write():
+                if await self.claim.verdict():
                     await self._own()
         finally:
             if self._attached:
@@ -82,8 +84,11 @@ class CallOwner:
             await self.services.claims.release([self.claim])
 
     def tick(self, now: float) -> None:
-        """Do what is due; called about once a second with the Unix time."""
-        if self._attached:
+        """Do what is due, if the call is ours.
+
+        It is called about once a second, with the Unix time.
+        """
+        if self._attached and self._fence.permits():
             self._attached.tick(now)
 
     # From the notice to the outcome.
@@ -156,7 +161,8 @@ class CallOwner:
         attempt, epoch, handed_over_at = claim.delivery_attempt, record.epoch, record.handed_over_at
         log.info("claimed", delivery_attempt=attempt, epoch=epoch, handed_over_at=handed_over_at)
         takeover = self._read_takeover(now)
-        self._setup = CallSetup(self.services, self._notice, self._handle, takeover)
+        signalling = self.services.signalling(self._fence.permits)
+        self._setup = CallSetup(self.services, signalling, self._notice, self._handle, takeover)
         self._handle.on_merged = partial(self.contextvars.run, self._on_late_record)
         record.failures = record.failures + 1 if takeover.failed else 0
         record.claimed_at, record.handed_over_at = now, None
@@ -179,6 +185,8 @@ class CallOwner:
 
         None of the agent's code runs before that, since it may be the cause.
         """
+        if not self.claim.confirmed:  # such a one comes here for the last resort alone
+            return PassOn("Pub/Sub does not confirm the claim")
         record = self._record
         if record.failures < (MOST_FAILURES_ACCEPTED if record.accepted_at is not None else MOST_FAILURES_RINGING):
             return None
@@ -233,7 +241,7 @@ class CallOwner:
 
     async def _pass_on(self, cause: str) -> None:
         """Let another supervisor try; the last one that may try ends the call."""
-        if not self.claim.may_write():
+        if not await self.claim.verdict():
             return
         if self.claim.delivery_attempt >= LAST_ATTEMPT:
             log.error("call_given_up", delivery_attempt=self.claim.delivery_attempt, cause=cause)
@@ -260,11 +268,11 @@ class CallOwner:
 
         Its end is written before the ack: a crash in between costs one more claim, never the record.
         """
-        if not self.claim.may_write():
+        if not await self.claim.verdict():
             return  # whoever owns the call now will find the same
         if not await self._call_end_handlers():
             await self._settle_later(reason)
-        elif self.claim.may_write():
+        elif await self.claim.verdict():
             await self._write_end(reason)
 
     async def _call_end_handlers(self) -> bool:
@@ -281,7 +289,7 @@ class CallOwner:
             record.end_told = False  # whoever can write it calls them
             self._handle.changed()
             return False
-        if self.claim.may_write():
+        if await self.claim.verdict():
             for handler in handlers:
                 await attached.context.call_handler(handler, attached.call)
         return True

@@ -31,7 +31,8 @@ class Services:
 
     router: Router
     claims: Claims
-    signalling: Signalling
+    signalling: Callable[[Callable[[], bool]], Signalling]
+    """Makes the signalling of one call, of what tells whether anything may be done to it."""
     record_writer: RecordWriter
     transfer_targets: tuple[str, ...] = ()
     seats: Seats = field(default_factory=Seats)
@@ -44,6 +45,7 @@ class CallContext:
     services: Services
     claim: Claim
     notice: CallNotice
+    fence: Fence
     agent: Agent
     handle: RecordHandle
     conversation: Conversation
@@ -57,7 +59,12 @@ class CallContext:
     ) -> CallContext:
         """Make the context of a call that is ours, as its record stands."""
         conversation = Conversation(epoch=handle.record.epoch, items=handle.record.items)
-        return cls(services, claim, notice, agent, handle, conversation, FrameWriter(claim, fence))
+        return cls(services, claim, notice, fence, agent, handle, conversation, FrameWriter(fence))
+
+    @property
+    def signalling(self) -> Signalling:
+        """The call's signalling, as far as its fence permits."""
+        return self.services.signalling(self.fence.permits)
 
     async def call_handler(self, handler: Callable[..., Any], argument: Any) -> None:
         """Call a handler of the agent, bounded and contained."""

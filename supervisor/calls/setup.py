@@ -17,6 +17,7 @@ from supervisor.agents.session import accept_body
 from supervisor.calls.services import CallContext, Services
 from supervisor.calls.takeover import Takeover
 from supervisor.openai.sideband import Sideband
+from supervisor.openai.signalling import Signalling
 from supervisor.outcomes import CallEnded, EndReason, Outcome, PassOn
 from supervisor.records.handle import RecordHandle
 from supervisor.records.record import CallRecord
@@ -35,9 +36,12 @@ class CallSetup:
     """
 
     services: Services
+    signalling: Signalling
     notice: CallNotice
     handle: RecordHandle
     takeover: Takeover
+    _missed: bool = False
+    """Whether OpenAI knew of no such call when we were to accept it."""
 
     @property
     def _record(self) -> CallRecord:
@@ -58,7 +62,7 @@ class CallSetup:
             return name
         log.error("no_agent", action="refused: give the router a default, or a rule that fits")
         if record.accepted_at is not None:
-            await self.services.signalling.hang_up(self.notice)
+            await self.signalling.hang_up(self.notice)
             return CallEnded(EndReason.REJECTED)
         refused = await self._reject(NOT_FOUND)
         return refused or CallEnded(EndReason.REJECTED)  # should another application have taken it, it is left alone
@@ -98,8 +102,10 @@ class CallSetup:
         record = self._record
         if not self._accepted:
             session = accept_body(context.agent.session, context.agent.tools, record.session)
-            first_owner = self.takeover.first_owner
-            accepted = await self.services.signalling.accept(self.notice.call_id, session, first_owner=first_owner)
+            accepted = await self.signalling.accept(self.notice.call_id, session)
+            self._missed = accepted == CallEnded(EndReason.MISSED)
+            if self._missed and not self.takeover.first_owner:
+                accepted = False  # an earlier owner may have accepted it, and not lived to say so
             if not isinstance(accepted, bool):
                 return accepted
             if accepted:
@@ -117,7 +123,7 @@ class CallSetup:
         """
         if self._record.attached_at is not None:
             return None
-        match await self.services.signalling.attach(self.notice, accepted=self._accepted):
+        match await self.signalling.attach(self.notice, accepted=self._accepted):
             case Sideband() as sideband:
                 context.writer.attach(sideband)
                 return None
@@ -133,6 +139,8 @@ class CallSetup:
 
     def _never_attached(self) -> EndReason:
         """Say why there was nothing to attach to."""
+        if self._missed and not self._accepted:
+            return EndReason.MISSED
         if not self.takeover.first_owner:
             return EndReason.CALLER_HUNG_UP
         return EndReason.NEVER_ATTACHED if self._accepted else EndReason.NOT_ACCEPTED
@@ -144,11 +152,10 @@ class CallSetup:
 
         A browser's call does not ring, so that it is hung up.
         """
-        signalling = self.services.signalling
         if self.notice.transport == "sip":
             maybe_accepted = self.takeover.maybe_accepted
-            return await signalling.reject(self.notice.call_id, status_code, maybe_accepted=maybe_accepted)
-        if await signalling.hang_up(self.notice):
+            return await self.signalling.reject(self.notice.call_id, status_code, maybe_accepted=maybe_accepted)
+        if await self.signalling.hang_up(self.notice):
             return CallEnded(EndReason.REJECTED)
         return PassOn("the call could not be hung up")
 
@@ -160,5 +167,5 @@ class CallSetup:
         ringing = self.notice.transport == "sip" and self._record.accepted_at is None
         refused = await self._reject(UNAVAILABLE) if ringing else None
         if refused is None:
-            await self.services.signalling.hang_up(self.notice)
+            await self.signalling.hang_up(self.notice)
         return refused if isinstance(refused, PassOn) else None

@@ -141,7 +141,7 @@ class ToolRunner:
             self._handle.journal(entry)
         # An idempotent tool need not wait, since it may run again; a quick one's start is written with its outcome.
         durable = tool.options.idempotent or await self._handle.flush(JOURNAL_SECONDS)
-        if not self.context.claim.may_write():
+        if not await self.context.claim.verdict():
             return None
         if (recorded := self._recorded(entry)) is not entry:
             return recorded.outcome or UNKNOWN

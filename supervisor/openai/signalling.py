@@ -1,7 +1,7 @@
 """Call signalling at OpenAI: accept, attach, refuse, refer, hang up.
 
-Each request is made again for as long as its failure may pass. What comes of it is returned, as an `Outcome` where that
-decides about the call.
+Each request is made again for as long as its failure may pass, and never while the call may be another supervisor's.
+What comes of it is returned, as an `Outcome` where that decides about the call.
 """
 
 from __future__ import annotations
@@ -36,25 +36,27 @@ CONTROL_SECONDS = 15.0  # for hanging up and refusing: worth many tries, since a
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Signalling:
-    """Take, refuse, transfer and end calls at OpenAI, with one project's key."""
+    """Take, refuse, transfer and end one call at OpenAI, with the project's key."""
 
-    rest: RestClient
-    websocket_base_url: str
-    api_key: str
-    user_agent: str
+    _rest: RestClient
+    _websocket_base_url: str
+    _api_key: str
+    _user_agent: str
+    _permits: Callable[[], bool]
+    """Whether anything may be done to the call now."""
 
     @traced("accept")
-    async def accept(self, call_id: str, session: Mapping[str, Any], *, first_owner: bool) -> bool | Outcome:
+    async def accept(self, call_id: str, session: Mapping[str, Any]) -> bool | Outcome:
         """Accept a SIP call; False when OpenAI refused.
 
-        A refusal may mean that the call was accepted before: the attach that follows shows whether it lives. Where
-        nobody owned the call before, OpenAI's 404 means that the caller is gone (`MISSED`).
+        A refusal may mean that the call was accepted before: the attach that follows shows whether it lives. OpenAI's
+        404 means that it knows no such call: the caller is gone (`MISSED`), unless an earlier owner had accepted.
         """
         try:
-            await with_retry("accept", ACCEPT_SECONDS, lambda: self.rest.accept(call_id, session))
+            await self._request("accept", call_id, ACCEPT_SECONDS, lambda: self._rest.accept(call_id, session))
         except ControlError as error:
             match verdict("accept", error.status):
-                case Verdict.OVER if first_owner:
+                case Verdict.OVER:
                     return CallEnded(EndReason.MISSED)
                 case Verdict.HAND_OVER | Verdict.RETRY:
                     return PassOn(str(error))
@@ -98,14 +100,14 @@ class Signalling:
         OpenAI may know a browser's own call under that key alone.
         """
         try:
-            return await self._attach_with(self.api_key, notice.call_id)
+            return await self._attach_with(self._api_key, notice.call_id)
         except AttachError as error:  # which key may attach is not known (openai-realtime.md#which-key)
             if error.status != HTTPStatus.NOT_FOUND or notice.client_secret is None:
                 raise
             return await self._attach_with(notice.client_secret, notice.call_id)
 
     async def _attach_with(self, key: str, call_id: str) -> Sideband:
-        return await attach(self.websocket_base_url, call_id, bearer=key, user_agent=self.user_agent)
+        return await attach(self._websocket_base_url, call_id, bearer=key, user_agent=self._user_agent)
 
     async def reject(self, call_id: str, status_code: int, *, maybe_accepted: bool) -> Outcome | None:
         """Refuse a ringing call with a SIP status code.
@@ -120,9 +122,9 @@ class Signalling:
         Returns `REJECTED`, `PassOn` when OpenAI did not do it and the call may still ring, or None when the call was
         decided before, so that somebody may be talking.
         """
-        failure = await self._end("reject", call_id, lambda: self.rest.reject(call_id, status_code))
+        failure = await self._end("reject", call_id, lambda: self._rest.reject(call_id, status_code))
         if failure is Verdict.GIVE_UP:
-            failure = await self._end("reject", call_id, lambda: self.rest.reject(call_id, DECLINE))
+            failure = await self._end("reject", call_id, lambda: self._rest.reject(call_id, DECLINE))
         if failure is Verdict.DECIDED or (failure is Verdict.GIVE_UP and maybe_accepted):
             return None
         if failure in {None, Verdict.OVER}:
@@ -137,26 +139,44 @@ class Signalling:
         Raises:
             ControlError: OpenAI refused, or did not answer.
         """
-        await with_retry("refer", REFER_SECONDS, lambda: self.rest.refer(call_id, target_uri))
+        await self._request("refer", call_id, REFER_SECONDS, lambda: self._rest.refer(call_id, target_uri))
 
     async def hang_up(self, notice: CallNotice) -> bool:
         """End a call; return whether it is over, as far as OpenAI says.
 
         That the call is gone already is success.
         """
-        failure = await self._end("hangup", notice.call_id, lambda: self.rest.hangup(notice.call_id))
+        failure = await self._end("hangup", notice.call_id, lambda: self._rest.hangup(notice.call_id))
         if failure is not None and (key := notice.client_secret):
             # A browser's own call may be unknown to the project's key, and go on (openai-realtime.md#which-key).
-            failure = await self._end("hangup", notice.call_id, lambda: self.rest.hangup(notice.call_id, bearer=key))
+            failure = await self._end("hangup", notice.call_id, lambda: self._rest.hangup(notice.call_id, bearer=key))
         return failure in {None, Verdict.OVER}
 
     async def _end(self, operation: Operation, call_id: str, request: Callable[[], Awaitable[None]]) -> Verdict | None:
         """Have OpenAI end a call; return what follows from a failure."""
         try:
-            await with_retry(operation, CONTROL_SECONDS, request)
+            await self._request(operation, call_id, CONTROL_SECONDS, request)
         except ControlError as error:
             failure = verdict(operation, error.status)
             if failure not in {Verdict.OVER, Verdict.DECIDED}:
                 log.error("control_failed", operation=operation, call_id=call_id, error=str(error))
             return failure
         return None
+
+    async def _request(
+        self, operation: Operation, call_id: str, within_seconds: float, request: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Make a REST request about the call, whenever that is permitted.
+
+        While it is not, time passes as if OpenAI did not answer: the claim is confirmed meanwhile, or found lost.
+
+        Raises:
+            ControlError: it failed for good, or for the last time that there was time for.
+        """
+
+        async def request_if_permitted() -> None:
+            if not self._permits():
+                raise ControlError(operation, call_id, None, None, "not sent, since the claim is not confirmed")
+            await request()
+
+        await with_retry(operation, within_seconds, request_if_permitted)

@@ -61,6 +61,11 @@ EVENTS: dict[str, tuple[LogEvent, ...]] = {
         _error("pull_failed", "Pub/Sub refuses pulls until somebody does what `action` says.", "error action"),
         _warning("renewal_failed", "Leases were not renewed or given back; it is tried again.", "error claims"),
         _error("pubsub_refused_renewal", "Pub/Sub refused a renewal without naming a lease.", "error claims"),
+        _info(
+            "connection_replaced", "A connection to Pub/Sub left requests unanswered; a new one is made.", "unanswered"
+        ),
+        _warning("claims_unconfirmed", "Pub/Sub did not confirm new leases; their notices are given back.", "claims"),
+        _warning("claims_lapsed", "Leases are not renewed in time; their calls wait for Pub/Sub's answer.", "claims"),
         _warning("claim_lost", "A lease was lost; another supervisor may own the call.", "reason", _LOST_LEASES),
         _warning("ack_failed", "The notice of a call that is settled may come again; it is dropped then.", "error"),
         _error("claim_left", "A bug left a claim with nobody; it is given back.", "action"),

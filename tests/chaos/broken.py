@@ -13,7 +13,12 @@ from supervisor.records.record import JournalEntry
 
 def without_fencing() -> None:
     """Write always, and lose no claim, not even to a later owner."""
+
+    async def verdict(_claim: claims.Claim) -> bool:
+        return True
+
     claims.Claim.may_write = lambda _self: True  # type: ignore[assignment,method-assign]
+    claims.Claim.verdict = verdict  # type: ignore[assignment,method-assign]
     claims.Claims._fence = lambda *_args: None  # type: ignore[method-assign]
     close = Fence.close
     Fence.close = lambda fence, why: close(fence, why) if why is Why.HANDED_OVER else None  # type: ignore[assignment,method-assign]

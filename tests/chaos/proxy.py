@@ -1,4 +1,4 @@
-"""A TCP proxy that can be cut: one supervisor's way to Pub/Sub."""
+"""A TCP proxy that can be cut, slow, or dead: one supervisor's way to Pub/Sub."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ class Proxy:
 
     def __init__(self, upstream: str) -> None:
         self.host_port = ""
+        self.late_seconds = 0.0
+        """How late everything arrives that is sent from now on, in either direction."""
         host, _, port = upstream.rpartition(":")
         self._upstream = (host, int(port))
         self._open: set[asyncio.StreamWriter] = set()
+        self._dead: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None] | None] = set()
         self._through = asyncio.Event()
         self._through.set()
 
     def cut(self) -> None:
         """Let nothing through any more; connections stay open, as with a lost route."""
         self._through.clear()
+
+    def deaden(self) -> None:
+        """Let nothing through on what is open now, for good, and say so to nobody; new connections work."""
+        self._dead |= self._open
 
     def mend(self) -> None:
         """Let everything through again; tear what was open, so that clients connect anew."""
@@ -30,6 +38,7 @@ class Proxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one connection until either side ends it."""
+        self._serving.add(asyncio.current_task())
         try:
             upstream_reader, upstream_writer = await asyncio.open_connection(*self._upstream)
         except OSError:
@@ -46,13 +55,25 @@ class Proxy:
             for end in ends:
                 end.transport.abort()
 
+    async def close(self) -> None:
+        """Tear all connections, and wait until their tasks have ended."""
+        self.mend()
+        await asyncio.gather(*(task for task in self._serving if task), return_exceptions=True)
+
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
                 await self._through.wait()
-                writer.write(data)
-                await writer.drain()
+                if self.late_seconds:
+                    asyncio.get_running_loop().call_later(self.late_seconds, self._forward, data, writer)
+                else:
+                    self._forward(data, writer)
+                    await writer.drain()
         writer.transport.abort()
+
+    def _forward(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        if writer not in self._dead and not writer.is_closing():
+            writer.write(data)
 
 
 @asynccontextmanager
@@ -66,4 +87,4 @@ async def proxy_to(upstream: str) -> AsyncIterator[Proxy]:
         yield proxy
     finally:
         server.close()
-        proxy.mend()
+        await proxy.close()

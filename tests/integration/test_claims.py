@@ -19,7 +19,7 @@ LEASE_SECONDS = 10
 
 
 def claims_on(pubsub: Pubsub, *, lease_seconds: int = LEASE_SECONDS) -> Claims:
-    return Claims(pubsub.subscriber, pubsub.subscription(), lease_seconds=lease_seconds)
+    return Claims(lambda: pubsub.subscriber, pubsub.subscription(), lease_seconds=lease_seconds)
 
 
 async def pulled(claims: Claims, count: int) -> list[Claim]:
@@ -157,7 +157,7 @@ async def test_cut_off_from_pubsub_it_is_fenced() -> None:
         server = await server_up.enter_async_context(serve())
         await create_calls(server.host_port, project="shop", topic="calls", subscription="claims")
         async with clients(server.host_port) as (publisher, client):
-            mine = Claims(client, "projects/shop/subscriptions/claims", lease_seconds=LEASE_SECONDS)
+            mine = Claims(lambda: client, "projects/shop/subscriptions/claims", lease_seconds=LEASE_SECONDS)
             await publisher.publish(topic="projects/shop/topics/calls", messages=[PubsubMessage(data=b"call")])
             (claim,) = await pulled(mine, 1)
             claim.on_lost = lost.set

@@ -86,6 +86,43 @@ async def test_a_changed_agent_is_restarted(tmp_path: Path) -> None:
     assert not (tmp_path / "build/dev.json").exists()
 
 
+async def test_a_second_one_is_refused(tmp_path: Path) -> None:
+    """A second `dev` in the same folder is refused, and the first goes on taking calls."""
+    (tmp_path / "shop.py").write_text(SHOP)
+    async with command(tmp_path, "dev", "shop:agent") as dev:
+        await dev.prints("place a call")
+        async with command(tmp_path, "dev", "shop:agent") as second:
+            await second.prints("another sideband dev runs in this folder")
+            assert await second.child.wait() == 2
+        async with command(tmp_path, "call", "--say", "Is it ready?") as call:
+            await call.prints("ended   caller_hung_up")
+
+
+@pytest.mark.parametrize(
+    ("agent", "says"),
+    [("shop", "write the agent as module:attribute"), ("nope:agent", "no module named 'nope'")],
+    ids=["no attribute", "no module"],
+)
+async def test_a_wrong_path_is_refused(tmp_path: Path, agent: str, says: str) -> None:
+    """A path that no change of code can make right ends `dev` at once."""
+    async with command(tmp_path, "dev", agent) as dev:
+        await dev.prints(says)
+        assert await dev.child.wait() == 2
+
+
+async def test_broken_code_gets_one_line(tmp_path: Path) -> None:
+    """Code that does not compile is told in one line, and `dev` waits until it does."""
+    shop = tmp_path / "shop.py"
+    shop.write_text("agent = (")
+    async with command(tmp_path, "dev", "shop:agent") as dev:
+        line = await dev.prints("does not start")
+        assert "shop.py:1" in line
+        assert "{" not in line
+        await dev.prints("waits for a change of code")
+        shop.write_text(SHOP)
+        await dev.prints("supervisor B", "runs")
+
+
 async def test_a_call_where_nothing_runs(tmp_path: Path) -> None:
     """A call where nothing runs says what to start."""
     async with command(tmp_path, "call") as call:

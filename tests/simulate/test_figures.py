@@ -32,7 +32,7 @@ def test_every_figure_is_found() -> None:
 
 def test_table(tmp_path: Path) -> None:
     """A cell is found by its heading, row and column."""
-    page = tmp_path / "page.md"
+    page = tmp_path / "page"
     page.write_text(PAGE)
     assert number(read_table(page, "Here")["one thing (s)"]["now"]) == 1234.5
 
@@ -40,7 +40,7 @@ def test_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("section", "row"), [("Nowhere", "one thing (s)"), ("There", "one thing (s)"), ("Here", "no")])
 def test_missing(tmp_path: Path, section: str, row: str) -> None:
     """What is no longer there is named."""
-    page = tmp_path / "page.md"
+    page = tmp_path / "page"
     page.write_text(PAGE)
     with pytest.raises(LookupError, match=section if section != "Here" else row):
         read_table(page, section)[row]

@@ -111,19 +111,19 @@ class Claim:
 class Change(NamedTuple):
     """A living call changes hands; or ends with nobody near."""
 
-    left_at: float
+    lost_at: float
     listened_until: float
     attached_at: float
 
     @property
     def alone_seconds(self) -> float:
         """Say how long nobody could write."""
-        return self.attached_at - self.left_at
+        return self.attached_at - self.lost_at
 
     @property
     def deaf_seconds(self) -> float:
         """Say how long nobody listened."""
-        return max(0.0, self.attached_at - max(self.left_at, self.listened_until))
+        return max(0.0, self.attached_at - max(self.lost_at, self.listened_until))
 
 
 @dataclass(eq=False)

@@ -4,10 +4,13 @@ import os
 import time
 from pathlib import Path
 
-from sideband import Agent, Call
+from sideband import Agent, Call, Limits
 from tests.support.polling import until
 
-agent = Agent(session={"model": "gpt-realtime-2.1"}, greeting="Say hello.")
+SESSION = {"model": "gpt-realtime-2.1"}
+agent = Agent(session=SESSION, greeting="Say hello.")
+impatient = Agent(session=SESSION, limits=Limits(no_audio_seconds=8, silence_seconds=None))
+"""Hangs up, without a word, on a caller who makes no sound at first."""
 
 
 def effect(call: Call, tool: str) -> None:

@@ -82,7 +82,7 @@ class Signals:
     def services(self, agent: Agent, writer: RecordWriter, *transfer_targets: str) -> Services:
         """Make the services of a process that signals by this."""
         router, signalling = as_router(agent), cast("Signalling", self)
-        return Services(router, cast("Claims", None), signalling, writer, transfer_targets)
+        return Services(router, cast("Claims", None), lambda _permits: signalling, writer, transfer_targets)
 
 
 def lasting_claim() -> Claim:
@@ -95,6 +95,7 @@ def call_context(
 ) -> CallContext:
     """Make the context of a call that is attached."""
     notice, given = CallNotice(call_id=handle.record.call_id), cast("Services", services)
-    context = CallContext.of(given, lasting_claim(), Fence(), notice, agent=agent, handle=handle)
+    claim = lasting_claim()
+    context = CallContext.of(given, claim, Fence(claim), notice, agent=agent, handle=handle)
     context.writer.attach(frames.as_sideband())
     return context

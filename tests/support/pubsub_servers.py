@@ -96,8 +96,9 @@ async def pubsub(pubsub_server: PubsubServer, monkeypatch: pytest.MonkeyPatch) -
 
 @asynccontextmanager
 async def clients(host_port: str) -> AsyncIterator[tuple[PublisherAsyncClient, SubscriberAsyncClient]]:
-    """Open Google's generated asyncio clients on one channel."""
-    async with grpc.aio.insecure_channel(host_port, [("grpc.max_metadata_size", _METADATA_BYTES)]) as channel:
+    """Open Google's generated asyncio clients on one channel, with a connection of its own."""
+    options = [("grpc.max_metadata_size", _METADATA_BYTES), ("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(host_port, options) as channel:
         yield (
             PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=channel)),
             SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel)),

@@ -23,6 +23,7 @@ FOLDERS = {f"{folder}/" for path in tracked() for folder in path.relative_to(ROO
 PATHS = FOLDERS | {str(path.relative_to(ROOT)) for path in tracked()}
 TOP = {folder for folder in FOLDERS if folder.count("/") == 1}
 PLACEHOLDER = "NNNN-"  # of the number in a file's name
+ENDINGS = (".py", ".tf", ".md", ".yaml", ".toml")
 
 
 def short(path: Path) -> str:
@@ -35,7 +36,7 @@ def is_here(path: str) -> bool:
 
     One that does not begin with a folder of the repository's root is short for a longer one, as `owner.py` is.
     """
-    wanted = path if path.endswith(("/", ".py", ".tf", ".md", ".yaml")) else f"{path}/"
+    wanted = path if path.endswith(("/", *ENDINGS)) else f"{path}/"
     if any(path.startswith(folder) for folder in TOP):
         return wanted in PATHS
     return any(f"/{known}".endswith(f"/{wanted}") for known in PATHS)
@@ -47,7 +48,7 @@ def paths_in(document: Path) -> list[str]:
     return [
         name
         for name in quoted
-        if name.endswith(("/", ".py", ".tf", ".md", ".yaml")) or name.startswith(tuple(TOP))
+        if name.endswith(("/", *ENDINGS)) or name.startswith(tuple(TOP))
         if not name.startswith(PLACEHOLDER)
     ]
 
@@ -77,7 +78,11 @@ def test_named_paths_are_there(document: Path) -> None:
 
 def test_paths_are_found() -> None:
     """The test of the test above: it reads paths in full, in short and with an anchor, and sees wrong ones."""
-    assert set(paths_in(ROOT / "docs/architecture.md")) >= {"supervisor/claims.py", "calls/owner.py", "notice.py"}
+    assert set(paths_in(ROOT / "docs/architecture.md")) >= {
+        "supervisor/claims/leases.py",
+        "calls/owner.py",
+        "notice.py",
+    }
     assert "docs/reference/openai-realtime.md" in paths_in(ROOT / "docs/reference/openai-realtime.md")
     assert [is_here(path) for path in ("calls/owner.py", "supervisor/calls", "supervisor/owner.py")] == [
         True,

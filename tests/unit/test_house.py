@@ -134,10 +134,10 @@ TESTED_ELSEWHERE = {
     "sideband/cli/rehearse.py": "tests/integration/test_examples.py",
     "sideband/cli/webhook.py": "tests/integration/test_webhook_command.py",
     "sideband/testing.py": "tests/integration/test_examples.py",
-    "supervisor/calls/attached.py": "tests/integration/test_in_the_call.py",
     "supervisor/calls/owner.py": "tests/integration/test_endings.py",
     "supervisor/calls/services.py": "tests/integration/test_user_code.py",
     "supervisor/calls/setup.py": "tests/integration/test_decisions.py",
+    "supervisor/claims/connection.py": "tests/integration/test_claims_network.py",
     "supervisor/openai/rest.py": "tests/unit/supervisor/openai/test_signalling.py",
     "supervisor/openai/sideband.py": "tests/integration/test_sideband.py",
     "supervisor/records/firestore.py": "tests/integration/test_records_firestore.py",
@@ -150,7 +150,7 @@ DECLARATIONS = {
     *("emulator/openai/errors.py", "emulator/openai/ids.py", "emulator/openai/realtime/context.py"),
     *("emulator/pubsub/__init__.py", "function/errors.py", "function/webhook_admin/settings.py"),
     *("sideband/__main__.py", "supervisor/__main__.py", "supervisor/conversation/actions.py"),
-    *("supervisor/errors.py", "supervisor/outcomes.py"),
+    *("supervisor/claims/__init__.py", "supervisor/errors.py", "supervisor/outcomes.py"),
 }
 MODULES = {
     str(path.relative_to(ROOT)): path

@@ -58,3 +58,17 @@ def test_the_process_ends(hang: str, end: str, status: int, severity: str | None
         [(severity, "supervisor_failed")] if severity else []
     )
     assert "Traceback" not in done.stderr
+
+
+def test_a_clean_exit_runs_hooks() -> None:
+    """A process in which nothing hangs ends as Python does, so that `atexit` hooks run, also after a plain tool."""
+    hook = "import atexit; atexit.register(print, '{}'); await asyncio.to_thread(int)"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(hang=hook, end="return")],
+        env={**ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert (done.returncode, done.stdout) == (0, "{}\n")

@@ -66,7 +66,9 @@ def test_overwrites_nothing(tmp_path: Path) -> None:
     assert done.stderr.endswith("shop exists already; nothing was written.\n")
 
 
-@pytest.mark.parametrize("name", ["my-shop", "Shop", "2shop", "import", "shop:agent", "json", "sideband", "tests", "_"])
+@pytest.mark.parametrize(
+    "name", ["my-shop", "Shop", "2shop", "import", "shop:agent", "json", "sideband", "tests", "_", "shop_"]
+)
 def test_bad_name_gets_one_line(tmp_path: Path, name: str) -> None:
     """A name that can't be imported, or belongs to another package, is refused."""
     done = new(tmp_path / name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from sideband.cli.rehearsal_file import Expected, RehearsalFile
+from sideband.cli.rehearsal_file import Expected, RehearsalError, RehearsalFile, rehearse_file
 from sideband.testing import Rehearsal
 
 HAPPENED = SimpleNamespace(
@@ -68,3 +69,10 @@ def test_what_is_no_rehearsal(content: dict[str, Any]) -> None:
     """A file without a script, or with fields that there are not, is refused."""
     with pytest.raises(ValueError, match=r"script|expects|toolz"):
         RehearsalFile.model_validate(content)
+
+
+async def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    """A file that is not UTF-8 is named as that."""
+    (tmp_path / "call.yaml").write_bytes(b"script: \xff")
+    with pytest.raises(RehearsalError, match=r"call\.yaml: not UTF-8 text"):
+        await rehearse_file("examples.bikes:agent", tmp_path / "call.yaml")

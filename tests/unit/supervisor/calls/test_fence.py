@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from supervisor.calls.fence import Fence, Why
+from tests.support.call_context import lasting_claim
 
 SOON = 5.0
 
@@ -30,7 +31,7 @@ async def started(fence: Fence, after: list[str]) -> asyncio.Task[None]:
 @pytest.mark.parametrize("why", Why)
 async def test_close_ends_the_block(why: Why) -> None:
     """Another task closes it; the block ends without an exception, and what comes after it goes on."""
-    fence, after = Fence(), list[str]()
+    fence, after = Fence(lasting_claim()), list[str]()
     task = await started(fence, after)
     fence.close(why)
     await asyncio.wait_for(task, SOON)
@@ -39,7 +40,7 @@ async def test_close_ends_the_block(why: Why) -> None:
 
 async def test_a_block_that_is_done() -> None:
     """It ends by itself, and a close that comes later changes nothing."""
-    async with Fence() as fence:
+    async with Fence(lasting_claim()) as fence:
         await asyncio.sleep(0)
     fence.close(Why.LOST)
     await asyncio.sleep(0)
@@ -48,7 +49,7 @@ async def test_a_block_that_is_done() -> None:
 
 async def test_close_before_the_block() -> None:
     """Nothing runs inside yet, so nothing is ended."""
-    fence = Fence()
+    fence = Fence(lasting_claim())
     fence.close(Why.LOST)
     async with fence:
         await asyncio.sleep(0)
@@ -57,7 +58,7 @@ async def test_close_before_the_block() -> None:
 
 async def test_the_first_reason_counts() -> None:
     """A claim is often lost and its record superseded at the same moment."""
-    fence = Fence()
+    fence = Fence(lasting_claim())
     task = await started(fence, [])
     fence.close(Why.SUPERSEDED)
     fence.close(Why.LOST)
@@ -67,7 +68,7 @@ async def test_the_first_reason_counts() -> None:
 
 async def test_cancelled_from_outside() -> None:
     """An open fence lets a cancellation through."""
-    fence, after = Fence(), list[str]()
+    fence, after = Fence(lasting_claim()), list[str]()
     task = await started(fence, after)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -78,7 +79,7 @@ async def test_cancelled_from_outside() -> None:
 @pytest.mark.parametrize("order", ["close, cancel", "cancel, close"])
 async def test_closed_and_cancelled(order: str) -> None:
     """A process stops while a claim is lost: the cancellation from outside is not swallowed."""
-    fence, after = Fence(), list[str]()
+    fence, after = Fence(lasting_claim()), list[str]()
     task = await started(fence, after)
     for step in order.split(", "):
         if step == "close":
@@ -93,7 +94,7 @@ async def test_closed_and_cancelled(order: str) -> None:
 
 async def test_closed_by_its_own_task() -> None:
     """The block may be done before the close takes effect; then nothing is cancelled later on."""
-    async with Fence() as fence:
+    async with Fence(lasting_claim()) as fence:
         fence.close(Why.LOST)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -102,7 +103,7 @@ async def test_closed_by_its_own_task() -> None:
 
 async def test_an_error_in_the_block() -> None:
     """What goes wrong while the block is being ended is not hidden."""
-    fence = Fence()
+    fence = Fence(lasting_claim())
 
     async def fail_at_the_end() -> None:
         async with fence:
@@ -121,7 +122,7 @@ async def test_an_error_in_the_block() -> None:
 
 async def test_a_time_limit_inside() -> None:
     """A limit in the block does not take the fence's cancellation for its own."""
-    fence, timed_out = Fence(), list[TimeoutError]()
+    fence, timed_out = Fence(lasting_claim()), list[TimeoutError]()
 
     async def wait_with_limit() -> None:
         async with fence:
@@ -140,7 +141,7 @@ async def test_a_time_limit_inside() -> None:
 
 async def test_a_time_limit_outside() -> None:
     """A limit around the block is not mistaken for a close."""
-    fence = Fence()
+    fence = Fence(lasting_claim())
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01), fence:
             await asyncio.Event().wait()

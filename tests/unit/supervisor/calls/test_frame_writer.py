@@ -14,7 +14,6 @@ from supervisor.agents.call import Call
 from supervisor.calls.call_control import AttachedCallControl
 from supervisor.calls.fence import Fence, Why
 from supervisor.calls.frame_writer import FrameWriter
-from supervisor.claims import Claim
 from supervisor.conversation.actions import Send
 from supervisor.errors import SidebandClosed
 from supervisor.records.writer import RecordWriter
@@ -32,8 +31,8 @@ def types(frames: Frames) -> list[str]:
     return [frame["type"] for frame in frames.sent]
 
 
-def writer_to(frames: Frames, claim: Claim | None = None, fence: Fence | None = None) -> FrameWriter:
-    writer = FrameWriter(claim or lasting_claim(), fence or Fence())
+def writer_to(frames: Frames, fence: Fence | None = None) -> FrameWriter:
+    writer = FrameWriter(fence or Fence(lasting_claim()))
     writer.attach(frames.as_sideband())
     return writer
 
@@ -74,7 +73,7 @@ async def test_a_cancelled_batch_holds_up_no_other() -> None:
 
 async def test_a_fence_closed_between_frames() -> None:
     """Another owner has the record: the rest of the batch is left out, and so is every later one."""
-    async with Fence() as fence:
+    async with Fence(lasting_claim()) as fence:
         frames = Frames(on_send=lambda _frame: fence.close(Why.SUPERSEDED))
         writer = writer_to(frames, fence=fence)
         writing = asyncio.create_task(writer.write(batch("a1", "a2")))
@@ -95,7 +94,7 @@ async def test_a_claim_that_ends_between_frames(how: str) -> None:
         else:
             claim.lost = True
 
-    writer = writer_to(frames := Frames(on_send=end), claim)
+    writer = writer_to(frames := Frames(on_send=end), Fence(claim))
     await writer.write(batch("a1", "a2"))
     await writer.write(batch("b"))
     assert types(frames) == ["a1"]
@@ -103,7 +102,7 @@ async def test_a_claim_that_ends_between_frames(how: str) -> None:
 
 async def test_nothing_is_attached() -> None:
     """What is decided then is left out: the next attach asks what is missing."""
-    writer = FrameWriter(lasting_claim(), Fence())
+    writer = FrameWriter(Fence(lasting_claim()))
     await writer.write(batch("a"))
     writer.attach((frames := Frames()).as_sideband())
     await writer.write(batch("b"))

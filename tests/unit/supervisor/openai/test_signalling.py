@@ -37,7 +37,7 @@ async def openai(*faults: dict[str, Any]) -> AsyncIterator[tuple[StandIn, Signal
         rest = RestClient(api_key=KEY, base_url=stand_in.base_url, user_agent="test")
         websocket_base_url = stand_in.base_url.replace("http", "ws", 1)
         try:
-            yield stand_in, Signalling(rest, websocket_base_url, KEY, "test")
+            yield stand_in, Signalling(rest, websocket_base_url, KEY, "test", lambda: True)
         finally:
             await rest.close()
 
@@ -52,23 +52,22 @@ def kind(result: object) -> object:
 
 
 @pytest.mark.parametrize(
-    ("status", "first_owner", "expected"),
+    ("status", "expected"),
     [
-        (None, True, True),
-        (404, True, CallEnded(EndReason.MISSED)),
-        (404, False, False),
-        (400, True, False),
-        (409, True, False),
-        (401, True, PassOn),
-        (503, True, PassOn),
+        (None, True),
+        (404, CallEnded(EndReason.MISSED)),
+        (400, False),
+        (409, False),
+        (401, PassOn),
+        (503, PassOn),
     ],
-    ids=["accepted", "gone", "gone for a later owner", "refused", "decided before", "forbidden", "broken"],
+    ids=["accepted", "gone", "refused", "decided before", "forbidden", "broken"],
 )
-async def test_accept(status: int | None, first_owner: bool, expected: object) -> None:
-    """A caller is missed only where nobody owned the call before; a refusal leaves it to the attach."""
+async def test_accept(status: int | None, expected: object) -> None:
+    """A call that OpenAI does not know is missed; any other refusal leaves it to the attach."""
     async with openai(*([refused("accept", status)] if status else [])) as (stand_in, signalling):
         call = await stand_in.place_call(webhook=False)
-        accepted = await signalling.accept(call.call_id, SESSION, first_owner=first_owner)
+        accepted = await signalling.accept(call.call_id, SESSION)
     assert kind(accepted) == expected
 
 
@@ -107,7 +106,7 @@ async def test_attached() -> None:
     """Nothing is in the way."""
     async with openai() as (stand_in, signalling):
         call = await stand_in.place_call(webhook=False)
-        assert await signalling.accept(call.call_id, SESSION, first_owner=True) is True
+        assert await signalling.accept(call.call_id, SESSION) is True
         sideband = await signalling.attach(CallNotice(call_id=call.call_id), accepted=True)
         assert isinstance(sideband, Sideband)
         sideband.abort()
@@ -139,5 +138,5 @@ async def test_hang_up(status: int | None, expected: bool) -> None:
     """A call that is gone already counts as ended."""
     async with openai(*([refused("hangup", status)] if status else [])) as (stand_in, signalling):
         call = await stand_in.place_call(webhook=False)
-        assert await signalling.accept(call.call_id, SESSION, first_owner=True) is True
+        assert await signalling.accept(call.call_id, SESSION) is True
         assert await signalling.hang_up(CallNotice(call_id=call.call_id)) is expected

@@ -8,7 +8,8 @@ import pytest
 from google.api_core import exceptions
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
-from supervisor.claims import BATCH, Claim, _batches, _named, _refused_ack_ids
+from supervisor.claims import Claim
+from supervisor.claims.leases import BATCH, _batches, _named, _refused_ack_ids
 
 
 def claim(**fields: object) -> Claim:
