@@ -144,9 +144,9 @@ class Supervisor:
         began_at = self._env.now
         while self.alive and self.claims and self._renewed_at <= began_at:
             answer = self._extend_all()
-            yield answer | self._env.timeout(self._plan.ask_again_seconds)
+            yield answer | self._env.timeout(self._plan.late_seconds)
             for claim in [claim for claim in self.claims if claim.write_until <= self._env.now]:
-                self._lose(claim, claim.write_until)
+                self._lose(claim, claim.write_until, listened_until=claim.write_until + self._plan.lease_seconds)
             if answer.triggered and answer.value is None:
                 yield self._env.timeout(self._plan.retry_seconds)
 
@@ -171,13 +171,13 @@ class Supervisor:
             if lives:
                 claim.write_until = max(claim.write_until, until)
             else:
-                self._lose(claim, self._env.now)
+                self._lose(claim, self._env.now, listened_until=self._env.now)
 
-    def _lose(self, claim: Claim, since: float) -> None:
+    def _lose(self, claim: Claim, since: float, *, listened_until: float) -> None:
         claim.lost = True
         del self.claims[claim]
         self._world.counts.add("fenced")
-        self._world.books.leave(claim, since, listened_until=since)
+        self._world.books.leave(claim, since, listened_until=listened_until)
 
     # Write.
 
@@ -233,7 +233,7 @@ class Supervisor:
         until = self._env.now + self._plan.lease_seconds
         while self._env.now < until:
             answer = self._pubsub.extend(leases, seconds)
-            yield answer | self._env.timeout(self._plan.ask_again_seconds)
+            yield answer | self._env.timeout(self._plan.late_seconds)
             if answer.triggered and answer.value is not None:
                 return
             yield self._env.timeout(self._plan.retry_seconds)

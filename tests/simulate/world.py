@@ -37,8 +37,8 @@ class Plan:
     renewals_per_lease: float = 3.0
     fence_seconds: float = 1.0
     """Writing stops so long before a lease can have run out."""
-    ask_again_seconds: float = 2.0
-    """After which an unanswered request to Pub/Sub gets another beside it."""
+    late_share: float = 0.1
+    """Of a lease, after which an unanswered request to Pub/Sub gets another beside it."""
     renewal_limit_seconds: float = 60.0
     """After which an answer to a renewal is no longer listened to."""
     retry_seconds: float = 0.5
@@ -60,6 +60,11 @@ class Plan:
     """Whether all supervisors share a core, as on one small machine."""
     starts_full: bool = True
     """Whether a run begins with all calls owned."""
+
+    @property
+    def late_seconds(self) -> float:
+        """Say after how long an unanswered request gets another beside it."""
+        return self.lease_seconds * self.late_share
 
 
 @dataclass(eq=False, slots=True)
