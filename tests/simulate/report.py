@@ -28,6 +28,8 @@ CHECKED = {
     "without_slot": "the other 100, after another supervisor was started",
 }
 
+SERVED = ("without an owner (s): p50, p99", "ring to answer, p99 (s)", "refused", "rang out")
+
 Results = Mapping[str, Any]
 
 
@@ -56,6 +58,7 @@ def _filled(results: Results, figures: Figures, listed: Sequence[Figure]) -> dic
         "stages": _stages(whole),
         "limits": limits(whole, figures),
         "head_room": _head_room(results["head-room"]),
+        "reserved": _reserved(results["reserved"]),
         "leases": _leases(results["lease"], results["full"], figures),
         "refusal_p50": f"{whole['burst']['refusal']['p50']:.0f}",
         "refusal_p99": f"{whole['burst']['refusal']['p99']:.0f}",
@@ -108,28 +111,29 @@ def _pair(spread: Mapping[str, float]) -> str:
 
 
 def _head_room(sweep: Sequence[Results]) -> str:
-    rows = []
-    for one in sweep:
-        result, max_calls = one["result"], one["labels"]["max_calls"]
-        rows.append(
-            (
-                f"{max_calls}",
-                f"{max_calls * WHOLE.supervisors / WHOLE.calls - 1:.0%}",
-                f"{result['alone']['p50']:.0f}, {result['alone']['p99']:.0f}",
-                f"{result['answer']['p99']:.1f}",
-                f"{result['refused'] / result['rang']:.1%}",
-                f"{result['rang_out'] / result['rang']:.1%}",
-            )
+    rows = [
+        (
+            f"{one['labels']['max_calls']}",
+            f"{one['labels']['max_calls'] * WHOLE.supervisors / WHOLE.calls - 1:.0%}",
+            *_served(one["result"]),
         )
-    head = (
-        "`MAX_CALLS`",
-        "head-room",
-        "without an owner (s): p50, p99",
-        "ring to answer, p99 (s)",
-        "refused",
-        "rang out",
+        for one in sweep
+    ]
+    return table(("`MAX_CALLS`", "head-room", *SERVED), rows)
+
+
+def _reserved(sweep: Sequence[Results]) -> str:
+    rows = [(f"{one['labels']['reserved']}", *_served(one["result"])) for one in sweep]
+    return table((f"kept of {sweep[0]['labels']['max_calls']} slots", *SERVED), rows)
+
+
+def _served(result: Results) -> tuple[str, ...]:
+    return (
+        f"{result['alone']['p50']:.0f}, {result['alone']['p99']:.0f}",
+        f"{result['answer']['p99']:.1f}",
+        f"{result['refused'] / result['rang']:.1%}",
+        f"{result['rang_out'] / result['rang']:.1%}",
     )
-    return table(head, rows)
 
 
 def _leases(sweep: Sequence[Results], fulls: Sequence[Results], figures: Figures) -> str:

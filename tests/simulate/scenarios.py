@@ -27,6 +27,7 @@ BURST_PER_SECOND = 2000.0
 SLOW_SECONDS = 3.0
 
 MAX_CALLS = (200, 220, 250, 280, 300, 320, 350, 400)
+RESERVED = (0, 20, 50)
 LEASES = (10, 15, 20, 30, 45, 60)
 OUTAGES = (10, 20, 40)
 WAVES = (1, 5, 10, 25)
@@ -148,6 +149,9 @@ def sweeps() -> Iterator[tuple[str, Scenario]]:
     for max_calls in MAX_CALLS:
         plan = replace(TENTH, max_calls=max_calls)
         yield "head-room", Scenario(plan, zone_dies, 150, {"max_calls": max_calls})
+    for reserved in RESERVED:
+        plan = replace(TENTH, max_calls=250, reserved=reserved)
+        yield "reserved", Scenario(plan, zone_dies, 150, {"max_calls": 250, "reserved": reserved})
     for lease in LEASES:
         plan = replace(TENTH, lease_seconds=lease)
         yield "lease", Scenario(plan, zone_dies, 100, {"lease": lease, "outage": 0})
