@@ -34,7 +34,7 @@ FUNCTION = "function"
 SUPERVISORS = ("supervisor A", "supervisor B")
 CALL_SECONDS = 3600.0
 POLL_SECONDS = 20.0
-NOTHING_RUNS = "nothing runs in this folder yet; start it with: sideband dev AGENT"
+NOTHING_RUNS = "nothing runs in this folder; start it with: sideband dev AGENT"
 
 
 class NothingRunsError(RuntimeError):

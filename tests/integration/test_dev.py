@@ -110,19 +110,6 @@ async def test_a_wrong_path_is_refused(tmp_path: Path, agent: str, says: str) ->
         assert await dev.child.wait() == 2
 
 
-async def test_broken_code_gets_one_line(tmp_path: Path) -> None:
-    """Code that does not compile is told in one line, and `dev` waits until it does."""
-    shop = tmp_path / "shop.py"
-    shop.write_text("agent = (")
-    async with command(tmp_path, "dev", "shop:agent") as dev:
-        line = await dev.prints("does not start")
-        assert "shop.py:1" in line
-        assert "{" not in line
-        await dev.prints("waits for a change of code")
-        shop.write_text(SHOP)
-        await dev.prints("supervisor B", "runs")
-
-
 async def test_a_call_where_nothing_runs(tmp_path: Path) -> None:
     """A call where nothing runs says what to start."""
     async with command(tmp_path, "call") as call:
